@@ -1,0 +1,254 @@
+"""Train one recipe in one folder: resume, step, log, sample, save."""
+
+import collections
+import contextlib
+import math
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from ganatomy.data import DATASETS, Samples, data_root
+from ganatomy.latent import generate
+from ganatomy.pictures import grid, png, to_uint8
+from ganatomy.recipe import Options, Recipe, lookup
+from ganatomy.runs import DamagedError, Row, Run, environment
+from ganatomy.train import Logs, State, steps
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+TAGS = {
+    "d_loss": "loss/discriminator",
+    "g_loss": "loss/generator",
+    "d_real": "D/real",
+    "d_fake": "D/fake",
+    "d_fake_after": "D/fake_after",
+}
+"""TensorBoard's tag of each logged value."""
+
+GRID = 64
+"""Samples in a grid, always of the same z."""
+
+
+class Tick(NamedTuple):
+    """Where a training stands after a step."""
+
+    step: int
+    total: int
+    epoch: float
+    logs: Logs
+    """scalars of this step, see train.steps; empty before the first"""
+
+
+def load_data(recipe: Recipe, options: Options) -> Samples:
+    """Load the recipe's dataset.
+
+    Raises:
+        ValueError: if the dataset is unknown or not to be had.
+    """
+    return lookup(DATASETS, recipe.dataset, "dataset")[1](data_root(options.data_root))
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn the device option into a device that is there; auto takes CUDA, MPS or the CPU.
+
+    Raises:
+        ValueError: for a device that is unknown or absent.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        known = accelerator is not None and accelerator.type in ("cuda", "mps")
+        return accelerator if accelerator is not None and known else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device {name!r} is not available here (auto and cpu are)") from error
+    return device
+
+
+def fit(recipe: Recipe, folder: Path, options: Options | None = None) -> Run:
+    """Train a recipe to its end, continuing whatever the folder already holds."""
+    collections.deque(ticks(recipe, folder, options or Options()), maxlen=0)
+    return Run.open(folder)
+
+
+def ticks(recipe: Recipe, folder: Path, options: Options, longer: bool = False) -> Iterator[Tick]:
+    """Train as fit does, yielding once before the first step and then after every step.
+
+    Args:
+        recipe: what to train.
+        folder: its run folder, new or to be continued.
+        options: how to carry it out.
+        longer: let the recipe's length replace the one that the folder holds.
+
+    Raises:
+        ValueError: for a folder, dataset, part, device or length that cannot be had.
+        FloatingPointError: when a loss or weight is no longer finite; none of it is saved.
+        KeyboardInterrupt: after a signal to stop, once the state is saved; its argument is the
+            signal's number.
+    """
+    device, data = pick_device(options.device), load_data(recipe, options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    state = State.new(recipe, data.shape, device)
+    total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
+    sample_every = options.sample_every or math.ceil(per_epoch)
+    save_every = options.save_every or math.ceil(per_epoch)
+
+    run = Run.create(folder, recipe, longer)
+    with run.lock(), _stop_signal() as stopped:
+        _restore(run, state, total)
+        yield Tick(state.step, total, state.step / per_epoch, {})
+        if state.step == total:
+            return
+        session = _begin(run, recipe, options, state)
+        with _board(run, state.step) as board:
+            for logs in steps(state, recipe, data):
+                tick, last = Tick(state.step, total, state.step / per_epoch, logs), stopped[:1]
+                ending = bool(last) or state.step == total
+                if state.step == total or state.step % options.log_every == 0:
+                    _log(run, board, tick)
+                if state.step == total or state.step % sample_every == 0:
+                    _save_grid(run, state, recipe)
+                if ending or state.step % save_every == 0:
+                    _save(run, state, tick, options.keep)
+                    _end(run, session, state.step)
+                yield tick
+                if last and state.step < total:
+                    raise KeyboardInterrupt(last[0])
+
+
+def _restore(run: Run, state: State, total: int) -> None:
+    saved = run.load()
+    if saved is not None:
+        try:
+            state.load_state_dict(saved)
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            file = run.checkpoints()[-1]
+            raise DamagedError(f"{file} does not fit the recipe beside it: {error}") from error
+    if state.step > total:
+        raise ValueError(f"{run.path} is already at step {state.step}, past the {total} asked")
+    run.rewind(state.step)
+
+
+def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
+    """Record recipe, options and machine; at step 0 also the first grid."""
+    device = next(state.generator.parameters()).device
+    session = {"from_step": state.step, "device": str(device)} | environment()
+    if run.sessions:
+        before = run.sessions[-1]
+        changed = [k for k in session if k != "from_step" and before.get(k) != session[k]]
+        if changed:
+            warnings.warn(
+                f"{', '.join(changed)} changed since this run was last trained: it goes on, but "
+                "no longer gives the same bits as a run that never stopped",
+                stacklevel=2,
+            )
+    run.write_settings(recipe, options)
+    session["started"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+    if state.step == 0:
+        _save_grid(run, state, recipe)
+    _end(run, session, state.step)
+    return session
+
+
+def _end(run: Run, session: Row, step: int) -> None:
+    """Renew this session's entry, and the model card, with how far it has come."""
+    started = datetime.fromisoformat(session["started"])
+    seconds = round((datetime.now(UTC) - started).total_seconds(), 1)
+    run.write_session(session | {"to_step": step, "seconds": seconds})
+    run.write("README.md", _card(run, step).encode())
+
+
+def _log(run: Run, board: "SummaryWriter", tick: Tick) -> None:
+    values = _finite(run, tick)
+    run.append("log", {"step": tick.step, "epoch": round(tick.epoch, 6)} | values)
+    for name, value in values.items():
+        board.add_scalar(TAGS[name], value, tick.step)
+
+
+def _save(run: Run, state: State, tick: Tick, keep: int) -> None:
+    _finite(run, tick)
+    nets = (state.generator, state.discriminator)
+    if not all(t.isfinite().all() for net in nets for t in net.state_dict().values()):
+        raise FloatingPointError(_diverged(run, tick.step, "a weight"))
+    run.save(state.state_dict(), keep)
+
+
+def _finite(run: Run, tick: Tick) -> dict[str, float]:
+    values = {name: value.item() for name, value in tick.logs.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(_diverged(run, tick.step, f"{name} ({value})"))
+    return values
+
+
+def _diverged(run: Run, step: int, what: str) -> str:
+    files = run.checkpoints()
+    kept = f"{files[-1]} is the last good checkpoint" if files else "there is no checkpoint yet"
+    return f"{what} is not finite at step {step}; {kept}; a smaller lr_d or lr_g may help"
+
+
+def _save_grid(run: Run, state: State, recipe: Recipe) -> None:
+    pixels = to_uint8(generate(state.ema, GRID, recipe.z_dim, recipe.seed))
+    run.write(f"samples/step-{state.step:08d}.png", png(grid(pixels)))
+
+
+def _card(run: Run, step: int) -> str:
+    """The model card: what this folder is and what can be done with it."""
+    grids = run.grids()
+    settings = "\n".join(f"| {k} | {v} |" for k, v in run.recipe.to_dict().items())
+    return f"""# {run.path.name}
+
+A GAN trained by ganatomy {run.sessions[-1]["ganatomy"]}, now at step {step:,}; recipe key \
+`{run.recipe.key}`.
+
+![samples of one fixed z](samples/{grids[-1][1].name})
+
+    ganatomy resume {run.path.name}          # go on training
+    ganatomy sample {run.path.name} --n 64 --out samples.png
+
+| field | value |
+|---|---|
+{settings}
+"""
+
+
+@contextlib.contextmanager
+def _board(run: Run, step: int) -> Iterator["SummaryWriter"]:
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, so only to train
+
+    with SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1) as board:
+        yield board
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[list[int]]:
+    """Collect the first SIGINT or SIGTERM, so that no step is cut in half; a second one is obeyed.
+
+    Off the main thread, where Python allows no handlers, nothing is collected.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt(number)
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

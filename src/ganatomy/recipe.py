@@ -1,0 +1,261 @@
+"""Recipe is science, Options is circumstance: flat, checked, frozen data, readable without torch."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+INF = math.inf
+Norm = Literal["batch", "none"]
+T = TypeVar("T")
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "z_dim": (1, 65_536),
+    "g_widths": (1, 65_536),
+    "d_widths": (1, 65_536),
+    "g_dropout": (0, 1),
+    "d_dropout": (0, 1),
+    "real_label": (0, 1),
+    "fake_label": (0, 1),
+    "batch": (1, 1_000_000),
+    "epochs": (0, 1_000_000),
+    "steps": (1, 1_000_000_000),
+    "d_steps": (1, 1000),
+    "g_steps": (1, 1000),
+    "lr_g": (0, 10),
+    "lr_d": (0, 10),
+    "beta1": (0, 1),
+    "beta2": (0, 1),
+    "ema": (0, 1),
+    "seed": (0, 2**63 - 1),
+    "threads": (1, 4096),
+    "log_every": (1, INF),
+    "sample_every": (1, INF),
+    "save_every": (1, INF),
+    "keep": (0, INF),
+}
+"""Smallest and largest value of each numeric field of Recipe and Options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fields:
+    """Flat frozen data whose values are checked against their annotations and limits."""
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self)).items():
+            value = _conform(name, getattr(self, name), kind)
+            object.__setattr__(self, name, value)
+            low, high = _LIMITS.get(name, (-INF, INF))
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int | float) and not low <= number <= high:
+                    raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {number!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field as JSON knows it: tuples become lists and paths text."""
+        values = dataclasses.asdict(self)
+        return {
+            name: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v
+            for name, v in values.items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what to_dict gave; absent fields take their defaults.
+
+        Raises:
+            ValueError: for an unknown field (naming the nearest), a wrong type or a bad value.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"unknown field {name!r} {nearest(name, known)}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(_Fields):
+    """What is trained. Two runs of equal recipes on one machine give equal weights."""
+
+    # data
+    dataset: str = "mnist"
+    """name in DATASETS; see: ganatomy datasets"""
+
+    # networks
+    model: str = "mlp"
+    """name in MODELS: mlp or dcgan"""
+    z_dim: int = 100
+    """size of the latent vector, drawn from a standard normal"""
+    g_widths: tuple[int, ...] = (256, 512)
+    """generator: mlp takes the size of each hidden layer, dcgan one number (the reports' gh)"""
+    d_widths: tuple[int, ...] = (512, 256)
+    """discriminator: as g_widths (the reports' dh)"""
+    g_norm: Norm = "none"
+    """normalisation between the generator's layers"""
+    d_norm: Norm = "none"
+    """normalisation between the discriminator's layers"""
+    g_dropout: float = 0.0
+    """chance of dropping each hidden activation of the generator"""
+    d_dropout: float = 0.0
+    """chance of dropping each hidden activation of the discriminator"""
+
+    # objective
+    loss: str = "non_saturating"
+    """name in LOSSES: non_saturating or minimax"""
+    real_label: tuple[float, float] = (1.0, 1.0)
+    """range from which D's target for each real sample is drawn"""
+    fake_label: tuple[float, float] = (0.0, 0.0)
+    """range from which D's target for each generated sample is drawn"""
+
+    # optimisation
+    batch: int = 64
+    """samples per update"""
+    epochs: float | None = None
+    """length of the training in passes over the data; give this or steps"""
+    steps: int | None = None
+    """length of the training in steps (each d_steps + g_steps updates); give this or epochs"""
+    d_steps: int = 1
+    """discriminator updates per step, each on a batch of its own"""
+    g_steps: int = 1
+    """generator updates per step"""
+    lr_g: float = 2e-4
+    """Adam learning rate of the generator"""
+    lr_d: float = 2e-4
+    """Adam learning rate of the discriminator"""
+    beta1: float = 0.9
+    """Adam beta1 of both"""
+    beta2: float = 0.999
+    """Adam beta2 of both"""
+    ema: float = 0.0
+    """decay of the averaged generator that samples are drawn from; 0 means no averaging"""
+    seed: int = 0
+    """decides initial weights, batches, noise, labels and dropout"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.steps is None) == (self.epochs is None):
+            given = "both" if self.steps is not None else "neither"
+            raise ValueError(f"say how long to train: steps or epochs, got {given}")
+        for name in ("real_label", "fake_label"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is a range, low before high, got {low:g} {high:g}")
+        if self.batch == 1 and "batch" in (self.g_norm, self.d_norm):
+            raise ValueError("batch norm needs batch >= 2; raise batch or set g_norm, d_norm none")
+
+    def but(self, **changes: Any) -> "Recipe":
+        """Return a copy with some fields changed; a new length replaces steps and epochs alike."""
+        if ("steps" in changes) != ("epochs" in changes):
+            changes = {"steps": None, "epochs": None} | changes
+        return dataclasses.replace(self, **changes)
+
+    def total_steps(self, n: int) -> int:
+        """Steps that this recipe takes on n samples; an epoch sees each of them at least once."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, math.ceil(self.epochs * n / self.images_per_step))
+
+    @property
+    def images_per_step(self) -> int:
+        """Real samples that one step reads."""
+        return self.batch * self.d_steps
+
+    @property
+    def key(self) -> str:
+        """Eight characters that name this recipe on disk.
+
+        Only fields that differ from their defaults count, so a field that is added later with a
+        default that keeps the old behaviour leaves every published key as it was.
+        """
+        changed = {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(_Fields):
+    """How a run is carried out. None of it changes what the recipe means."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps"""
+    threads: int | None = None
+    """CPU threads; None lets PyTorch choose"""
+    log_every: int = 50
+    """steps between rows of log.jsonl"""
+    sample_every: int | None = None
+    """steps between sample grids; None means every epoch"""
+    save_every: int | None = None
+    """steps between checkpoints; None means every epoch"""
+    keep: int = 3
+    """newest checkpoints to keep; 0 keeps them all"""
+    data_root: Path | None = None
+    """folder of full datasets; None means $GANATOMY_DATA, else a cache folder of the user"""
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Map each field in which two recipes differ to its two values."""
+    a, b = old.to_dict(), new.to_dict()
+    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say, in brackets, which known name was probably meant, or which there are."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"(did you mean {close[0]!r}?)" if close else f"(there are: {', '.join(known)})"
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
+    """Return table[name].
+
+    Raises:
+        ValueError: if there is no such name, saying which is nearest.
+    """
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r} {nearest(name, table)}")
+    return table[name]
+
+
+def _conform(name: str, value: Any, kind: Any) -> Any:
+    """Return value in the annotated type (ints widen to float, lists to tuple) or say why not."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        inner = next(a for a in args if a is not types.NoneType)
+        return None if value is None else _conform(name, value, inner)
+    if origin is Literal:
+        if value not in args:
+            raise ValueError(f"{name} must be one of {', '.join(args)}, got {value!r}")
+        return value
+    if origin is tuple:
+        count = None if args[-1] is Ellipsis else len(args)
+        if not isinstance(value, list | tuple) or (count or len(value)) != len(value):
+            raise ValueError(f"{name} must be a list of {count or 'numbers'}, got {value!r}")
+        return tuple(_conform(name, item, args[0]) for item in value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{name} must be {_TYPE_WORDS[kind]}, got {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return value
+
+
+_TYPE_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}

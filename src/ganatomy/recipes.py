@@ -1,0 +1,75 @@
+"""The named recipes, and recipes read from files. To add one, add a line to RECIPES.
+
+Ids such as R0.1 are rows of the study reports whose systems these are.
+"""
+
+import json
+import tomllib
+from pathlib import Path
+
+from ganatomy.recipe import Recipe, nearest
+
+RECIPES: dict[str, tuple[str, Recipe]] = {
+    "basic-gan": (
+        "R0.1: fully connected GAN on MNIST; betas, leak, latent prior and seed are not stated "
+        "there: Adam's own (0.9, 0.999), 0.2, normal, 0",
+        Recipe(
+            dataset="mnist",
+            model="mlp",
+            z_dim=100,
+            g_widths=(256, 512),
+            d_widths=(512, 256),
+            batch=100,
+            epochs=100,
+            lr_g=2e-4,
+            lr_d=2e-4,
+            beta1=0.9,
+            beta2=0.999,
+        ),
+    ),
+    "conv-gan": (
+        "R0.2: convolutional GAN on MNIST; layer sizes, leak and latent are not stated there: "
+        "DCGAN plan and initial weights with 32 channels, 0.2, 100",
+        Recipe(
+            dataset="mnist",
+            model="dcgan",
+            z_dim=100,
+            g_widths=(32,),
+            d_widths=(32,),
+            g_norm="batch",
+            d_dropout=0.3,
+            real_label=(0.9, 0.9),
+            batch=100,
+            epochs=100,
+            lr_g=2e-4,
+            lr_d=2e-4,
+            beta1=0.5,
+            beta2=0.999,
+        ),
+    ),
+}
+
+
+def read(name: str) -> Recipe:
+    """Return a named recipe, or the one in a .json or .toml file of Recipe fields.
+
+    Raises:
+        ValueError: for a name that is neither, or a file that is not a recipe.
+    """
+    if name in RECIPES:
+        return RECIPES[name][1]
+    path = Path(name)
+    if path.suffix not in (".json", ".toml"):
+        raise ValueError(
+            f"unknown recipe {name!r} {nearest(name, RECIPES)}; a recipe file ends in .json or .toml"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it holds no table of fields")
+        return Recipe.from_dict(values)
+    except OSError as error:
+        raise ValueError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a recipe: {error}") from error

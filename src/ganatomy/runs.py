@@ -1,0 +1,239 @@
+"""A run is a folder: recipe, options, environments, rows, checkpoints and sample grids.
+
+It is the only interface between training and everything that reads. Files are written whole or
+not at all, so whatever ends a process, the folder stays readable.
+"""
+
+import contextlib
+import io
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from ganatomy import __version__
+from ganatomy.recipe import Options, Recipe, differences, nearest
+
+Row = dict[str, Any]
+
+
+class DamagedError(RuntimeError):
+    """A file of a run folder is not what was written there."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; make it with create or open."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe, longer: bool = False) -> "Run":
+        """Make the folder, or reopen it if it holds the same recipe (longer: but for its length).
+
+        Raises:
+            ValueError: if it holds another recipe (naming the fields), other files, or cannot be
+                written.
+        """
+        run = cls(path)
+        if (path / "recipe.json").exists():
+            changed = differences(run.recipe, recipe)
+            only_length = changed.keys() <= {"epochs", "steps"}
+            if changed and not (longer and only_length):
+                listed = "; ".join(f"{k}: {a} there, {b} asked" for k, (a, b) in changed.items())
+                cure = "change its length with: ganatomy resume" if only_length else "use another --out"
+                raise ValueError(f"{path} holds another recipe ({listed}); {cure}")
+            return run
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(not p.name.startswith(".") for p in path.iterdir()):
+                raise ValueError(f"{path} has files but is no run folder; choose another --out")
+            run.write("recipe.json", _json(recipe.to_dict()))
+        except OSError as error:
+            raise ValueError(f"cannot write to {path}: {error.strerror}") from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open an existing run folder.
+
+        Raises:
+            ValueError: if it is none, naming the nearest one beside it.
+        """
+        if not (path / "recipe.json").exists():
+            beside = sorted(p.parent.name for p in path.absolute().parent.glob("*/recipe.json"))
+            hint = f" {nearest(path.name, beside)}" if beside else ""
+            raise ValueError(f"{path} is no run folder (it has no recipe.json){hint}")
+        return cls(path)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What this run trains."""
+        return Recipe.from_dict(self._fields("recipe.json"))
+
+    @property
+    def options(self) -> Options:
+        """How it was last carried out."""
+        return Options.from_dict(self._fields("options.json"))
+
+    @property
+    def sessions(self) -> list[Row]:
+        """One entry for each process that trained it: machine, versions, steps and seconds."""
+        file = self.path / "environment.json"
+        return json.loads(file.read_text()) if file.exists() else []
+
+    def _fields(self, name: str) -> Row:
+        file = self.path / name
+        try:
+            fields = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"cannot read {file}: {error}") from error
+        if not isinstance(fields, dict):
+            raise DamagedError(f"{file} holds no fields")
+        return fields
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            ValueError: if another process holds it.
+        """
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                for left in self.path.rglob(".*.tmp"):  # of a process that was killed
+                    left.unlink()
+                yield
+        except Timeout:
+            raise ValueError(f"{self.path} is being trained by another process") from None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file into the folder, whole or not at all, and durably."""
+        replace(self.path / name, content)
+
+    def write_session(self, session: Row) -> None:
+        """Add this session to environment.json, or renew it if it is the one last written."""
+        past = [s for s in self.sessions if s["started"] != session["started"]]
+        self.write("environment.json", _json([*past, session]))
+
+    def write_settings(self, recipe: Recipe, options: Options) -> None:
+        """Record the recipe and how it is now carried out."""
+        self.write("recipe.json", _json(recipe.to_dict()))
+        self.write("options.json", _json(options.to_dict()))
+
+    def checkpoints(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.path.glob("step-*.pt"))
+
+    def save(self, saved: dict[str, Any], keep: int) -> None:
+        """Write a checkpoint after its rows are on disk; drop all but the newest keep (0: none)."""
+        for rows in self.path.glob("*.jsonl"):
+            with rows.open("rb") as file:
+                os.fsync(file.fileno())
+        buffer = io.BytesIO()  # torch.save to a full disk can end the process; bytes cannot
+        torch.save(saved, buffer)
+        self.write(f"step-{saved['step']:08d}.pt", buffer.getvalue())
+        for old in self.checkpoints()[:-keep] if keep else []:
+            old.unlink()
+
+    def load(self) -> dict[str, Any] | None:
+        """Read the newest checkpoint onto the CPU; None if there is none.
+
+        Raises:
+            DamagedError: if it is cut short or not a checkpoint, naming it and the one before.
+        """
+        files = self.checkpoints()
+        if not files:
+            return None
+        try:
+            return torch.load(files[-1], map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a bad file
+            before = files[-2].name if len(files) > 1 else "the start"
+            raise DamagedError(
+                f"{files[-1]} is damaged ({type(error).__name__}); remove it to go on from {before}"
+            ) from error
+
+    def rewind(self, step: int) -> None:
+        """Forget rows and sample grids made after a step."""
+        for file in self.path.glob("*.jsonl"):
+            kept = [row for row in self.rows(file.stem) if row["step"] <= step]
+            self.write(file.name, b"".join(map(_line, kept)))
+        for grid in self.grids():
+            if grid[0] > step:
+                grid[1].unlink()
+
+    def append(self, name: str, row: Row) -> None:
+        """Add one line to name.jsonl."""
+        with (self.path / f"{name}.jsonl").open("ab") as file:
+            file.write(_line(row))
+
+    def rows(self, name: str) -> list[Row]:
+        """Read name.jsonl; empty if there is none. A last line cut short by a kill is left out."""
+        file = self.path / f"{name}.jsonl"
+        lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise DamagedError(f"{file} has a line that is not JSON: {error}") from error
+
+    def grids(self) -> list[tuple[int, Path]]:
+        """Steps and files of the sample grids, oldest first."""
+        files = sorted((self.path / "samples").glob("step-*.png"))
+        return [(int(file.stem.removeprefix("step-")), file) for file in files]
+
+
+def environment() -> Row:
+    """The machine and the versions that numbers depend on, without names of people or folders."""
+    return {
+        "ganatomy": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary beside it, synced, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    if sys.platform != "win32":
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _line(row: Row) -> bytes:
+    return (json.dumps(row, allow_nan=False) + "\n").encode()
