@@ -16,6 +16,8 @@ import torch
 
 from ganatomy.data import DATASETS, Samples, data_root
 from ganatomy.latent import generate
+from ganatomy.losses import LOSSES
+from ganatomy.models import MODELS
 from ganatomy.pictures import grid, png, to_uint8
 from ganatomy.recipe import Options, Recipe, lookup
 from ganatomy.runs import DamagedError, Row, Run, environment
@@ -48,11 +50,13 @@ class Tick(NamedTuple):
 
 
 def load_data(recipe: Recipe, options: Options) -> Samples:
-    """Load the recipe's dataset.
+    """Load the recipe's dataset, once all its parts are known to exist.
 
     Raises:
-        ValueError: if the dataset is unknown or not to be had.
+        ValueError: if a part is unknown or the dataset is not to be had.
     """
+    lookup(MODELS, recipe.model, "model")
+    lookup(LOSSES, recipe.loss, "loss")
     return lookup(DATASETS, recipe.dataset, "dataset")[1](data_root(options.data_root))
 
 

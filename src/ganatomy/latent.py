@@ -4,9 +4,25 @@ import torch
 from torch import Tensor, nn
 
 from ganatomy.data import mix
+from ganatomy.runs import Run
+from ganatomy.train import State
 
 CHUNK = 256
 """Rows drawn and generated at a time; fixed, so that the i-th depends on nothing but seed and i."""
+
+
+def load_generator(run: Run) -> tuple[int, nn.Module]:
+    """Return the step of a run's newest checkpoint and its (averaged) generator.
+
+    Raises:
+        ValueError: if the run has no checkpoint yet.
+    """
+    saved = run.load()
+    if saved is None:
+        raise ValueError(f"{run.path} has no checkpoint yet; train it first")
+    state = State.new(run.recipe, tuple(saved["shape"]))
+    state.load_state_dict(saved)
+    return state.step, state.ema
 
 
 @torch.no_grad()

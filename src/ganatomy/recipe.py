@@ -1,4 +1,4 @@
-"""Recipe is science, Options is circumstance: flat, checked, frozen data, readable without torch."""
+"""Recipe is science, Options is circumstance: flat, checked, frozen, readable without torch."""
 
 import dataclasses
 import difflib

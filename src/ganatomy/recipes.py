@@ -11,8 +11,8 @@ from ganatomy.recipe import Recipe, nearest
 
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "basic-gan": (
-        "R0.1: fully connected GAN on MNIST; betas, leak, latent prior and seed are not stated "
-        "there: Adam's own (0.9, 0.999), 0.2, normal, 0",
+        "R0.1: fully connected GAN on MNIST. Not stated there and chosen here: Adam's own betas "
+        "(0.9, 0.999), leak 0.2, a normal latent",
         Recipe(
             dataset="mnist",
             model="mlp",
@@ -28,8 +28,8 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         ),
     ),
     "conv-gan": (
-        "R0.2: convolutional GAN on MNIST; layer sizes, leak and latent are not stated there: "
-        "DCGAN plan and initial weights with 32 channels, 0.2, 100",
+        "R0.2: convolutional GAN on MNIST. Not stated there and chosen here: DCGAN's plan and "
+        "initial weights with 32 channels beside the picture, leak 0.2, a normal latent of 100",
         Recipe(
             dataset="mnist",
             model="dcgan",
@@ -61,7 +61,8 @@ def read(name: str) -> Recipe:
     path = Path(name)
     if path.suffix not in (".json", ".toml"):
         raise ValueError(
-            f"unknown recipe {name!r} {nearest(name, RECIPES)}; a recipe file ends in .json or .toml"
+            f"unknown recipe {name!r} {nearest(name, RECIPES)}; "
+            "a recipe file ends in .json or .toml"
         )
     try:
         text = path.read_text(encoding="utf-8")

@@ -48,7 +48,11 @@ class Run:
             only_length = changed.keys() <= {"epochs", "steps"}
             if changed and not (longer and only_length):
                 listed = "; ".join(f"{k}: {a} there, {b} asked" for k, (a, b) in changed.items())
-                cure = "change its length with: ganatomy resume" if only_length else "use another --out"
+                cure = (
+                    "change its length with: ganatomy resume"
+                    if only_length
+                    else "use another --out"
+                )
                 raise ValueError(f"{path} holds another recipe ({listed}); {cure}")
             return run
         try:

@@ -30,6 +30,8 @@ class State:
     """averaged generator; the generator itself if the recipe does not average"""
     opt_g: torch.optim.Optimizer
     opt_d: torch.optim.Optimizer
+    shape: tuple[int, ...]
+    """of one sample"""
     step: int = 0
 
     @classmethod
@@ -48,11 +50,12 @@ class State:
         betas = (recipe.beta1, recipe.beta2)
         opt_g = torch.optim.Adam(g.parameters(), recipe.lr_g, betas, fused=True)
         opt_d = torch.optim.Adam(d.parameters(), recipe.lr_d, betas, fused=True)
-        return cls(g, d, ema, opt_g, opt_d)
+        return cls(g, d, ema, opt_g, opt_d, shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as plain tensors and numbers."""
-        return {"step": self.step} | {k: part.state_dict() for k, part in self._parts().items()}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {"step": self.step, "shape": list(self.shape)} | parts
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Put back what state_dict gave."""

@@ -12,6 +12,15 @@ import torch
 from ganatomy.data.samples import Samples
 
 
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+"""What the training set consists of, in MNIST/raw below the data root."""
+
+
+def present(root: Path) -> bool:
+    """Whether the training set is there and needs no download."""
+    return all((root / "MNIST" / "raw" / name).exists() for name in FILES)
+
+
 def mnist(root: Path) -> Samples:
     """The 60,000 training pictures, 1 x 28 x 28; read from root/MNIST/raw or downloaded there.
 
@@ -20,16 +29,17 @@ def mnist(root: Path) -> Samples:
     """
     from torchvision.datasets import MNIST  # a second of import, so only where it is needed
 
-    raw = root / "MNIST" / "raw"
+    raw, absent = root / "MNIST" / "raw", not present(root)
     try:
-        full = MNIST(root, train=True, download=not (raw / "train-images-idx3-ubyte").exists())
+        full = MNIST(root, train=True, download=absent)
         images, labels = full.data, full.targets
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        what = "no MNIST" if absent else "damaged MNIST"
+        why = "none could be downloaded" if absent else " ".join(str(error).split())
         raise ValueError(
-            f"no usable MNIST in {raw} (wanted: train-images-idx3-ubyte, train-labels-idx1-ubyte) "
-            f"and none could be downloaded ({reason[:120]}); point --data-root or $GANATOMY_DATA at "
-            "the folder that holds MNIST/raw, or use --dataset mnist10k, which needs no files"
+            f"{what} in {raw} (looked for {' and '.join(FILES)}; {why}): point --data-root or "
+            "$GANATOMY_DATA at the folder that holds MNIST/raw, or use --dataset mnist10k, "
+            "which is part of ganatomy"
         ) from error
     return Samples(images.unsqueeze(1), labels)
 

@@ -1,0 +1,145 @@
+"""The command line: arguments to commands, mistakes and failures to one line and an exit code."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import tyro
+from tyro.conf import FlagCreatePairsOff
+
+from ganatomy import __version__, commands, terminal
+from ganatomy.recipe import Options, Recipe, lookup
+from ganatomy.recipes import read
+
+Command = (
+    commands.Train
+    | commands.Resume
+    | commands.Sample
+    | commands.Compare
+    | commands.Recipes
+    | commands.Datasets
+    | commands.Doctor
+)
+
+COMMANDS: dict[str, type[Command]] = {
+    "train": commands.Train,
+    "resume": commands.Resume,
+    "sample": commands.Sample,
+    "compare": commands.Compare,
+    "recipes": commands.Recipes,
+    "datasets": commands.Datasets,
+    "doctor": commands.Doctor,
+}
+
+_STYLE = (FlagCreatePairsOff,)
+
+
+def parse(arguments: list[str]) -> Command:
+    """Turn arguments, the command first, into a command.
+
+    Raises:
+        ValueError: for what cannot be understood, saying in one line what to do.
+        SystemExit: after help or shell completion was printed.
+    """
+    name, rest = arguments[0], arguments[1:]
+    if name.startswith("-"):
+        return _parse_any(arguments)
+    kind = lookup(COMMANDS, name, "command")
+    wants_help = bool({"-h", "--help"} & set(rest))
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            command, unknown = tyro.cli(
+                kind,
+                prog=f"ganatomy {name}",
+                args=rest,
+                default=tyro.MISSING_NONPROP if wants_help else _default(name, rest),
+                config=_STYLE,
+                return_unknown_args=True,
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_one_line(errors.getvalue())) from None
+    if unknown:
+        raise ValueError(f"unknown argument {unknown[0]!r} {_nearest_flag(unknown[0], kind)}")
+    return command
+
+
+def _parse_any(arguments: list[str]) -> Command:
+    """Help and shell completion of the whole program, which need every command at once."""
+    kinds = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items()]
+    everything: Any = Union[tuple(kinds)]  # noqa: UP007  (made at run time from the registry)
+    return tyro.cli(everything, prog="ganatomy", args=arguments, config=_STYLE)
+
+
+def _default(name: str, rest: list[str]) -> Any:
+    """Defaults that depend on the first argument: train's recipe, resume's options."""
+    if name not in ("train", "resume"):
+        return tyro.MISSING_NONPROP
+    if not rest or rest[0].startswith("-"):
+        wanted = "NAME or FILE of a recipe" if name == "train" else "run folder"
+        raise ValueError(f"ganatomy {name} wants the {wanted} first; see: ganatomy {name} --help")
+    if name == "resume":
+        from ganatomy.runs import Run
+
+        folder = Path(rest[0])
+        return commands.Resume(run=folder, options=Run.open(folder).options)
+    recipe = read(rest[0])
+    given = {word.partition("=")[0] for word in rest}
+    for length in ("epochs", "steps"):  # one given on the command line replaces both
+        if f"--{length}" in given:
+            recipe = recipe.but(**{length: 1})
+    return commands.Train(name=rest[0], recipe=recipe)
+
+
+def _nearest_flag(word: str, kind: type) -> str:
+    nested = {"recipe": Recipe, "options": Options}
+    fields = [f.name for f in dataclasses.fields(kind)]
+    inner = [f.name for n in fields if n in nested for f in dataclasses.fields(nested[n])]
+    flags = [f"--{name}" for name in fields + inner if name not in nested]
+    meant = "--" + word.lstrip("-").replace("-", "_")
+    close = difflib.get_close_matches(meant, flags, n=1)
+    return f"(did you mean {close[0]}?)" if close else "(see --help)"
+
+
+def _one_line(box: str) -> str:
+    """Reduce the parser's boxed complaint to its first sentence."""
+    lines = [line.strip("│╭╮╰╯ \n") for line in box.splitlines()]
+    body = [line for line in lines[1:] if line]
+    end = next((i for i, line in enumerate(body) if set(line) == {"─"}), len(body))
+    text = " ".join(body[:end])
+    kinds = (f"Error parsing {kind}: " for kind in ("recipe", "options", "Recipe", "Options"))
+    return next((text.removeprefix(k) for k in kinds if text.startswith(k)), text) or box
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 2 for a mistake of the user, 1 for a failure."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    warnings.showwarning = lambda message, *_: terminal.complain(f"warning: {message}")
+    try:
+        if arguments == ["--version"]:
+            terminal.say(f"ganatomy {__version__}")
+            return 0
+        return parse(arguments or ["--help"])()
+    except BrokenPipeError:  # the reader of our output has gone, as in: ganatomy recipes | head -1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        terminal.complain("stopped")
+        return 130
+    except (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
+        if os.environ.get("GANATOMY_TRACEBACK"):
+            raise
+        if isinstance(error, OSError) and error.strerror:
+            where = f": {error.filename}" if error.filename else ""
+            terminal.complain(f"{error.strerror}{where}; what was saved before is kept")
+        else:
+            terminal.complain(str(error) or type(error).__name__)
+        return 2 if isinstance(error, ValueError) else 1

@@ -1,0 +1,139 @@
+"""What a person sees in the terminal: progress, tables, one-line errors."""
+
+import collections
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+LINE_SECONDS = 5.0
+"""Least time between two lines where there is no terminal to draw a bar in."""
+
+BAR_SECONDS = 0.2
+"""Least time between two looks at the logs for the bar; each look waits for the device."""
+
+
+class Tick(Protocol):
+    """What progress needs to know of a step; see fit.Tick."""
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+
+    @property
+    def total(self) -> int:
+        """Steps in all."""
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the data."""
+
+    @property
+    def logs(self) -> Mapping[str, Any]:
+        """Scalars of the step."""
+
+
+T = TypeVar("T", bound=Tick)
+
+
+class _Speed(ProgressColumn):
+    """Real images per second."""
+
+    def __init__(self, images_per_step: int) -> None:
+        super().__init__()
+        self.images_per_step = images_per_step
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed * self.images_per_step:,.0f} img/s" if task.speed else "", "cyan")
+
+
+def follow(ticks: Iterable[T], label: str, images_per_step: int, *, quiet: bool, stderr: bool) -> T:
+    """Consume a training and show it: a bar in a terminal, plain lines elsewhere, or nothing.
+
+    Returns its last tick.
+    """
+    console = Console(stderr=stderr)
+    if quiet:
+        shown: Iterator[T] = iter(ticks)
+    elif console.is_terminal:
+        shown = _bar(ticks, label, images_per_step, console)
+    else:
+        shown = _lines(ticks, label, images_per_step, console)
+    return collections.deque(shown, maxlen=1)[0]
+
+
+def _bar(ticks: Iterable[T], label: str, images_per_step: int, console: Console) -> Iterator[T]:
+    columns = (
+        TextColumn("{task.description}", style="bold", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[epoch]}"),
+        _Speed(images_per_step),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[logs]}", style="magenta"),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        task = progress.add_task(label, total=None, epoch="starting", logs="")
+        looked = 0.0
+        for tick in ticks:
+            now, end = time.monotonic(), tick.step == tick.total
+            if now - looked > BAR_SECONDS or end or not tick.logs:
+                looked = now
+                epoch, logs = f"epoch {tick.epoch:.1f}", brief(tick.logs)
+                progress.update(task, completed=tick.step, total=tick.total, epoch=epoch, logs=logs)
+            yield tick
+
+
+def _lines(ticks: Iterable[T], label: str, images_per_step: int, console: Console) -> Iterator[T]:
+    began = printed = time.monotonic()
+    first = 0
+    for tick in ticks:
+        now = time.monotonic()
+        if not tick.logs:
+            first, began = tick.step, now
+        elif now - printed > LINE_SECONDS or tick.step == tick.total:
+            printed = now
+            speed = (tick.step - first) / (now - began)
+            left = time.strftime("%H:%M:%S", time.gmtime((tick.total - tick.step) / speed))
+            line = (
+                f"{label} step {tick.step}/{tick.total} epoch {tick.epoch:.2f} "
+                f"{speed * images_per_step:,.0f} img/s {left} left {brief(tick.logs)}"
+            )
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        yield tick
+
+
+def brief(logs: Mapping[str, Any]) -> str:
+    """Write D(x), D(G(z)) and both losses of one step in one short line."""
+    if not logs:
+        return ""
+    value = {name: float(number) for name, number in logs.items()}
+    return (
+        f"D(x) {value['d_real']:.2f} D(G(z)) {value['d_fake']:.2f} "
+        f"loss D {value['d_loss']:.2f} G {value['g_loss']:.2f}"
+    )
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to standard output; cells are plain text."""
+    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        shown.add_column(column, style="bold" if i == 0 else "", overflow="fold")
+    for row in rows:
+        shown.add_row(*map(escape, row))
+    Console().print(shown)
+
+
+def say(text: str) -> None:
+    """Print a line to standard output, never wrapped, so that paths in it can be copied."""
+    print(text)
+
+
+def complain(text: str) -> None:
+    """Print one line to standard error."""
+    print(f"ganatomy: {' '.join(text.split())}", file=sys.stderr)
