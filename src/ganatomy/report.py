@@ -1,11 +1,156 @@
-"""x"""
+"""Run folders to one self-contained page, readable offline and in print."""
 
-from ganatomy.runs import Run
+import base64
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+
+from ganatomy.pictures import COLOURS, Series, curves
+from ganatomy.recipe import Recipe
+from ganatomy.runs import Row, Run
+
+EPOCHS_SHOWN = 10
+"""Pairs of grids on the page, denser at the start, where pictures change fastest."""
+
+POINTS = 80
+"""Points of a curve; a longer log is averaged down to so many."""
+
+CHARTS = (
+    ("d_real", "D(x)", "how real D finds real pictures", (0.0, 1.0)),
+    ("d_fake", "D(G(z))", "how real D finds generated pictures", (0.0, 1.0)),
+    ("d_loss", "Discriminator loss", "of the two batches together", None),
+    ("g_loss", "Generator loss", "as its loss function defines it", None),
+)
+"""Field of a row, its title, what it says, and the range of its axis."""
 
 
-def summary(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
-    return [], []
+class Shown(NamedTuple):
+    """A run as the page shows it."""
+
+    name: str
+    colour: str
+    run: Run
+    recipe: Recipe
+    rows: list[Row]
+    grids: list[tuple[float, bytes]]
+    """epoch and PNG of each sample grid"""
 
 
 def compare(runs: list[Run]) -> str:
-    return ""
+    """Return the page that sets runs side by side.
+
+    Raises:
+        ValueError: for a run that has logged nothing yet.
+    """
+    shown = [_read(run, colour) for run, colour in zip(runs, _colours(len(runs)), strict=True)]
+    columns, rows = summary(runs)
+    charts = [
+        {
+            "title": title,
+            "about": about,
+            "svg": curves([_series(s, field) for s in shown], "epoch", y_range),
+        }
+        for field, title, about, y_range in CHARTS
+    ]
+    fields = [s.recipe.to_dict() for s in shown]
+    sessions = [s.run.sessions[-1] for s in shown]
+    environment = [
+        (key, [session.get(key) for session in sessions])
+        for key in ("ganatomy", "python", "torch", "platform", "cpu", "cores", "threads", "device")
+    ]
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        files("ganatomy").joinpath("report.html").read_text(encoding="utf-8")
+    )
+    return template.render(
+        shown=shown,
+        columns=columns,
+        summary=rows,
+        stages=_stages(shown),
+        charts=charts,
+        differing=[(k, [f[k] for f in fields]) for k in fields[0] if len({*_texts(fields, k)}) > 1],
+        shared=[(k, fields[0][k]) for k in fields[0] if len({*_texts(fields, k)}) == 1],
+        environment=environment,
+    )
+
+
+def summary(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
+    """Return headings and one row per run: how long it trained and how its last epoch looked."""
+    rows = []
+    for run in runs:
+        logged = _logged(run)
+        last = logged[-1]
+        tail = [row for row in logged if row["epoch"] > last["epoch"] - 1]
+        mean = {field: np.mean([row[field] for row in tail]) for field, *_ in CHARTS}
+        spent = sum(session["seconds"] for session in run.sessions)
+        images = run.recipe.images_per_step * last["step"]
+        rows.append(
+            [
+                run.path.name,
+                f"{last['epoch']:g}",
+                f"{last['step']:,}",
+                f"{spent / 60:.1f} min",
+                f"{images / max(spent, 0.1):,.0f}",
+                *(f"{mean[field]:.3f}" for field, *_ in CHARTS),
+            ]
+        )
+    means = [
+        title.replace("Discriminator", "D").replace("Generator", "G") for _, title, *_ in CHARTS
+    ]
+    return ["run", "epochs", "steps", "trained", "images/s", *means], rows
+
+
+def _read(run: Run, colour: str) -> Shown:
+    rows = _logged(run)
+    per_step = rows[-1]["epoch"] / rows[-1]["step"]
+    grids = [(step * per_step, file.read_bytes()) for step, file in run.grids()]
+    return Shown(run.path.name, colour, run, run.recipe, rows, grids)
+
+
+def _logged(run: Run) -> list[Row]:
+    rows = run.rows("log")
+    if not rows or not run.grids():
+        raise ValueError(f"{run.path} has logged nothing yet; train it first")
+    return rows
+
+
+def _series(shown: Shown, field: str) -> Series:
+    """Gather a run's rows into at most POINTS bins, each a mean and a range."""
+    points = np.array([(row["epoch"], row[field]) for row in shown.rows])
+    parts = np.array_split(points, min(POINTS, len(points)))
+    return Series(
+        shown.name,
+        [float(p[:, 0].mean()) for p in parts],
+        [float(p[:, 1].mean()) for p in parts],
+        [float(p[:, 1].min()) for p in parts],
+        [float(p[:, 1].max()) for p in parts],
+    )
+
+
+def _stages(shown: list[Shown]) -> list[dict[str, Any]]:
+    """Pick epochs that every run has reached, and each run's grid nearest to them."""
+    fewest = min(shown, key=lambda s: len(s.grids))
+    reached = min(s.grids[-1][0] for s in shown)
+    epochs = [epoch for epoch, _ in fewest.grids if epoch <= reached + 1e-6]
+    places = np.geomspace(1, len(epochs), min(EPOCHS_SHOWN, len(epochs))).round().astype(int) - 1
+    stages = []
+    for place in sorted({*places.tolist()}):
+        pictures = []
+        for s in shown:
+            epoch, content = min(s.grids, key=lambda g: abs(g[0] - epochs[place]))
+            data = base64.b64encode(content).decode()
+            pictures.append({"name": s.name, "colour": s.colour, "epoch": epoch, "data": data})
+        stages.append({"epoch": epochs[place], "pictures": pictures})
+    return stages
+
+
+def _colours(n: int) -> list[str]:
+    if n > len(COLOURS):
+        raise ValueError(f"a page compares at most {len(COLOURS)} runs, got {n}")
+    return list(COLOURS[:n])
+
+
+def _texts(fields: list[dict[str, Any]], key: str) -> Iterable[str]:
+    return (str(f[key]) for f in fields)

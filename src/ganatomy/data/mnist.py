@@ -11,7 +11,6 @@ import torch
 
 from ganatomy.data.samples import Samples
 
-
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 """What the training set consists of, in MNIST/raw below the data root."""
 

@@ -14,7 +14,7 @@ _PADDINGS = {28: (1, 2, 1), 32: (1, 1, 1), 64: (1, 1, 1, 1)}
 
 
 def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module, nn.Module]:
-    """Build both networks with weights drawn as the paper says.
+    """Build both networks, with PyTorch's own initial weights rather than the paper's normal ones.
 
     Raises:
         ValueError: for a shape other than (channels, side, side) with side 28, 32 or 64, or for
@@ -30,8 +30,7 @@ def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module
             )
     paddings = _PADDINGS[shape[1]]
     generator = _generator(shape[0], z_dim, g, paddings)
-    discriminator = _discriminator(shape[0], d, paddings[::-1])
-    return generator.apply(_initialise), discriminator.apply(_initialise)
+    return generator, _discriminator(shape[0], d, paddings[::-1])
 
 
 def _generator(channels: int, z_dim: int, net: Net, paddings: tuple[int, ...]) -> nn.Module:
@@ -71,13 +70,3 @@ def _discriminator(channels: int, net: Net, paddings: tuple[int, ...]) -> nn.Mod
 def _between(width: int, net: Net, activation: nn.Module) -> list[nn.Module]:
     norm = [nn.BatchNorm2d(width)] if net.norm == "batch" else []
     return [*norm, activation, *([nn.Dropout(net.dropout)] if net.dropout else [])]
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)

@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: make demo, make test.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+.PHONY: demo test format slow clean
+
+demo: .venv/installed
+	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 20 --out $(DEMO)/basic-gan
+	$(BIN)/ganatomy train conv-gan --dataset mnist10k --epochs 20 --out $(DEMO)/conv-gan
+	$(BIN)/ganatomy compare $(DEMO)/basic-gan $(DEMO)/conv-gan --out $(DEMO)/compare.html
+
+test: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow and not gpu"
+
+slow: .venv/installed-dev
+	$(BIN)/pytest -m slow
+
+format: .venv/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv runs/demo
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganatomy needs Python 3.11 or newer")'
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

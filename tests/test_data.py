@@ -1,0 +1,100 @@
+"""The embedded digits are what they say, and batches depend on their position alone."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganatomy.data import DATASETS, batch_indices, data_root, mix, mnist
+from ganatomy.data.samples import Samples
+
+DIGITS = mnist.mnist10k(Path())
+
+
+@pytest.mark.parametrize("name", [n for n in DATASETS if n != "mnist"])
+def test_datasets_are_the_same_each_time(name: str) -> None:
+    first, second = DATASETS[name][1](Path()), DATASETS[name][1](Path())
+    assert torch.equal(first.values, second.values) and len(first.labels) == len(first)
+
+
+def test_embedded_digits() -> None:
+    assert DIGITS.values.dtype == torch.uint8 and DIGITS.shape == (1, 28, 28)
+    assert DIGITS.labels.bincount().tolist() == [1000] * 10
+    assert DIGITS.values.min() == 0 and DIGITS.values.max() == 255
+    assert 32 < DIGITS.values.double().mean() < 35  # all of MNIST's is 33.3
+    file = Path(mnist.__file__).parent / "mnist10k.npz"
+    assert file.stat().st_size < 2_000_000
+
+
+def test_embedded_digits_follow_their_rule(full_data: Path) -> None:
+    script = Path(__file__).parent.parent / "scripts/make_mnist10k.py"
+    spec = importlib.util.spec_from_file_location("make_mnist10k", script)
+    assert spec is not None and spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    full = mnist.mnist(full_data)
+    assert len(full) == 60_000
+    chosen = maker.choose(full.labels.numpy())
+    assert torch.equal(full.values[chosen], DIGITS.values)
+    assert torch.equal(full.labels[chosen], DIGITS.labels)
+
+
+def test_normalised_on_the_fly() -> None:
+    values = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
+    taken = Samples(values, torch.zeros(256)).take(torch.arange(256))
+    assert taken.dtype == torch.float32 and taken[0] == -1 and taken[255] == 1
+    assert torch.equal(taken.flatten(), torch.arange(256) / 127.5 - 1)
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(0, 5), st.integers(0, 2**40))
+def test_an_epoch_sees_each_sample_once(n: int, batch: int, epochs: int, seed: int) -> None:
+    needed = -(-(epochs + 1) * n // batch)
+    stream = torch.cat([batch_indices(n, batch, seed, k) for k in range(needed)])
+    assert len(stream) == needed * batch
+    for epoch in stream[: (epochs + 1) * n].view(epochs + 1, n):
+        assert torch.equal(epoch.sort().values, torch.arange(n))
+
+
+def test_batches_depend_on_seed_and_position_alone() -> None:
+    assert torch.equal(batch_indices(100, 10, 3, 25), batch_indices(100, 10, 3, 25))
+    others = [batch_indices(100, 10, 3, 24), batch_indices(100, 10, 4, 25)]
+    assert not any(torch.equal(batch_indices(100, 10, 3, 25), other) for other in others)
+    epochs = [torch.cat([batch_indices(100, 10, 3, 10 * e + k) for k in range(10)]) for e in (0, 1)]
+    assert not torch.equal(*epochs)
+
+
+def test_mixed_seeds_are_apart() -> None:
+    seeds = {mix(a, b) for a in range(100) for b in range(100)}
+    assert len(seeds) == 10_000 and all(0 <= s < 2**64 for s in seeds)
+
+
+def test_absent_mnist_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision.datasets
+
+    def offline(self: object) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", offline)
+    with pytest.raises(ValueError, match=r"no MNIST in .*raw.*train-images-idx3-ubyte.*mnist10k"):
+        mnist.mnist(tmp_path)
+
+
+def test_damaged_mnist_is_not_used(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for name in (*mnist.FILES, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (raw / name).write_bytes(np.arange(100, dtype=np.uint8).tobytes())
+    with pytest.raises(ValueError, match="damaged MNIST"):
+        mnist.mnist(tmp_path)
+
+
+def test_data_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANATOMY_DATA", "named")
+    assert data_root(Path("given")) == Path("given") and data_root() == Path("named")
+    monkeypatch.delenv("GANATOMY_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    assert data_root() == Path("cache/ganatomy")

@@ -1,0 +1,144 @@
+"""Recipes are data: they round-trip, refuse nonsense and keep their published names."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CONV, MLP
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganatomy import recipes
+from ganatomy.data import DATASETS
+from ganatomy.losses import LOSSES
+from ganatomy.models import MODELS
+from ganatomy.recipe import Options, Recipe, differences
+from ganatomy.recipes import RECIPES
+
+KEYS = {"basic-gan": "f79cc65a", "conv-gan": "283c1f47"}
+"""Published keys; they never change."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_named_recipes_name_real_parts_and_keep_their_keys(name: str) -> None:
+    about, recipe = RECIPES[name]
+    assert recipe.dataset in DATASETS and recipe.model in MODELS and recipe.loss in LOSSES
+    assert recipe.key == KEYS[name]
+    assert about.startswith("R")  # the row of the reports that it repeats
+
+
+@given(
+    z_dim=st.integers(1, 4096),
+    lr_g=st.floats(0, 10),
+    widths=st.lists(st.integers(1, 4096), max_size=5),
+    epochs=st.floats(0, 1e6),
+    norm=st.sampled_from(["batch", "none"]),
+)
+def test_round_trip(z_dim: int, lr_g: float, widths: list[int], epochs: float, norm: Any) -> None:
+    made = Recipe(z_dim=z_dim, lr_g=lr_g, g_widths=tuple(widths), epochs=epochs, g_norm=norm)
+    again = Recipe.from_dict(json.loads(json.dumps(made.to_dict())))
+    assert again == made and again.key == made.key and not differences(made, again)
+
+
+def test_key_depends_on_every_field() -> None:
+    others = {
+        "dataset": "other",
+        "model": "dcgan",
+        "g_widths": (1,),
+        "d_widths": (1,),
+        "g_norm": "none",
+        "d_norm": "none",
+        "loss": "minimax",
+        "real_label": (0.9, 0.9),
+        "fake_label": (0.1, 0.1),
+        "epochs": 3.0,
+    }
+    for field in dataclasses.fields(Recipe):
+        value = others.get(field.name) or (getattr(MLP, field.name) or 1) / 2
+        kind: Any = type(getattr(MLP, field.name) or value)
+        changed = MLP.but(**{field.name: kind(value)})
+        assert changed.key != MLP.key, field.name
+
+
+def test_key_ignores_fields_at_their_defaults() -> None:
+    assert Recipe(steps=5).key == Recipe(steps=5, ema=0.0, z_dim=100).key
+
+
+def test_field_budget() -> None:
+    assert len(dataclasses.fields(Recipe)) <= 40
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("lr_g", "0.1", "lr_g must be a number"),
+        ("lr_g", float("nan"), "finite"),
+        ("lr_g", -1, r"lr_g must lie in \[0, 10\]"),
+        ("batch", 2.0, "batch must be a whole number"),
+        ("batch", True, "batch must be a whole number"),
+        ("batch", 0, r"batch must lie in \[1"),
+        ("d_dropout", 1.5, "d_dropout must lie"),
+        ("g_norm", "layer", "g_norm must be one of batch, none"),
+        ("g_widths", 64, "g_widths must be a list"),
+        ("g_widths", [64, "a"], "g_widths must be a whole number"),
+        ("real_label", [1.0], "real_label must be a list of 2"),
+        ("real_label", [1.0, 0.7], "low before high"),
+        ("steps", None, "neither"),
+        ("epochs", 1.0, "both"),
+        ("lerning_rate", 1.0, "unknown field 'lerning_rate'"),
+    ],
+)
+def test_bad_values_are_refused(field: str, value: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Recipe.from_dict(MLP.to_dict() | {field: value})
+
+
+def test_unknown_field_suggests_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'd_dropout'"):
+        Recipe.from_dict({"d_dropuot": 0.1, "steps": 1})
+
+
+def test_batch_norm_needs_two_samples() -> None:
+    with pytest.raises(ValueError, match="batch norm needs batch >= 2"):
+        MLP.but(batch=1)
+
+
+def test_length() -> None:
+    assert MLP.but(epochs=2.0).total_steps(10_000) == 2 * 10_000 / (16 * 2)
+    assert Recipe(epochs=1.0, batch=64).total_steps(60_000) == 938  # the last one goes over
+    assert Recipe(steps=7).total_steps(60_000) == 7
+    longer = Recipe(epochs=3.0).but(steps=9)
+    assert longer.steps == 9 and longer.epochs is None
+
+
+def test_differences_are_named() -> None:
+    assert set(differences(MLP, CONV)) == {"model", "g_widths", "d_widths"}
+
+
+def test_options_are_checked_too() -> None:
+    assert Options.from_dict(Options(data_root=Path("x")).to_dict()).data_root == Path("x")
+    with pytest.raises(ValueError, match="log_every"):
+        Options(log_every=0)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".toml"])
+def test_recipe_files(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"mine{suffix}"
+    text = {".json": '{"steps": 5, "g_widths": [8]}', ".toml": "steps = 5\ng_widths = [8]"}
+    file.write_text(text[suffix])
+    assert recipes.read(str(file)) == Recipe(steps=5, g_widths=(8,))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"steps": 5', "\x00", '"steps"', "[" * 100_000])
+def test_files_that_are_no_recipes(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match="is not a recipe"):
+        recipes.read(str(file))
+
+
+def test_missing_recipe_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot read the recipe"):
+        recipes.read(str(tmp_path / "none.toml"))
