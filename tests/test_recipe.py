@@ -56,9 +56,9 @@ def test_key_depends_on_every_field() -> None:
         "epochs": 3.0,
     }
     for field in dataclasses.fields(Recipe):
-        value = others.get(field.name) or (getattr(MLP, field.name) or 1) / 2
-        kind: Any = type(getattr(MLP, field.name) or value)
-        changed = MLP.but(**{field.name: kind(value)})
+        now: Any = getattr(MLP, field.name)
+        value = others.get(field.name) or (now + 1 if isinstance(now, int) else now / 2)
+        changed = MLP.but(**{field.name: value})
         assert changed.key != MLP.key, field.name
 
 

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -84,7 +84,9 @@ def fit(recipe: Recipe, folder: Path, options: Options | None = None) -> Run:
     return Run.open(folder)
 
 
-def ticks(recipe: Recipe, folder: Path, options: Options, longer: bool = False) -> Iterator[Tick]:
+def ticks(
+    recipe: Recipe, folder: Path, options: Options, longer: bool = False
+) -> Generator[Tick, None, None]:
     """Train as fit does, yielding once before the first step and then after every step.
 
     Args:
@@ -109,7 +111,7 @@ def ticks(recipe: Recipe, folder: Path, options: Options, longer: bool = False) 
 
     run = Run.create(folder, recipe, longer)
     with run.lock(), _stop_signal() as stopped:
-        _restore(run, state, total)
+        _restore(run, state, total, options.log_every, sample_every)
         yield Tick(state.step, total, state.step / per_epoch, {})
         if state.step == total:
             return
@@ -130,7 +132,8 @@ def ticks(recipe: Recipe, folder: Path, options: Options, longer: bool = False) 
                     raise KeyboardInterrupt(last[0])
 
 
-def _restore(run: Run, state: State, total: int) -> None:
+def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
+    """Put the newest checkpoint into state and forget what the run would not have made by then."""
     saved = run.load()
     if saved is not None:
         try:
@@ -140,7 +143,12 @@ def _restore(run: Run, state: State, total: int) -> None:
             raise DamagedError(f"{file} does not fit the recipe beside it: {error}") from error
     if state.step > total:
         raise ValueError(f"{run.path} is already at step {state.step}, past the {total} asked")
-    run.rewind(state.step)
+    # a step that was logged and drawn only for being the last is no longer the last of a longer run
+    ended = state.step < total
+    run.rewind(
+        state.step - (ended and state.step % log_every > 0),
+        state.step - (ended and state.step % sample_every > 0),
+    )
 
 
 def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:

@@ -142,7 +142,7 @@ class Run:
             with rows.open("rb") as file:
                 os.fsync(file.fileno())
         buffer = io.BytesIO()  # torch.save to a full disk can end the process; bytes cannot
-        torch.save(saved, buffer)
+        torch.save(_canonical(saved), buffer)
         self.write(f"step-{saved['step']:08d}.pt", buffer.getvalue())
         for old in self.checkpoints()[:-keep] if keep else []:
             old.unlink()
@@ -164,14 +164,14 @@ class Run:
                 f"{files[-1]} is damaged ({type(error).__name__}); remove it to go on from {before}"
             ) from error
 
-    def rewind(self, step: int) -> None:
-        """Forget rows and sample grids made after a step."""
+    def rewind(self, last_row: int, last_grid: int) -> None:
+        """Forget rows and sample grids of later steps than these."""
         for file in self.path.glob("*.jsonl"):
-            kept = [row for row in self.rows(file.stem) if row["step"] <= step]
+            kept = [row for row in self.rows(file.stem) if row["step"] <= last_row]
             self.write(file.name, b"".join(map(_line, kept)))
-        for grid in self.grids():
-            if grid[0] > step:
-                grid[1].unlink()
+        for step, file in self.grids():
+            if step > last_grid:
+                file.unlink()
 
     def append(self, name: str, row: Row) -> None:
         """Add one line to name.jsonl."""
@@ -233,6 +233,15 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _canonical(value: Any) -> Any:
+    """Rebuild a nest so that equal states pickle to equal bytes, whatever objects they share."""
+    if isinstance(value, dict):
+        return {sys.intern(k) if isinstance(k, str) else k: _canonical(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_canonical(v) for v in value])
+    return value
 
 
 def _json(value: Any) -> bytes:

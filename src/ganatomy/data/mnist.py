@@ -32,9 +32,15 @@ def mnist(root: Path) -> Samples:
     try:
         full = MNIST(root, train=True, download=absent)
         images, labels = full.data, full.targets
-    except (OSError, RuntimeError, ValueError) as error:
+        if images.shape != (60_000, 28, 28) or labels.shape != (60_000,):
+            raise ValueError(f"wrong sizes, {tuple(images.shape)} and {tuple(labels.shape)}")
+    except Exception as error:  # torchvision raises many kinds for a file it cannot read
         what = "no MNIST" if absent else "damaged MNIST"
-        why = "none could be downloaded" if absent else " ".join(str(error).split())
+        why = (
+            "none could be downloaded"
+            if absent
+            else " ".join(str(error).split()) or "cannot be read"
+        )
         raise ValueError(
             f"{what} in {raw} (looked for {' and '.join(FILES)}; {why}): point --data-root or "
             "$GANATOMY_DATA at the folder that holds MNIST/raw, or use --dataset mnist10k, "

@@ -1,0 +1,266 @@
+"""Runs that are killed, stopped or gone wrong: nothing is lost and nothing differs."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import CONV, MLP
+from torch import Tensor
+
+from ganatomy import fit as fitting
+from ganatomy.fit import fit, pick_device, ticks
+from ganatomy.losses import LOSSES, Labels
+from ganatomy.recipe import Options, Recipe
+from ganatomy.runs import DamagedError, Run, environment
+from ganatomy.train import Logs, State, steps
+
+OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    """What must not depend on how often a run was stopped, to the byte."""
+    files = [*run.checkpoints(), *(path for _, path in run.grids()), run.path / "log.jsonl"]
+    return {file.name: file.read_bytes() for file in files}
+
+
+def abandon(recipe: Recipe, folder: Path, after: int) -> None:
+    """Train for some steps and then leave without a word."""
+    with contextlib.closing(ticks(recipe, folder, OPTIONS)) as running:
+        for _ in itertools.islice(running, after + 1):
+            pass
+
+
+@pytest.fixture(autouse=True)
+def no_board(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Leave TensorBoard out, which is slow to import, of the tests that do not look at it."""
+    if "board" not in request.keywords:
+        monkeypatch.setattr(fitting, "_board", _NoBoard)
+
+
+class _NoBoard:
+    def __init__(self, run: Run, step: int) -> None: ...
+    def __enter__(self) -> "_NoBoard":
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+    def add_scalar(self, tag: str, value: float, step: int) -> None: ...
+
+
+def test_a_run_folder_holds_what_it_should(recipe: Recipe, tmp_path: Path) -> None:
+    run = fit(recipe, tmp_path / "run", OPTIONS)
+    assert [row["step"] for row in run.rows("log")] == [2, 4, 6, 8, 10, 12, 14]
+    fields = {"step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "d_fake_after"}
+    assert all(row.keys() == fields for row in run.rows("log"))
+    assert [step for step, _ in run.grids()] == [0, 5, 10, 14]
+    assert [p.name for p in run.checkpoints()] == [f"step-{s:08d}.pt" for s in (5, 10, 14)]
+    assert run.recipe == recipe and run.options == OPTIONS
+    (session,) = run.sessions
+    assert session["from_step"] == 0 and session["to_step"] == 14 and session["threads"] == 1
+    assert "ganatomy resume run" in (run.path / "README.md").read_text()
+    saved = run.load()
+    assert saved is not None and saved["step"] == 14
+
+
+def test_a_finished_run_costs_nothing_the_second_time(tmp_path: Path) -> None:
+    before = contents(fit(MLP, tmp_path / "run", OPTIONS))
+    (tick,) = ticks(MLP, tmp_path / "run", OPTIONS)
+    assert tick.step == tick.total and len(Run(tmp_path / "run").sessions) == 1
+    assert contents(Run(tmp_path / "run")) == before
+
+
+@pytest.mark.parametrize("stop", [1, 5, 7, 13])
+def test_an_abandoned_run_goes_on_exactly(recipe: Recipe, tmp_path: Path, stop: int) -> None:
+    whole = fit(recipe, tmp_path / "whole", OPTIONS)
+    abandon(recipe, tmp_path / "cut", stop)
+    assert contents(fit(recipe, tmp_path / "cut", OPTIONS)) == contents(whole)
+
+
+def test_a_longer_run_is_the_run_that_was_longer(recipe: Recipe, tmp_path: Path) -> None:
+    whole = fit(recipe, tmp_path / "whole", OPTIONS)
+    fit(recipe.but(steps=10), tmp_path / "short", OPTIONS)
+    for _ in ticks(recipe, tmp_path / "short", OPTIONS, longer=True):
+        pass
+    assert contents(Run(tmp_path / "short")) == contents(whole)
+    assert Run(tmp_path / "short").recipe == recipe
+    with pytest.raises(ValueError, match="already at step 14, past the 3 asked"):
+        next(ticks(recipe.but(steps=3), tmp_path / "short", OPTIONS, longer=True))
+    assert Run(tmp_path / "short").recipe == recipe
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from ganatomy.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start(recipe_file: Path, out: Path) -> "subprocess.Popen[bytes]":
+    arguments = ["train", str(recipe_file), "--out", str(out), "--threads", "1", "--device", "cpu"]
+    every = ["--log_every", "2", "--save_every", "5", "--sample_every", "5", "--quiet"]
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments, *every],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(path: Path, pattern: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while not list(path.glob(pattern)):
+        assert process.poll() is None and time.monotonic() < deadline, f"no {pattern} came"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("recipe", [MLP.but(steps=300), CONV.but(steps=100)], ids=["mlp", "dcgan"])
+def test_kill_and_resume_give_the_same_bytes(recipe: Recipe, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(recipe.to_dict()))
+    whole = fit(recipe, tmp_path / "whole", OPTIONS)
+    process = start(file, tmp_path / "cut")
+    wait_for(tmp_path / "cut", "step-*.pt", process)
+    time.sleep(random.uniform(0, 0.3))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert contents(fit(recipe, tmp_path / "cut", OPTIONS)) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+def test_a_signal_saves_and_ends(number: int, code: int, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(MLP.but(steps=100_000).to_dict()))
+    process = start(file, tmp_path / "run")
+    wait_for(tmp_path / "run", "step-*.pt", process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said.decode().splitlines() == [
+        f"ganatomy: stopped and saved; go on with: ganatomy resume {tmp_path / 'run'}"
+    ]
+    run = Run(tmp_path / "run")
+    saved = run.load()
+    assert saved is not None and saved["step"] == run.sessions[-1]["to_step"] > 0
+
+
+def test_nan_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count()
+    good = LOSSES["non_saturating"]
+
+    def turns_bad(real: Tensor, fake: Tensor, labels: Labels) -> Tensor:
+        return good.d(real, fake, labels) * (math.nan if next(calls) >= 2 * 7 else 1.0)
+
+    monkeypatch.setitem(LOSSES, "non_saturating", good._replace(d=turns_bad))
+    with pytest.raises(FloatingPointError, match=r"d_loss \(nan\).*step 8.*step-00000005\.pt"):
+        fit(MLP, tmp_path / "run", OPTIONS)
+    run = Run(tmp_path / "run")
+    saved = run.load()
+    assert saved is not None and saved["step"] == 5
+    assert all(t.isfinite().all() for t in saved["generator"].values())
+    assert [row["step"] for row in run.rows("log")] == [2, 4, 6]
+
+
+def test_an_infinite_weight_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def poisoned(state: State, *given: Any) -> Iterator[Logs]:
+        for logs in steps(state, *given):
+            if state.step == 10:
+                next(state.generator.parameters()).data.fill_(math.inf)
+            yield logs
+
+    monkeypatch.setattr(fitting, "steps", poisoned)
+    with pytest.raises(FloatingPointError, match=r"a weight is not finite at step 10"):
+        fit(MLP, tmp_path / "run", OPTIONS)
+    assert [p.name for p in Run(tmp_path / "run").checkpoints()] == ["step-00000005.pt"]
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    run = fit(MLP, tmp_path / "run", OPTIONS)
+    other = fit(MLP.but(g_widths=(8, 8)), tmp_path / "other", OPTIONS)
+    run.checkpoints()[-1].write_bytes(other.checkpoints()[-1].read_bytes())
+    with pytest.raises(DamagedError, match="does not fit the recipe"):
+        fit(MLP, tmp_path / "run", OPTIONS)
+
+
+def test_a_changed_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    monkeypatch.setattr(fitting, "environment", lambda: environment() | {"torch": "0.0"})
+    with pytest.warns(UserWarning, match="torch changed since this run was last trained"):
+        next(itertools.islice(ticks(MLP, tmp_path / "run", OPTIONS, longer=True), 1, None))
+
+
+@pytest.mark.board
+def test_tensorboard_has_the_rows(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    abandon(MLP, tmp_path / "run", 9)
+    run = fit(MLP, tmp_path / "run", OPTIONS)
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == set(fitting.TAGS.values())
+    for field, tag in fitting.TAGS.items():
+        shown = [(e.step, pytest.approx(e.value, rel=1e-6)) for e in events.Scalars(tag)]
+        assert [(row["step"], row[field]) for row in run.rows("log")] == shown
+
+
+def test_devices() -> None:
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+    for wrong in ("gpu", "cuda:99", "cpu:x", ""):
+        with pytest.raises(ValueError, match="is not available here"):
+            pick_device(wrong)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_training_on_cuda_follows_the_cpu(tmp_path: Path) -> None:
+    on = {name: dataclasses.replace(OPTIONS, device=name) for name in ("cpu", "cuda")}
+    plain = MLP.but(g_dropout=0.0, d_dropout=0.0)  # dropout draws from the device's generator
+    rows = {name: fit(plain, tmp_path / name, o).rows("log") for name, o in on.items()}
+    for a, b in zip(rows["cpu"], rows["cuda"], strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file sizes are limited through POSIX")
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    import resource
+
+    run = fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    before = run.checkpoints()[-1].read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            for _ in ticks(MLP, tmp_path / "run", OPTIONS, longer=True):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert run.checkpoints()[-1].read_bytes() == before and not list(run.path.rglob("*.tmp"))
+    assert contents(fit(MLP, tmp_path / "run", OPTIONS)) == contents(
+        fit(MLP, tmp_path / "whole", OPTIONS)
+    )
+
+
+def test_threads_option_is_obeyed(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        next(ticks(MLP, tmp_path / "run", dataclasses.replace(OPTIONS, threads=2)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,101 @@
+"""The page is whole, offline and safe."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import CONV, MLP
+
+from ganatomy import report
+from ganatomy.fit import fit
+from ganatomy.pictures import Series
+from ganatomy.recipe import Options
+from ganatomy.runs import Run
+
+OPTIONS = Options(log_every=1, save_every=7, sample_every=7, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Two runs, one of them with a name that would break a careless page."""
+    root = tmp_path_factory.mktemp("runs")
+    return [fit(MLP, root / "<b>&'name'", OPTIONS), fit(CONV, root / "conv", OPTIONS)]
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + " "
+
+
+def test_page_is_whole_and_offline(runs: list[Run]) -> None:
+    page = report.compare(runs)
+    read = Reader(page)
+    tags = [tag for tag, _ in read.tags]
+    assert tags.count("svg") == 4 and tags.count("img") == 2 * 3  # grids at steps 0, 7 and 14
+    links = [v for _, a in read.tags for k, v in a.items() if k in ("src", "href", "xlink:href")]
+    assert all(link and link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttpRequest", page)
+    assert len(page) < 3_000_000
+
+
+def test_page_says_what_differs_and_what_is_shared(runs: list[Run]) -> None:
+    text = Reader(report.compare(runs)).text
+    differing, shared = text.split("What differs between them")[1].split("What they share")
+    assert {"model", "g_widths", "d_widths"} <= set(differing.split()) and "lr_g" in shared
+    assert "d_dropout" not in differing and runs[0].recipe.key in text
+
+
+def test_page_escapes_names(runs: list[Run]) -> None:
+    page = report.compare(runs)
+    assert "<b>&'name'" not in page and "&lt;b&gt;" in page
+
+
+def test_both_grids_are_of_the_same_epochs(runs: list[Run], tmp_path: Path) -> None:
+    longer = fit(MLP.but(steps=28), tmp_path / "longer", OPTIONS)
+    shown = [report._read(run, "#000") for run in (longer, runs[1])]
+    stages = report._stages(shown)
+    assert [round(s["epoch"] * 10_000 / MLP.images_per_step) for s in stages] == [0, 7, 14]
+    for stage in stages:
+        assert len({picture["epoch"] for picture in stage["pictures"]}) == 1
+
+
+def test_curves_keep_means_and_range(runs: list[Run]) -> None:
+    shown = report._read(runs[0], "#000")
+    values = [row["d_loss"] for row in shown.rows]
+    series = report._series(shown, "d_loss")
+    assert isinstance(series, Series) and series.mean == pytest.approx(values)
+    many = shown._replace(rows=[{"epoch": i, "d_loss": float(i)} for i in range(160)])
+    series = report._series(many, "d_loss")
+    assert len(series.x) == report.POINTS and series.mean[:2] == [0.5, 2.5]
+    assert series.low[:2] == [0, 2] and series.high[:2] == [1, 3]
+
+
+def test_summary_is_of_the_last_epoch(runs: list[Run]) -> None:
+    columns, rows = report.summary(runs)
+    assert len(rows) == 2 and all(len(row) == len(columns) for row in rows)
+    mean = sum(row["d_real"] for row in runs[0].rows("log")) / 14  # all of them: under one epoch
+    assert rows[0][columns.index("D(x)")] == f"{mean:.3f}"
+    assert rows[0][columns.index("steps")] == "14"
+
+
+def test_a_run_without_rows_is_refused(tmp_path: Path, runs: list[Run]) -> None:
+    empty = Run.create(tmp_path / "empty", MLP)
+    with pytest.raises(ValueError, match="empty has logged nothing yet"):
+        report.compare([runs[0], empty])
+
+
+def test_too_many_runs_are_refused(runs: list[Run]) -> None:
+    with pytest.raises(ValueError, match="at most 6 runs, got 7"):
+        report.compare([runs[0]] * 7)
