@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 LINE_SECONDS = 5.0
@@ -46,11 +46,19 @@ class _Speed(ProgressColumn):
     """Real images per second."""
 
     def __init__(self, images_per_step: int) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self.images_per_step = images_per_step
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed * self.images_per_step:,.0f} img/s" if task.speed else "", "cyan")
+
+
+class _TwoLines(Progress):
+    """The bar, and below it the newest logs, which a narrow terminal has no room for beside it."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text("  ".join(str(task.fields["logs"]) for task in self.tasks), "magenta")
 
 
 def follow(ticks: Iterable[T], label: str, images_per_step: int, *, quiet: bool, stderr: bool) -> T:
@@ -75,9 +83,8 @@ def _bar(ticks: Iterable[T], label: str, images_per_step: int, console: Console)
         TextColumn("{task.fields[epoch]}"),
         _Speed(images_per_step),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[logs]}", style="magenta"),
     )
-    with Progress(*columns, console=console, expand=True) as progress:
+    with _TwoLines(*columns, console=console, expand=True) as progress:
         task = progress.add_task(label, total=None, epoch="starting", logs="")
         looked = 0.0
         for tick in ticks:
