@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from ganatomy import fit as fitting
 from ganatomy.fit import fit, pick_device, ticks
 from ganatomy.losses import LOSSES, Labels
 from ganatomy.recipe import Options, Recipe
+from ganatomy.recipes import RECIPES
 from ganatomy.runs import DamagedError, Run, environment
 from ganatomy.train import Logs, State, steps
 
@@ -137,6 +139,32 @@ def test_kill_and_resume_give_the_same_bytes(recipe: Recipe, tmp_path: Path) -> 
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert contents(fit(recipe, tmp_path / "cut", OPTIONS)) == contents(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_named_recipes_survive_five_kills(name: str, tmp_path: Path) -> None:
+    """Killed at random moments of one run, each time by the system, a recipe as users train it."""
+    recipe = RECIPES[name][1].but(dataset="mnist10k", steps=150)
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(recipe.to_dict()))
+    begun = time.monotonic()
+    start(file, tmp_path / "whole").communicate()
+    whole, seconds = Run(tmp_path / "whole"), time.monotonic() - begun
+    moments = []
+    for _ in range(5):
+        shutil.rmtree(tmp_path / "cut", ignore_errors=True)
+        process = start(file, tmp_path / "cut")
+        wait_for(tmp_path / "cut", "samples/step-00000000.png", process)
+        time.sleep(random.uniform(0, max(0.1, seconds - 5)))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        rows = Run(tmp_path / "cut").rows("log")
+        moments.append(rows[-1]["step"] if rows else 0)
+        start(file, tmp_path / "cut").communicate()
+        assert contents(Run(tmp_path / "cut")) == contents(whole)
+    print(f"{name}: killed after steps {moments} of 150, each time the same bytes in the end")
 
 
 @pytest.mark.parametrize(
