@@ -11,9 +11,9 @@ from conftest import CONV, MLP
 from torch import nn
 
 from ganatomy.data import DATASETS, batch_indices, mix
-from ganatomy.losses import LOSSES
+from ganatomy.losses import LOSSES, Labels
 from ganatomy.recipe import Recipe
-from ganatomy.train import State, steps, update_ema
+from ganatomy.train import State, steps, update_discriminator, update_ema, update_generator
 
 DATA = DATASETS["mnist10k"][1](Path())
 PARTS = ["generator", "discriminator", "ema", "opt_g", "opt_d", "step"]
@@ -113,6 +113,19 @@ def test_every_loss_trains_and_logs_probabilities(loss: str) -> None:
         assert logs.keys() == {"d_loss", "g_loss", "d_real", "d_fake", "d_fake_after"}
         assert all(v.isfinite() and v.shape == () for v in logs.values())
         assert all(0 < logs[k] < 1 for k in ("d_real", "d_fake", "d_fake_after"))
+
+
+def test_nothing_is_differentiated_that_does_not_move(recipe: Recipe) -> None:
+    state, loss = State.new(recipe, DATA.shape), LOSSES[recipe.loss]
+    x, z = DATA.take(torch.arange(8)), torch.randn(8, recipe.z_dim)
+    labels = Labels(torch.ones(8), torch.zeros(8))
+    update_discriminator(state, loss.d, x, z, labels)
+    assert all(p.grad is None for p in state.generator.parameters())
+    assert all(p.grad is not None for p in state.discriminator.parameters())
+    state.opt_d.zero_grad()
+    update_generator(state, loss.g, x, z)
+    assert all(p.grad is None for p in state.discriminator.parameters())
+    assert all(p.grad is not None for p in state.generator.parameters())
 
 
 def test_steps_go_to_the_recipes_end() -> None:

@@ -125,7 +125,7 @@ def ticks(
                 if state.step == total or state.step % sample_every == 0:
                     _save_grid(run, state, recipe)
                 if ending or state.step % save_every == 0:
-                    _save(run, state, tick, options.keep)
+                    _save(run, state, options.keep)
                     _end(run, session, state.step)
                 yield tick
                 if last and state.step < total:
@@ -187,11 +187,10 @@ def _log(run: Run, board: "SummaryWriter", tick: Tick) -> None:
         board.add_scalar(TAGS[name], value, tick.step)
 
 
-def _save(run: Run, state: State, tick: Tick, keep: int) -> None:
-    _finite(run, tick)
+def _save(run: Run, state: State, keep: int) -> None:
     nets = (state.generator, state.discriminator)
     if not all(t.isfinite().all() for net in nets for t in net.state_dict().values()):
-        raise FloatingPointError(_diverged(run, tick.step, "a weight"))
+        raise FloatingPointError(_diverged(run, state.step, "a weight"))
     run.save(state.state_dict(), keep)
 
 
