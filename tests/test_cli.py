@@ -14,6 +14,7 @@ from PIL import Image
 
 from ganatomy import __version__
 from ganatomy.cli import COMMANDS, main
+from ganatomy.fields import to_dict
 from ganatomy.fit import fit
 from ganatomy.losses import LOSSES
 from ganatomy.recipe import Options
@@ -117,7 +118,7 @@ def test_recipes_print_as_recipe_files(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(call("recipes", "conv-gan", "--json")[1])
     listed = call("recipes", file, "--json")[1]
-    assert json.loads(listed) == RECIPES["conv-gan"][1].to_dict()
+    assert json.loads(listed) == to_dict(RECIPES["conv-gan"][1])
     assert set(json.loads(call("recipes", "--json")[1])) == set(RECIPES)
     assert all(name in call("recipes")[1] for name in RECIPES)
 

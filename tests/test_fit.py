@@ -22,11 +22,13 @@ from conftest import CONV, MLP
 from torch import Tensor
 
 from ganatomy import fit as fitting
-from ganatomy.fit import fit, pick_device, ticks
+from ganatomy.fields import to_dict
+from ganatomy.fit import fit, ticks
 from ganatomy.losses import LOSSES, Labels
+from ganatomy.machine import environment, pick_device
 from ganatomy.recipe import Options, Recipe
 from ganatomy.recipes import RECIPES
-from ganatomy.runs import DamagedError, Run, environment
+from ganatomy.runs import DamagedError, Run
 from ganatomy.train import Logs, State, steps
 
 OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
@@ -130,7 +132,7 @@ def wait_for(path: Path, pattern: str, process: "subprocess.Popen[bytes]") -> No
 @pytest.mark.parametrize("recipe", [MLP.but(steps=300), CONV.but(steps=100)], ids=["mlp", "dcgan"])
 def test_kill_and_resume_give_the_same_bytes(recipe: Recipe, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
-    file.write_text(json.dumps(recipe.to_dict()))
+    file.write_text(json.dumps(to_dict(recipe)))
     whole = fit(recipe, tmp_path / "whole", OPTIONS)
     process = start(file, tmp_path / "cut")
     wait_for(tmp_path / "cut", "step-*.pt", process)
@@ -147,7 +149,7 @@ def test_named_recipes_survive_five_kills(name: str, tmp_path: Path) -> None:
     """Killed at random moments of one run, each time by the system, a recipe as users train it."""
     recipe = RECIPES[name][1].but(dataset="mnist10k", steps=150)
     file = tmp_path / "mine.json"
-    file.write_text(json.dumps(recipe.to_dict()))
+    file.write_text(json.dumps(to_dict(recipe)))
     begun = time.monotonic()
     start(file, tmp_path / "whole").communicate()
     whole, seconds = Run(tmp_path / "whole"), time.monotonic() - begun
@@ -172,7 +174,7 @@ def test_named_recipes_survive_five_kills(name: str, tmp_path: Path) -> None:
 )
 def test_a_signal_saves_and_ends(number: int, code: int, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
-    file.write_text(json.dumps(MLP.but(steps=100_000).to_dict()))
+    file.write_text(json.dumps(to_dict(MLP.but(steps=100_000))))
     process = start(file, tmp_path / "run")
     wait_for(tmp_path / "run", "step-*.pt", process)
     process.send_signal(number)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import CONV, MLP
 
-from ganatomy import runs
+from ganatomy.machine import environment
 from ganatomy.recipe import Options
 from ganatomy.runs import DamagedError, Run
 
@@ -147,7 +147,7 @@ def test_a_damaged_recipe_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_environment_is_json_and_names_no_person() -> None:
-    text = json.dumps(runs.environment())
+    text = json.dumps(environment())
     assert str(Path.home()) not in text and "torch" in text
 
 

@@ -14,7 +14,8 @@ import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from ganatomy import __version__, commands, terminal
-from ganatomy.recipe import Options, Recipe, lookup
+from ganatomy.fields import lookup
+from ganatomy.recipe import Options, Recipe
 from ganatomy.recipes import read
 
 Command = (

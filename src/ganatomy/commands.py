@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ganatomy import terminal
+from ganatomy.fields import to_dict
 from ganatomy.recipe import Options, Recipe
 from ganatomy.recipes import RECIPES, read
 
@@ -159,16 +160,16 @@ class Recipes:
         if self.name is not None:
             recipe = read(self.name)
             if not self.json:
-                rows = [(k, str(v)) for k, v in recipe.to_dict().items()]
+                rows = [(k, str(v)) for k, v in to_dict(recipe).items()]
                 terminal.say(RECIPES[self.name][0] if self.name in RECIPES else self.name)
                 terminal.table("", ("field", "value"), rows)
                 return 0
-            return _answer(True, recipe.to_dict(), "")
+            return _answer(True, to_dict(recipe), "")
         if not self.json:
             listed = [(name, recipe.key, about) for name, (about, recipe) in RECIPES.items()]
             terminal.table("", ("recipe", "key", "what"), listed)
             return 0
-        values = {k: {"about": about} | r.to_dict() for k, (about, r) in RECIPES.items()}
+        values = {k: {"about": about} | to_dict(r) for k, (about, r) in RECIPES.items()}
         return _answer(True, values, "")
 
 
@@ -200,8 +201,7 @@ class Doctor:
     def __call__(self) -> int:
         """Run the command."""
         from ganatomy.data import data_root, mnist
-        from ganatomy.fit import pick_device
-        from ganatomy.runs import environment
+        from ganatomy.machine import environment, pick_device
 
         root = data_root()
         values: dict[str, Any] = environment() | {
@@ -236,7 +236,8 @@ def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) ->
 
 def _plan(command: Train, folder: Path) -> int:
     """Say what a training would do, building the networks but writing nothing."""
-    from ganatomy.fit import load_data, pick_device
+    from ganatomy.fit import load_data
+    from ganatomy.machine import pick_device
     from ganatomy.train import State
 
     data = load_data(command.recipe, command.options)
@@ -254,8 +255,8 @@ def _plan(command: Train, folder: Path) -> int:
         "g_parameters": counts[0],
         "d_parameters": counts[1],
         "device": str(device),
-        "recipe": command.recipe.to_dict(),
-        "options": command.options.to_dict(),
+        "recipe": to_dict(command.recipe),
+        "options": to_dict(command.options),
     }
     return _answer(
         command.json,

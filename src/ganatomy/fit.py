@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ganatomy.data import DATASETS, Samples, data_root
+from ganatomy.fields import lookup, to_dict
 from ganatomy.latent import generate
 from ganatomy.losses import LOSSES
+from ganatomy.machine import environment, pick_device
 from ganatomy.models import MODELS
 from ganatomy.pictures import grid, png, to_uint8
-from ganatomy.recipe import Options, Recipe, lookup
-from ganatomy.runs import DamagedError, Row, Run, environment
+from ganatomy.recipe import Options, Recipe
+from ganatomy.runs import DamagedError, Row, Run
 from ganatomy.train import Logs, State, steps
 
 if TYPE_CHECKING:
@@ -58,24 +60,6 @@ def load_data(recipe: Recipe, options: Options) -> Samples:
     lookup(MODELS, recipe.model, "model")
     lookup(LOSSES, recipe.loss, "loss")
     return lookup(DATASETS, recipe.dataset, "dataset")[1](data_root(options.data_root))
-
-
-def pick_device(name: str) -> torch.device:
-    """Turn the device option into a device that is there; auto takes CUDA, MPS or the CPU.
-
-    Raises:
-        ValueError: for a device that is unknown or absent.
-    """
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        known = accelerator is not None and accelerator.type in ("cuda", "mps")
-        return accelerator if accelerator is not None and known else torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {name!r} is not available here (auto and cpu are)") from error
-    return device
 
 
 def fit(recipe: Recipe, folder: Path, options: Options | None = None) -> Run:
@@ -216,7 +200,7 @@ def _save_grid(run: Run, state: State, recipe: Recipe) -> None:
 def _card(run: Run, step: int) -> str:
     """The model card: what this folder is and what can be done with it."""
     grids = run.grids()
-    settings = "\n".join(f"| {k} | {v} |" for k, v in run.recipe.to_dict().items())
+    settings = "\n".join(f"| {k} | {v} |" for k, v in to_dict(run.recipe).items())
     return f"""# {run.path.name}
 
 A GAN trained by ganatomy {run.sessions[-1]["ganatomy"]}, now at step {step:,}; recipe key \

@@ -1,20 +1,16 @@
 """Recipe is science, Options is circumstance: flat, checked, frozen, readable without torch."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
-import types
-import typing
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal
 
-INF = math.inf
+from ganatomy.fields import check, to_dict
+
 Norm = Literal["batch", "none"]
-T = TypeVar("T")
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "z_dim": (1, 65_536),
@@ -36,51 +32,16 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "ema": (0, 1),
     "seed": (0, 2**63 - 1),
     "threads": (1, 4096),
-    "log_every": (1, INF),
-    "sample_every": (1, INF),
-    "save_every": (1, INF),
-    "keep": (0, INF),
+    "log_every": (1, math.inf),
+    "sample_every": (1, math.inf),
+    "save_every": (1, math.inf),
+    "keep": (0, math.inf),
 }
 """Smallest and largest value of each numeric field of Recipe and Options."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fields:
-    """Flat frozen data whose values are checked against their annotations and limits."""
-
-    def __post_init__(self) -> None:
-        for name, kind in typing.get_type_hints(type(self)).items():
-            value = _conform(name, getattr(self, name), kind)
-            object.__setattr__(self, name, value)
-            low, high = _LIMITS.get(name, (-INF, INF))
-            for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, int | float) and not low <= number <= high:
-                    raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {number!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every field as JSON knows it: tuples become lists and paths text."""
-        values = dataclasses.asdict(self)
-        return {
-            name: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v
-            for name, v in values.items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what to_dict gave; absent fields take their defaults.
-
-        Raises:
-            ValueError: for an unknown field (naming the nearest), a wrong type or a bad value.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ValueError(f"unknown field {name!r} {nearest(name, known)}")
-        return cls(**values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe(_Fields):
+class Recipe:
     """What is trained. Two runs of equal recipes on one machine give equal weights."""
 
     # data
@@ -138,7 +99,7 @@ class Recipe(_Fields):
     """decides initial weights, batches, noise, labels and dropout"""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check(self, _LIMITS)
         if (self.steps is None) == (self.epochs is None):
             given = "both" if self.steps is not None else "neither"
             raise ValueError(f"say how long to train: steps or epochs, got {given}")
@@ -183,7 +144,7 @@ class Recipe(_Fields):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(_Fields):
+class Options:
     """How a run is carried out. None of it changes what the recipe means."""
 
     device: str = "auto"
@@ -201,61 +162,11 @@ class Options(_Fields):
     data_root: Path | None = None
     """folder of full datasets; None means $GANATOMY_DATA, else a cache folder of the user"""
 
+    def __post_init__(self) -> None:
+        check(self, _LIMITS)
+
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     """Map each field in which two recipes differ to its two values."""
-    a, b = old.to_dict(), new.to_dict()
+    a, b = to_dict(old), to_dict(new)
     return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say, in brackets, which known name was probably meant, or which there are."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"(did you mean {close[0]!r}?)" if close else f"(there are: {', '.join(known)})"
-
-
-def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
-    """Return table[name].
-
-    Raises:
-        ValueError: if there is no such name, saying which is nearest.
-    """
-    if name not in table:
-        raise ValueError(f"unknown {kind} {name!r} {nearest(name, table)}")
-    return table[name]
-
-
-def _conform(name: str, value: Any, kind: Any) -> Any:
-    """Return value in the annotated type (ints widen to float, lists to tuple) or say why not."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        inner = next(a for a in args if a is not types.NoneType)
-        return None if value is None else _conform(name, value, inner)
-    if origin is Literal:
-        if value not in args:
-            raise ValueError(f"{name} must be one of {', '.join(args)}, got {value!r}")
-        return value
-    if origin is tuple:
-        count = None if args[-1] is Ellipsis else len(args)
-        if not isinstance(value, list | tuple) or (count or len(value)) != len(value):
-            raise ValueError(f"{name} must be a list of {count or 'numbers'}, got {value!r}")
-        return tuple(_conform(name, item, args[0]) for item in value)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{name} must be {_TYPE_WORDS[kind]}, got {value!r}")
-    if kind is float and not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return value
-
-
-_TYPE_WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    Path: "a path",
-}

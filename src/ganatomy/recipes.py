@@ -7,7 +7,8 @@ import json
 import tomllib
 from pathlib import Path
 
-from ganatomy.recipe import Recipe, nearest
+from ganatomy.fields import from_dict, nearest
+from ganatomy.recipe import Recipe
 
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "basic-gan": (
@@ -70,7 +71,7 @@ def read(name: str) -> Recipe:
         values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("it holds no table of fields")
-        return Recipe.from_dict(values)
+        return from_dict(Recipe, values)
     except OSError as error:
         raise ValueError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
+from ganatomy.fields import to_dict
 from ganatomy.pictures import COLOURS, Series, curves
 from ganatomy.recipe import Recipe
 from ganatomy.runs import Row, Run
@@ -55,7 +56,7 @@ def compare(runs: list[Run]) -> str:
         }
         for field, title, about, y_range in CHARTS
     ]
-    fields = [s.recipe.to_dict() for s in shown]
+    fields = [to_dict(s.recipe) for s in shown]
     sessions = [s.run.sessions[-1] for s in shown]
     environment = [
         (key, [session.get(key) for session in sessions])

@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from ganatomy import __version__
-from ganatomy.recipe import Options, Recipe, differences, nearest
+from ganatomy.fields import from_dict, nearest, to_dict
+from ganatomy.recipe import Options, Recipe, differences
 
 Row = dict[str, Any]
 
@@ -59,7 +58,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             if any(not p.name.startswith(".") for p in path.iterdir()):
                 raise ValueError(f"{path} has files but is no run folder; choose another --out")
-            run.write("recipe.json", _json(recipe.to_dict()))
+            run.write("recipe.json", _json(to_dict(recipe)))
         except OSError as error:
             raise ValueError(f"cannot write to {path}: {error.strerror}") from error
         return run
@@ -80,12 +79,12 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """What this run trains."""
-        return Recipe.from_dict(self._fields("recipe.json"))
+        return from_dict(Recipe, self._fields("recipe.json"))
 
     @property
     def options(self) -> Options:
         """How it was last carried out."""
-        return Options.from_dict(self._fields("options.json"))
+        return from_dict(Options, self._fields("options.json"))
 
     @property
     def sessions(self) -> list[Row]:
@@ -129,8 +128,8 @@ class Run:
 
     def write_settings(self, recipe: Recipe, options: Options) -> None:
         """Record the recipe and how it is now carried out."""
-        self.write("recipe.json", _json(recipe.to_dict()))
-        self.write("options.json", _json(options.to_dict()))
+        self.write("recipe.json", _json(to_dict(recipe)))
+        self.write("options.json", _json(to_dict(options)))
 
     def checkpoints(self) -> list[Path]:
         """Oldest first."""
@@ -193,20 +192,6 @@ class Run:
         return [(int(file.stem.removeprefix("step-")), file) for file in files]
 
 
-def environment() -> Row:
-    """The machine and the versions that numbers depend on, without names of people or folders."""
-    return {
-        "ganatomy": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    }
-
-
 def replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a temporary beside it, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,22 +202,14 @@ def replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     if sys.platform != "win32":
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
-
-
-def _cpu_name() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _canonical(value: Any) -> Any:

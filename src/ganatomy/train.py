@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ganatomy.data import Samples, batch_indices, mix
+from ganatomy.fields import lookup
 from ganatomy.losses import LOSSES, Labels
 from ganatomy.models import MODELS, Net
-from ganatomy.recipe import Recipe, lookup
+from ganatomy.recipe import Recipe
 
 Logs = dict[str, Tensor]
 

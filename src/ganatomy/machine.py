@@ -1,0 +1,51 @@
+"""The machine: what it is, and which of its devices to train on."""
+
+import contextlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganatomy import __version__
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions that numbers depend on, without names of people or folders."""
+    return {
+        "ganatomy": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn the device option into a device that is there; auto takes CUDA, MPS or the CPU.
+
+    Raises:
+        ValueError: for a device that is unknown or absent.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        known = accelerator is not None and accelerator.type in ("cuda", "mps")
+        return accelerator if accelerator is not None and known else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device {name!r} is not available here (auto and cpu are)") from error
+    return device
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
