@@ -97,8 +97,8 @@ def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] 
             titleFontWeight="normal",
             labelFontSize=12,
             titleFontSize=12,
-            minExtent=30,  # so that charts beside each other have axes of one size
         )
+        .configure_axisY(minExtent=30)  # so that charts beside each other have axes of one size
         .to_dict()
     )
     return vl_convert.vegalite_to_svg(spec)

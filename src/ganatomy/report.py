@@ -90,7 +90,7 @@ def summary(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [
                 run.path.name,
-                f"{last['epoch']:g}",
+                f"{last['epoch']:.4g}",
                 f"{last['step']:,}",
                 f"{spent / 60:.1f} min",
                 f"{images / max(spent, 0.1):,.0f}",
