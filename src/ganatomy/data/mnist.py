@@ -11,12 +11,14 @@ import torch
 
 from ganatomy.data.samples import Samples
 
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
-"""What the training set consists of, in MNIST/raw below the data root."""
+FILES = tuple(
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+)
+"""What MNIST consists of, in MNIST/raw below the data root; torchvision wants all four."""
 
 
 def present(root: Path) -> bool:
-    """Whether the training set is there and needs no download."""
+    """Whether MNIST is there and needs no download."""
     return all((root / "MNIST" / "raw" / name).exists() for name in FILES)
 
 
@@ -42,7 +44,7 @@ def mnist(root: Path) -> Samples:
             else " ".join(str(error).split()) or "cannot be read"
         )
         raise ValueError(
-            f"{what} in {raw} (looked for {' and '.join(FILES)}; {why}): point --data-root or "
+            f"{what} in {raw} (looked for {', '.join(FILES)}; {why}): point --data-root or "
             "$GANATOMY_DATA at the folder that holds MNIST/raw, or use --dataset mnist10k, "
             "which is part of ganatomy"
         ) from error
