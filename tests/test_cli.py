@@ -85,6 +85,14 @@ def test_train_resume_sample(call: Call, tmp_path: Path) -> None:
     assert np.array_equal(tile, images[0, :, :, 0])
 
 
+def test_compare_ends_with_the_page(call: Call, run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    code, said, _ = call("compare", run.path, run.path, "--out", page)
+    assert code == 0 and said.splitlines()[-1] == str(page) and said.count("tiny") == 2
+    result = json.loads(call("compare", run.path, run.path, "--out", page, "--json")[1])
+    assert [row["steps"] for row in result["runs"]] == [14, 14] and page.exists()
+
+
 def test_quiet_says_only_the_result(call: Call, tmp_path: Path) -> None:
     code, said, complaint = call("train", "basic-gan", *QUICK, "--quiet", "--out", tmp_path / "q")
     assert (code, said, complaint) == (0, f"{tmp_path / 'q'}: complete at step 2\n", "")

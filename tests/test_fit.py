@@ -240,6 +240,7 @@ def test_tensorboard_has_the_rows(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     abandon(MLP, tmp_path / "run", 9)
+    time.sleep(1.1)  # TensorBoard orders a folder's files by the second in their names
     run = fit(MLP, tmp_path / "run", OPTIONS)
     events = EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()

@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        terminal.complain("stopped")
+        terminal.complain("stopped at once; what was saved before is kept")
         return 130
     except (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
         if os.environ.get("GANATOMY_TRACEBACK"):

@@ -8,8 +8,7 @@ import dataclasses
 import json as jsons
 import math
 import shutil
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,7 +115,8 @@ class Sample:
             content = pictures.png(pictures.grid(pixels, columns=math.ceil(self.n**0.5)))
         replace(self.out, content)
         result = {"out": str(self.out), "n": self.n, "step": step, "seed": self.seed}
-        return _answer(self.json, result, f"{self.n} samples of step {step}: {self.out}")
+        done = f"{self.n} samples of step {step}: {self.out}"
+        return _answer(self.json, result, lambda: terminal.say(done))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,12 +138,14 @@ class Compare:
         from ganatomy.runs import Run, replace
 
         runs = [Run.open(path) for path in self.runs]
-        columns, rows = report.summary(runs)
+        rows = report.summary(runs)
         replace(self.out, report.compare(runs).encode())
-        result = {"page": str(self.out), "runs": [dict(zip(columns, r, strict=True)) for r in rows]}
-        if not self.json:
-            terminal.table("", columns, rows)
-        return _answer(self.json, result, f"\n{self.out.absolute()}")
+
+        def show() -> None:
+            terminal.table(report.HEADINGS, map(report.cells, rows))
+            terminal.say(f"\n{self.out.absolute()}")
+
+        return _answer(self.json, {"page": str(self.out), "runs": rows}, show)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,19 +160,13 @@ class Recipes:
     def __call__(self) -> int:
         """Run the command."""
         if self.name is not None:
-            recipe = read(self.name)
-            if not self.json:
-                rows = [(k, str(v)) for k, v in to_dict(recipe).items()]
-                terminal.say(RECIPES[self.name][0] if self.name in RECIPES else self.name)
-                terminal.table("", ("field", "value"), rows)
-                return 0
-            return _answer(True, to_dict(recipe), "")
-        if not self.json:
-            listed = [(name, recipe.key, about) for name, (about, recipe) in RECIPES.items()]
-            terminal.table("", ("recipe", "key", "what"), listed)
-            return 0
-        values = {k: {"about": about} | to_dict(r) for k, (about, r) in RECIPES.items()}
-        return _answer(True, values, "")
+            fields = to_dict(read(self.name))
+            if self.name in RECIPES and not self.json:
+                terminal.say(RECIPES[self.name][0])
+            return _answer(self.json, fields, lambda: _fields_table("field", "value", fields))
+        rows = [(name, recipe.key, about) for name, (about, recipe) in RECIPES.items()]
+        values = {name: {"about": about} | to_dict(r) for name, (about, r) in RECIPES.items()}
+        return _answer(self.json, values, lambda: terminal.table(("recipe", "key", "what"), rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +180,13 @@ class Datasets:
         """Run the command."""
         from ganatomy.data import DATASETS, data_root
 
-        if not self.json:
-            rows = [(name, about) for name, (about, _) in DATASETS.items()]
-            terminal.table("", ("dataset", "what"), rows)
-        values = {"data_root": str(data_root())} | {k: about for k, (about, _) in DATASETS.items()}
-        return _answer(self.json, values, f"\nfull datasets are looked for in {data_root()}")
+        abouts = {name: about for name, (about, _) in DATASETS.items()}
+
+        def show() -> None:
+            _fields_table("dataset", "what", abouts)
+            terminal.say(f"\nfull datasets are looked for in {data_root()}")
+
+        return _answer(self.json, {"data_root": str(data_root()), "datasets": abouts}, show)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,10 +208,7 @@ class Doctor:
             "mnist": "present" if mnist.present(root) else "absent (mnist10k is part of ganatomy)",
             "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         }
-        if not self.json:
-            terminal.table("", ("what", "here"), [(k, str(v)) for k, v in values.items()])
-            return 0
-        return _answer(True, values, "")
+        return _answer(self.json, values, lambda: _fields_table("what", "here", values))
 
 
 def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) -> int:
@@ -228,10 +223,14 @@ def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) ->
     try:
         last = terminal.follow(ticks(), folder.name, recipe.images_per_step, **show)
     except KeyboardInterrupt as stop:
+        if not stop.args:  # before the first step, or a second Ctrl-C that did not want to wait
+            raise
         terminal.complain(f"stopped and saved; go on with: ganatomy resume {folder}")
-        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+        return 128 + stop.args[0]
     result = {"run": str(folder), "step": last.step, "epoch": last.epoch, "key": recipe.key}
-    return _answer(command.json, result, f"{folder}: complete at step {last.step:,}")
+    result |= {name: float(value) for name, value in last.logs.items()}
+    done = f"{folder}: complete at step {last.step:,}"
+    return _answer(command.json, result, lambda: terminal.say(done))
 
 
 def _plan(command: Train, folder: Path) -> int:
@@ -258,14 +257,21 @@ def _plan(command: Train, folder: Path) -> int:
         "recipe": to_dict(command.recipe),
         "options": to_dict(command.options),
     }
-    return _answer(
-        command.json,
-        result,
+    plan = (
         f"would train {total:,} steps on {len(data):,} samples of shape {data.shape} on {device}; "
-        f"G {counts[0]:,} and D {counts[1]:,} parameters; into {folder}; nothing written",
+        f"G {counts[0]:,} and D {counts[1]:,} parameters; into {folder}; nothing written"
     )
+    return _answer(command.json, result, lambda: terminal.say(plan))
 
 
-def _answer(json: bool, result: dict[str, Any], text: str) -> int:
-    terminal.say(jsons.dumps(result, indent=2) if json else text)
+def _answer(json: bool, result: dict[str, Any], show: Callable[[], None]) -> int:
+    """Print a result as JSON or show it to a person."""
+    if json:
+        terminal.say(jsons.dumps(result, indent=2))
+    else:
+        show()
     return 0
+
+
+def _fields_table(left: str, right: str, values: dict[str, Any]) -> None:
+    terminal.table((left, right), [(name, str(value)) for name, value in values.items()])

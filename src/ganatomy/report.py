@@ -47,7 +47,6 @@ def compare(runs: list[Run]) -> str:
         ValueError: for a run that has logged nothing yet.
     """
     shown = [_read(run, colour) for run, colour in zip(runs, _colours(len(runs)), strict=True)]
-    columns, rows = summary(runs)
     charts = [
         {
             "title": title,
@@ -67,8 +66,8 @@ def compare(runs: list[Run]) -> str:
     )
     return template.render(
         shown=shown,
-        columns=columns,
-        summary=rows,
+        columns=HEADINGS,
+        summary=map(cells, summary(runs)),
         stages=_stages(shown),
         charts=charts,
         differing=[(k, [f[k] for f in fields]) for k in fields[0] if len({*_texts(fields, k)}) > 1],
@@ -77,30 +76,41 @@ def compare(runs: list[Run]) -> str:
     )
 
 
-def summary(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
-    """Return headings and one row per run: how long it trained and how its last epoch looked."""
+HEADINGS = ("run", "epochs", "steps", "trained", "images/s", "D(x)", "D(G(z))", "D loss", "G loss")
+"""Of the cells of a summary row."""
+
+
+def summary(runs: list[Run]) -> list[Row]:
+    """Return a row per run: how long it trained, and the means of its last epoch's rows."""
     rows = []
     for run in runs:
         logged = _logged(run)
         last = logged[-1]
         tail = [row for row in logged if row["epoch"] > last["epoch"] - 1]
-        mean = {field: np.mean([row[field] for row in tail]) for field, *_ in CHARTS}
-        spent = sum(session["seconds"] for session in run.sessions)
-        images = run.recipe.images_per_step * last["step"]
+        seconds = sum(session["seconds"] for session in run.sessions)
         rows.append(
-            [
-                run.path.name,
-                f"{last['epoch']:.4g}",
-                f"{last['step']:,}",
-                f"{spent / 60:.1f} min",
-                f"{images / max(spent, 0.1):,.0f}",
-                *(f"{mean[field]:.3f}" for field, *_ in CHARTS),
-            ]
+            {
+                "run": run.path.name,
+                "epochs": last["epoch"],
+                "steps": last["step"],
+                "seconds": seconds,
+                "images_per_second": run.recipe.images_per_step * last["step"] / max(seconds, 0.1),
+                **{field: float(np.mean([row[field] for row in tail])) for field, *_ in CHARTS},
+            }
         )
-    means = [
-        title.replace("Discriminator", "D").replace("Generator", "G") for _, title, *_ in CHARTS
+    return rows
+
+
+def cells(row: Row) -> list[str]:
+    """Write a summary row for people, under HEADINGS."""
+    return [
+        row["run"],
+        f"{row['epochs']:.4g}",
+        f"{row['steps']:,}",
+        f"{row['seconds'] / 60:.1f} min",
+        f"{row['images_per_second']:,.0f}",
+        *(f"{row[field]:.3f}" for field, *_ in CHARTS),
     ]
-    return ["run", "epochs", "steps", "trained", "images/s", *means], rows
 
 
 def _read(run: Run, colour: str) -> Shown:

@@ -126,9 +126,9 @@ def brief(logs: Mapping[str, Any]) -> str:
     )
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table to standard output; cells are plain text."""
-    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
         shown.add_column(column, style="bold" if i == 0 else "", overflow="fold")
     for row in rows:
