@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from ganatomy.recipe import Recipe
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # CI machines are shared
+hypothesis.settings.load_profile("no deadline")
 
 MLP = Recipe(
     dataset="mnist10k",
