@@ -288,6 +288,19 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     )
 
 
+def test_data_root_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit(MLP, Path("run"), dataclasses.replace(OPTIONS, data_root=Path("data")))
+    assert Run(Path("run")).options.data_root == tmp_path / "data"
+
+
+def test_a_folder_is_refused_before_its_data_is_looked_for(tmp_path: Path) -> None:
+    Run.create(tmp_path / "run", MLP)
+    absent = dataclasses.replace(OPTIONS, data_root=tmp_path)
+    with pytest.raises(ValueError, match="another recipe"):
+        fit(MLP.but(dataset="mnist"), tmp_path / "run", absent)
+
+
 def test_threads_option_is_obeyed(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:

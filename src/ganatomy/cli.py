@@ -86,7 +86,7 @@ def _default(name: str, rest: list[str]) -> Any:
         return tyro.MISSING_NONPROP
     if not rest or rest[0].startswith("-"):
         wanted = "NAME or FILE of a recipe" if name == "train" else "run folder"
-        raise ValueError(f"ganatomy {name} wants the {wanted} first; see: ganatomy {name} --help")
+        raise ValueError(f"{name} wants the {wanted} first; see: ganatomy {name} --help")
     if name == "resume":
         from ganatomy.runs import Run
 
@@ -101,6 +101,8 @@ def _default(name: str, rest: list[str]) -> Any:
 
 
 def _nearest_flag(word: str, kind: type) -> str:
+    if not word.startswith("-"):
+        return "(see --help)"
     nested = {"recipe": Recipe, "options": Options}
     fields = [f.name for f in dataclasses.fields(kind)]
     inner = [f.name for n in fields if n in nested for f in dataclasses.fields(nested[n])]

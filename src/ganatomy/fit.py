@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
@@ -85,6 +86,7 @@ def ticks(
         KeyboardInterrupt: after a signal to stop, once the state is saved; its argument is the
             signal's number.
     """
+    Run.check(folder, recipe, longer)  # before a download that would be for nothing
     device, data = pick_device(options.device), load_data(recipe, options)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -148,6 +150,8 @@ def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
                 "no longer gives the same bits as a run that never stopped",
                 stacklevel=2,
             )
+    if options.data_root is not None:  # so that the run can be resumed from another folder
+        options = dataclasses.replace(options, data_root=options.data_root.absolute())
     run.write_settings(recipe, options)
     session["started"] = datetime.now(UTC).isoformat(timespec="milliseconds")
     if state.step == 0:

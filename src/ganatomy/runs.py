@@ -34,33 +34,38 @@ class Run:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, recipe: Recipe, longer: bool = False) -> "Run":
-        """Make the folder, or reopen it if it holds the same recipe (longer: but for its length).
+    def check(cls, path: Path, recipe: Recipe, longer: bool = False) -> None:
+        """See that a folder is free for this recipe or holds it (longer: but for its length).
 
         Raises:
-            ValueError: if it holds another recipe (naming the fields), other files, or cannot be
-                written.
+            ValueError: if it holds another recipe, naming the fields, or other files.
         """
+        if not (path / "recipe.json").exists():
+            if path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
+                raise ValueError(f"{path} has files but is no run folder; use another --out")
+            return
+        changed = differences(cls(path).recipe, recipe)
+        only_length = changed.keys() <= {"epochs", "steps"}
+        if changed and not (longer and only_length):
+            listed = "; ".join(f"{k}: {a} there, {b} asked" for k, (a, b) in changed.items())
+            cure = "change its length with: ganatomy resume" if only_length else "use another --out"
+            raise ValueError(f"{path} holds another recipe ({listed}); {cure}")
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe, longer: bool = False) -> "Run":
+        """Make the folder, or reopen it if it is as check wants it.
+
+        Raises:
+            ValueError: as check does, or if the folder cannot be written.
+        """
+        cls.check(path, recipe, longer)
         run = cls(path)
-        if (path / "recipe.json").exists():
-            changed = differences(run.recipe, recipe)
-            only_length = changed.keys() <= {"epochs", "steps"}
-            if changed and not (longer and only_length):
-                listed = "; ".join(f"{k}: {a} there, {b} asked" for k, (a, b) in changed.items())
-                cure = (
-                    "change its length with: ganatomy resume"
-                    if only_length
-                    else "use another --out"
-                )
-                raise ValueError(f"{path} holds another recipe ({listed}); {cure}")
-            return run
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(not p.name.startswith(".") for p in path.iterdir()):
-                raise ValueError(f"{path} has files but is no run folder; choose another --out")
-            run.write("recipe.json", _json(to_dict(recipe)))
-        except OSError as error:
-            raise ValueError(f"cannot write to {path}: {error.strerror}") from error
+        if not (path / "recipe.json").exists():
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                run.write("recipe.json", _json(to_dict(recipe)))
+            except OSError as error:
+                raise ValueError(f"cannot write to {path}: {error.strerror}") from error
         return run
 
     @classmethod
