@@ -87,10 +87,7 @@ def ticks(
             signal's number.
     """
     Run.check(folder, recipe, longer)  # before a download that would be for nothing
-    device, data = pick_device(options.device), load_data(recipe, options)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    state = State.new(recipe, data.shape, device)
+    data, state = _prepare(recipe, options)
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
     sample_every = options.sample_every or math.ceil(per_epoch)
     save_every = options.save_every or math.ceil(per_epoch)
@@ -116,6 +113,13 @@ def ticks(
                 yield tick
                 if last and state.step < total:
                     raise KeyboardInterrupt(last[0])
+
+
+def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
+    device, data = pick_device(options.device), load_data(recipe, options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return data, State.new(recipe, data.shape, device)
 
 
 def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
@@ -161,7 +165,7 @@ def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
 
 
 def _end(run: Run, session: Row, step: int) -> None:
-    """Renew this session's entry, and the model card, with how far it has come."""
+    """Renew a session's entry, and the model card, with how far it has come."""
     started = datetime.fromisoformat(session["started"])
     seconds = round((datetime.now(UTC) - started).total_seconds(), 1)
     run.write_session(session | {"to_step": step, "seconds": seconds})

@@ -84,21 +84,18 @@ def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] 
         y=altair.Y("low:Q", scale=scale, title=None), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=altair.Y("mean:Q", scale=scale, title=None))
-    spec = (
-        (band + line)
-        .properties(width=420, height=210)
-        .configure_view(stroke=None)
-        .configure_axis(
-            gridColor="#e6e8eb",
-            domainColor="#9aa0a6",
-            tickColor="#9aa0a6",
-            labelColor="#4a4f57",
-            titleColor="#4a4f57",
-            titleFontWeight="normal",
-            labelFontSize=12,
-            titleFontSize=12,
-        )
-        .configure_axisY(minExtent=30)  # so that charts beside each other have axes of one size
-        .to_dict()
-    )
-    return vl_convert.vegalite_to_svg(spec)
+    chart = (band + line).properties(width=420, height=210).configure_view(stroke=None)
+    chart = chart.configure_axis(**_AXES).configure_axisY(minExtent=30)  # all charts of one size
+    return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+_AXES = {
+    "gridColor": "#e6e8eb",
+    "domainColor": "#9aa0a6",
+    "tickColor": "#9aa0a6",
+    "labelColor": "#4a4f57",
+    "titleColor": "#4a4f57",
+    "titleFontWeight": "normal",
+    "labelFontSize": 12,
+    "titleFontSize": 12,
+}

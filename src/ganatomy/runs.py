@@ -127,7 +127,7 @@ class Run:
         replace(self.path / name, content)
 
     def write_session(self, session: Row) -> None:
-        """Add this session to environment.json, or renew it if it is the one last written."""
+        """Add a session to environment.json, or renew it if it began when the last one did."""
         past = [s for s in self.sessions if s["started"] != session["started"]]
         self.write("environment.json", _json([*past, session]))
 

@@ -1,6 +1,7 @@
 """What a person sees in the terminal: progress, tables, one-line errors."""
 
 import collections
+import datetime
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,7 +107,7 @@ def _lines(ticks: Iterable[T], label: str, images_per_step: int, console: Consol
         elif now - printed > LINE_SECONDS or tick.step == tick.total:
             printed = now
             speed = (tick.step - first) / (now - began)
-            left = time.strftime("%H:%M:%S", time.gmtime((tick.total - tick.step) / speed))
+            left = datetime.timedelta(seconds=round((tick.total - tick.step) / speed))
             line = (
                 f"{label} step {tick.step}/{tick.total} epoch {tick.epoch:.2f} "
                 f"{speed * images_per_step:,.0f} img/s {left} left {brief(tick.logs)}"

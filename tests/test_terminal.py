@@ -1,0 +1,63 @@
+"""What a person sees of a training."""
+
+import itertools
+
+import pytest
+import rich.console
+
+from ganatomy import terminal
+from ganatomy.fit import Tick
+
+LOGS = {"d_real": 0.5, "d_fake": 0.25, "d_loss": 1.0, "g_loss": 2.0, "d_fake_after": 0.2}
+LONG = [Tick(0, 10**6, 0.0, {}), *(Tick(i, 10**6, i / 600, LOGS) for i in range(1, 4))]  # type: ignore[arg-type]
+SHOWN = "D(x) 0.50 D(G(z)) 0.25 loss D 1.00 G 2.00"
+
+
+def follow(ticks: list[Tick], quiet: bool = False, stderr: bool = False) -> Tick:
+    return terminal.follow(ticks, "mine", 100, quiet=quiet, stderr=stderr)
+
+
+def test_plain_lines_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count(0, 6)  # a tick every six seconds
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(seconds))  # type: ignore[attr-defined]
+    assert follow(LONG) == LONG[-1]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["mine", "step", f"{i}/1000000"] for i in (1, 2, 3)
+    ]
+    assert all(SHOWN in line for line in lines)
+    assert "17 img/s" in lines[0] and "69 days, 10:39:54 left" in lines[0]  # 6 s for each step
+
+
+def test_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    follow([Tick(0, 3, 0.0, {}), *(Tick(i, 3, i, LOGS) for i in (1, 2, 3))])  # type: ignore[arg-type]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("mine step 3/3 epoch 3.00") and "0:00:00 left" in line
+
+
+def test_quiet_and_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    short = [Tick(0, 1, 0.0, {}), Tick(1, 1, 1.0, LOGS)]  # type: ignore[arg-type]
+    follow(short, quiet=True)
+    assert capsys.readouterr() == ("", "")
+    follow(short, stderr=True)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_bar_fits_a_narrow_terminal(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = rich.console.Console
+    monkeypatch.setattr(
+        terminal, "Console", lambda stderr: console(force_terminal=True, width=width)
+    )
+    follow([Tick(0, 3, 0.0, {}), *(Tick(i, 3, i, LOGS) for i in (1, 2, 3))])  # type: ignore[arg-type]
+    last = rich.console.Console(width=width)
+    with last.capture() as capture:
+        last.print(rich.text.Text.from_ansi(capsys.readouterr().out))
+    lines = capture.get().splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert any(line.startswith("mine ━") and "epoch 3.0" in line for line in lines)
+    assert any(SHOWN in line for line in lines)
