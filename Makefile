@@ -6,8 +6,8 @@ DEMO := runs/demo
 .PHONY: demo test format slow clean
 
 demo: .venv/installed
-	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 18 --out $(DEMO)/basic-gan
-	$(BIN)/ganatomy train conv-gan --dataset mnist10k --epochs 18 --out $(DEMO)/conv-gan
+	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/basic-gan
+	$(BIN)/ganatomy train conv-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/conv-gan
 	$(BIN)/ganatomy compare $(DEMO)/basic-gan $(DEMO)/conv-gan --out $(DEMO)/compare.html
 
 test: .venv/installed-dev
