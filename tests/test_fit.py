@@ -228,6 +228,13 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         fit(MLP, tmp_path / "run", OPTIONS)
 
 
+def test_a_run_without_its_pictures_goes_on(tmp_path: Path) -> None:
+    run = fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    shutil.rmtree(run.path / "samples")
+    next(itertools.islice(ticks(MLP, run.path, OPTIONS, longer=True), 1, None))
+    assert "now at step 5" in (run.path / "README.md").read_text()
+
+
 def test_a_changed_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
     monkeypatch.setattr(fitting, "environment", lambda: environment() | {"torch": "0.0"})

@@ -34,7 +34,7 @@ def test_named_recipes_name_real_parts_and_keep_their_keys(name: str) -> None:
     z_dim=st.integers(1, 4096),
     lr_g=st.floats(0, 10),
     widths=st.lists(st.integers(1, 4096), max_size=5),
-    epochs=st.floats(0, 1e6),
+    epochs=st.floats(1e-6, 1e6),
     norm=st.sampled_from(["batch", "none"]),
 )
 def test_round_trip(z_dim: int, lr_g: float, widths: list[int], epochs: float, norm: Any) -> None:
@@ -79,6 +79,7 @@ def test_field_budget() -> None:
         ("lr_g", -1, r"lr_g must lie in \[0, 10\]"),
         ("batch", 2.0, "batch must be a whole number"),
         ("batch", True, "batch must be a whole number"),
+        ("beta1", 1.0, "beta1 must lie"),
         ("batch", 0, r"batch must lie in \[1"),
         ("d_dropout", 1.5, "d_dropout must lie"),
         ("g_norm", "layer", "g_norm must be one of batch, none"),
@@ -112,6 +113,11 @@ def test_length() -> None:
     assert Recipe(steps=7).total_steps(60_000) == 7
     longer = Recipe(epochs=3.0).but(steps=9)
     assert longer.steps == 9 and longer.epochs is None
+
+
+def test_no_training_of_no_length() -> None:
+    with pytest.raises(ValueError, match="epochs must lie"):
+        Recipe(epochs=0.0)
 
 
 def test_differences_are_named() -> None:

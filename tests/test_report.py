@@ -9,7 +9,7 @@ from conftest import CONV, MLP
 
 from ganatomy import report
 from ganatomy.fit import fit
-from ganatomy.pictures import Series
+from ganatomy.pictures import COLOURS, Series
 from ganatomy.recipe import Options
 from ganatomy.runs import Run
 
@@ -64,7 +64,7 @@ def test_page_escapes_names(runs: list[Run]) -> None:
 
 def test_both_grids_are_of_the_same_epochs(runs: list[Run], tmp_path: Path) -> None:
     longer = fit(MLP.but(steps=28), tmp_path / "longer", OPTIONS)
-    shown = [report._read(run, "#000") for run in (longer, runs[1])]
+    shown = [report._read(run, "a run", "#000") for run in (longer, runs[1])]
     stages = report._stages(shown)
     assert [round(s["epoch"] * 10_000 / MLP.images_per_step) for s in stages] == [0, 7, 14]
     for stage in stages:
@@ -72,7 +72,7 @@ def test_both_grids_are_of_the_same_epochs(runs: list[Run], tmp_path: Path) -> N
 
 
 def test_curves_keep_means_and_range(runs: list[Run]) -> None:
-    shown = report._read(runs[0], "#000")
+    shown = report._read(runs[0], "a run", "#000")
     values = [row["d_loss"] for row in shown.rows]
     series = report._series(shown, "d_loss")
     assert isinstance(series, Series) and series.mean == pytest.approx(values)
@@ -80,6 +80,17 @@ def test_curves_keep_means_and_range(runs: list[Run]) -> None:
     series = report._series(many, "d_loss")
     assert len(series.x) == report.POINTS and series.mean[:2] == [0.5, 2.5]
     assert series.low[:2] == [0, 2] and series.high[:2] == [1, 3]
+
+
+def test_runs_called_alike_stay_apart(runs: list[Run], tmp_path: Path) -> None:
+    alike = fit(CONV.but(seed=1), tmp_path / "conv", OPTIONS)
+    assert [row["run"] for row in report.summary([runs[1], alike])] == [
+        str(runs[1].path),
+        str(alike.path),
+    ]
+    chart = report.compare([runs[1], alike]).split("<svg")[1]
+    strokes = set(re.findall(r'stroke="(#[0-9A-Fa-f]{6})"', chart))
+    assert {*COLOURS[:2]} <= strokes
 
 
 def test_summary_is_of_the_last_epoch(runs: list[Run]) -> None:

@@ -138,12 +138,24 @@ def test_rewind_forgets_what_came_later(tmp_path: Path) -> None:
     assert [step for step, _ in run.grids()] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"steps": "many"}'])
-def test_a_damaged_recipe_is_named(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"steps": "many"}', "null"])
+@pytest.mark.parametrize("name", ["recipe", "options"])
+def test_damaged_settings_are_named(tmp_path: Path, name: str, content: str) -> None:
     run = Run.create(tmp_path / "run", MLP)
-    (run.path / "recipe.json").write_text(content)
-    with pytest.raises((DamagedError, ValueError), match=r"recipe\.json|steps"):
-        run.recipe  # noqa: B018  (reading it is the test)
+    (run.path / f"{name}.json").write_text(content)
+    with pytest.raises(DamagedError, match=rf"{name}\.json is damaged"):
+        getattr(run, name)
+
+
+def test_damaged_sessions_are_named(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", MLP)
+    run.write("environment.json", b"[{")
+    with pytest.raises(DamagedError, match=r"environment\.json is damaged"):
+        run.sessions  # noqa: B018  (reading it is the test)
+
+
+def test_a_run_killed_before_it_began_has_default_options(tmp_path: Path) -> None:
+    assert Run.create(tmp_path / "run", MLP).options == Options()
 
 
 def test_environment_is_json_and_names_no_person() -> None:

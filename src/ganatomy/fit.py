@@ -23,7 +23,7 @@ from ganatomy.machine import environment, pick_device
 from ganatomy.models import MODELS
 from ganatomy.pictures import grid, png, to_uint8
 from ganatomy.recipe import Options, Recipe
-from ganatomy.runs import DamagedError, Row, Run
+from ganatomy.runs import Row, Run
 from ganatomy.train import Logs, State, steps
 
 if TYPE_CHECKING:
@@ -101,18 +101,18 @@ def ticks(
         session = _begin(run, recipe, options, state)
         with _board(run, state.step) as board:
             for logs in steps(state, recipe, data):
-                tick, last = Tick(state.step, total, state.step / per_epoch, logs), stopped[:1]
-                ending = bool(last) or state.step == total
-                if state.step == total or state.step % options.log_every == 0:
+                stop, last = stopped[:1], state.step == total
+                tick = Tick(state.step, total, state.step / per_epoch, logs)
+                if last or state.step % options.log_every == 0:
                     _log(run, board, tick)
-                if state.step == total or state.step % sample_every == 0:
+                if last or state.step % sample_every == 0:
                     _save_grid(run, state, recipe)
-                if ending or state.step % save_every == 0:
+                if last or stop or state.step % save_every == 0:
                     _save(run, state, options.keep)
                     _end(run, session, state.step)
                 yield tick
-                if last and state.step < total:
-                    raise KeyboardInterrupt(last[0])
+                if stop and not last:
+                    raise KeyboardInterrupt(stop[0])
 
 
 def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
@@ -126,11 +126,8 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
     """Put the newest checkpoint into state and forget what the run would not have made by then."""
     saved = run.load()
     if saved is not None:
-        try:
+        with run.fitting():
             state.load_state_dict(saved)
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            file = run.checkpoints()[-1]
-            raise DamagedError(f"{file} does not fit the recipe beside it: {error}") from error
     if state.step > total:
         raise ValueError(f"{run.path} is already at step {state.step}, past the {total} asked")
     # a step that was logged and drawn only for being the last is no longer the last of a longer run
@@ -207,14 +204,14 @@ def _save_grid(run: Run, state: State, recipe: Recipe) -> None:
 
 def _card(run: Run, step: int) -> str:
     """The model card: what this folder is and what can be done with it."""
-    grids = run.grids()
+    shown = [f"![samples of one fixed z](samples/{file.name})" for _, file in run.grids()[-1:]]
     settings = "\n".join(f"| {k} | {v} |" for k, v in to_dict(run.recipe).items())
     return f"""# {run.path.name}
 
 A GAN trained by ganatomy {run.sessions[-1]["ganatomy"]}, now at step {step:,}; recipe key \
 `{run.recipe.key}`.
 
-![samples of one fixed z](samples/{grids[-1][1].name})
+{"".join(shown)}
 
     ganatomy resume {run.path.name}          # go on training
     ganatomy sample {run.path.name} --n 64 --out samples.png

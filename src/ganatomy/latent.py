@@ -16,12 +16,14 @@ def load_generator(run: Run) -> tuple[int, nn.Module]:
 
     Raises:
         ValueError: if the run has no checkpoint yet.
+        DamagedError: if its newest one cannot be read or is not of this run.
     """
     saved = run.load()
     if saved is None:
         raise ValueError(f"{run.path} has no checkpoint yet; train it first")
-    state = State.new(run.recipe, tuple(saved["shape"]))
-    state.load_state_dict(saved)
+    with run.fitting():
+        state = State.new(run.recipe, tuple(saved["shape"]))
+        state.load_state_dict(saved)
     return state.step, state.ema
 
 

@@ -39,6 +39,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # a name that is none, a build without CUDA, a device kind that cannot hold tensors
         raise ValueError(f"device {name!r} is not available here (auto and cpu are)") from error
     return device
 

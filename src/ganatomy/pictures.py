@@ -47,7 +47,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 class Series(NamedTuple):
     """One line of a chart: x against the mean, lowest and highest y around it."""
 
-    name: str
     x: list[float]
     mean: list[float]
     low: list[float]
@@ -63,8 +62,8 @@ def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] 
     import vl_convert
 
     rows = [
-        {"name": s.name, "x": x, "mean": m, "low": low, "high": high}
-        for s in series
+        {"line": i, "x": x, "mean": m, "low": low, "high": high}
+        for i, s in enumerate(series)
         for x, m, low, high in zip(s.x, s.mean, s.low, s.high, strict=True)
     ]
     top = max((m for s in series for m in s.mean), default=1.0)
@@ -73,8 +72,8 @@ def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] 
         domain=y_range or (min(0.0, bottom * 1.1), top * 1.1), clamp=True, nice=False
     )
     colour = altair.Color(
-        "name:N",
-        scale=altair.Scale(domain=[s.name for s in series], range=COLOURS[: len(series)]),
+        "line:N",
+        scale=altair.Scale(domain=list(range(len(series))), range=COLOURS[: len(series)]),
         legend=None,
     )
     base = altair.Chart(altair.Data(values=rows)).encode(

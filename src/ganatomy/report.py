@@ -46,7 +46,7 @@ def compare(runs: list[Run]) -> str:
     Raises:
         ValueError: for a run that has logged nothing yet.
     """
-    shown = [_read(run, colour) for run, colour in zip(runs, _colours(len(runs)), strict=True)]
+    shown = list(map(_read, runs, _names(runs), _colours(len(runs))))
     charts = [
         {
             "title": title,
@@ -83,14 +83,14 @@ HEADINGS = ("run", "epochs", "steps", "trained", "images/s", "D(x)", "D(G(z))", 
 def summary(runs: list[Run]) -> list[Row]:
     """Return a row per run: how long it trained, and the means of its last epoch's rows."""
     rows = []
-    for run in runs:
+    for run, name in zip(runs, _names(runs), strict=True):
         logged = _logged(run)
         last = logged[-1]
         tail = [row for row in logged if row["epoch"] > last["epoch"] - 1]
         seconds = sum(session["seconds"] for session in run.sessions)
         rows.append(
             {
-                "run": run.path.name,
+                "run": name,
                 "epochs": last["epoch"],
                 "steps": last["step"],
                 "seconds": seconds,
@@ -113,11 +113,17 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def _read(run: Run, colour: str) -> Shown:
+def _names(runs: list[Run]) -> list[str]:
+    """Call runs by their folders, or by the whole path where two folders are called alike."""
+    names = [run.path.name for run in runs]
+    return names if len({*names}) == len(names) else [str(run.path) for run in runs]
+
+
+def _read(run: Run, name: str, colour: str) -> Shown:
     rows = _logged(run)
     per_step = rows[-1]["epoch"] / rows[-1]["step"]
     grids = [(step * per_step, file.read_bytes()) for step, file in run.grids()]
-    return Shown(run.path.name, colour, run, run.recipe, rows, grids)
+    return Shown(name, colour, run, run.recipe, rows, grids)
 
 
 def _logged(run: Run) -> list[Row]:
@@ -132,7 +138,6 @@ def _series(shown: Shown, field: str) -> Series:
     points = np.array([(row["epoch"], row[field]) for row in shown.rows])
     parts = np.array_split(points, min(POINTS, len(points)))
     return Series(
-        shown.name,
         [float(p[:, 0].mean()) for p in parts],
         [float(p[:, 1].mean()) for p in parts],
         [float(p[:, 1].min()) for p in parts],

@@ -84,28 +84,31 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """What this run trains."""
-        return from_dict(Recipe, self._fields("recipe.json"))
+        with self._blaming("recipe.json"):
+            return from_dict(Recipe, json.loads((self.path / "recipe.json").read_text()))
 
     @property
     def options(self) -> Options:
-        """How it was last carried out."""
-        return from_dict(Options, self._fields("options.json"))
+        """How it was last carried out; the defaults if it was killed before it began."""
+        file = self.path / "options.json"
+        with self._blaming(file.name):
+            return from_dict(Options, json.loads(file.read_text())) if file.exists() else Options()
 
     @property
     def sessions(self) -> list[Row]:
         """One entry for each process that trained it: machine, versions, steps and seconds."""
         file = self.path / "environment.json"
-        return json.loads(file.read_text()) if file.exists() else []
+        with self._blaming(file.name):
+            return json.loads(file.read_text()) if file.exists() else []
 
-    def _fields(self, name: str) -> Row:
-        file = self.path / name
+    @contextlib.contextmanager
+    def _blaming(self, name: str, what: str = "is damaged") -> Iterator[None]:
+        """Name the file when what is read from it makes no sense."""
         try:
-            fields = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise DamagedError(f"cannot read {file}: {error}") from error
-        if not isinstance(fields, dict):
-            raise DamagedError(f"{file} holds no fields")
-        return fields
+            yield
+        except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]  # torch lists every layer
+            raise DamagedError(f"{self.path / name} {what}: {reason}") from error
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -167,6 +170,10 @@ class Run:
             raise DamagedError(
                 f"{files[-1]} is damaged ({type(error).__name__}); remove it to go on from {before}"
             ) from error
+
+    def fitting(self) -> contextlib.AbstractContextManager[None]:
+        """Name the newest checkpoint when what load gave does not fit this run's networks."""
+        return self._blaming(self.checkpoints()[-1].name, "does not fit the recipe beside it")
 
     def rewind(self, last_row: int, last_grid: int) -> None:
         """Forget rows and sample grids of later steps than these."""
