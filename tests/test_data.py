@@ -1,5 +1,6 @@
 """The embedded digits are what they say, and batches depend on their position alone."""
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -9,10 +10,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganatomy.data import DATASETS, batch_indices, data_root, mix, mnist
-from ganatomy.data.samples import Samples
+from ganatomy.data import (
+    DATASETS,
+    Samples,
+    Split,
+    batch_indices,
+    data_root,
+    digest,
+    load,
+    mix,
+    mnist,
+)
 
 DIGITS = mnist.mnist10k(Path())
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if n != "mnist"])
@@ -24,6 +35,7 @@ def test_datasets_are_the_same_each_time(name: str) -> None:
 def test_embedded_digits() -> None:
     assert DIGITS.values.dtype == torch.uint8 and DIGITS.shape == (1, 28, 28)
     assert DIGITS.labels.bincount().tolist() == [1000] * 10
+    assert DIGITS.classes == tuple("0123456789")
     assert DIGITS.values.min() == 0 and DIGITS.values.max() == 255
     assert 32 < DIGITS.values.double().mean() < 35  # all of MNIST's is 33.3
     file = Path(mnist.__file__).parent / "mnist10k.npz"
@@ -41,6 +53,63 @@ def test_embedded_digits_follow_their_rule(full_data: Path) -> None:
     chosen = maker.choose(full.labels.numpy())
     assert torch.equal(full.values[chosen], DIGITS.values)
     assert torch.equal(full.labels[chosen], DIGITS.labels)
+
+
+def test_splits_of_mnist(full_data: Path) -> None:
+    train, test = (load("mnist", full_data, split) for split in SPLITS)
+    assert (len(train), len(test)) == (60_000, 10_000) and train.shape == test.shape == (1, 28, 28)
+    assert test.classes == train.classes == DIGITS.classes
+    assert test.labels[:5].tolist() == [7, 2, 1, 0, 4] and len(test.labels) == 10_000
+    assert digest(load("mnist10k", full_data, "test")) == digest(test) != digest(train)
+    assert digest(load("mnist", full_data, None)) == digest(train)
+
+
+def test_mnist_of_the_wrong_size(tmp_path: Path) -> None:
+    """The training files under the names of the test ones are not taken for them."""
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for name in mnist.FILES:
+        dims = (3, 28, 28) if "images" in name else (3,)
+        header = bytes((0, 0, 8, len(dims))) + np.array(dims, ">i4").tobytes()
+        (raw / name).write_bytes(header + bytes(int(np.prod(dims))))
+    for split in SPLITS:
+        with pytest.raises(ValueError, match=r"damaged MNIST.*wrong sizes, \(3, 28, 28\)"):
+            mnist.mnist(tmp_path, split)
+
+
+def test_load_by_name_or_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch.equal(load("mnist10k", tmp_path, None).values, DIGITS.values)
+    np.savez(tmp_path / "mine.npz", images=DIGITS.values[:5, 0].numpy(), y=DIGITS.labels[:5])
+    mine = load(str(tmp_path / "mine.npz"), Path("nowhere"), "train")
+    assert torch.equal(mine.values, DIGITS.values[:5])
+    assert torch.equal(mine.labels, DIGITS.labels[:5])
+    monkeypatch.chdir(tmp_path)
+    Path("mnist10k").mkdir()
+    assert len(load("mnist10k", tmp_path, "train")) == 10_000
+    with pytest.raises(ValueError, match="mnist10k has no pictures"):
+        load("./mnist10k", tmp_path, "train")
+    Path("mnist10k/bad.png").write_bytes(b"bad")
+    with pytest.raises(ValueError, match="nothing is left"):
+        load("./mnist10k", tmp_path, "train", skip_bad=True)
+
+
+@pytest.mark.parametrize("name", ["minst", "", "pics/none.zip"])
+def test_load_of_the_unknown(name: str) -> None:
+    nearest = "did you mean 'mnist'" if name == "minst" else "there are: mnist, mnist10k"
+    with pytest.raises(ValueError, match=f"unknown dataset .*{nearest}.*folder, zip, tar or npz"):
+        load(name, Path(), "train")
+
+
+def test_digest_is_of_shape_and_pixels() -> None:
+    values = torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2)
+    labels = torch.zeros(2, dtype=torch.int64)
+    known = digest(Samples(values, labels))
+    assert known == hashlib.sha256(b"(2, 3, 2, 2)" + bytes(range(24))).hexdigest()
+    assert digest(Samples(values, labels + 1, ("a", "b"))) == known
+    strided = values.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert digest(Samples(strided, labels)) == known
+    others = [values.view(2, 3, 4, 1), values + 1, values.flip(0), values[:1]]
+    assert known not in [digest(Samples(other, labels)) for other in others]
 
 
 def test_normalised_on_the_fly() -> None:
@@ -79,8 +148,13 @@ def test_absent_mnist_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.M
         raise RuntimeError("no network")
 
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", offline)
-    with pytest.raises(ValueError, match=r"no MNIST in .*raw.*train-images-idx3-ubyte.*mnist10k"):
+    where = r"no MNIST in .*raw.*train-images-idx3-ubyte.*--data-root or \$GANATOMY_DATA"
+    with pytest.raises(ValueError, match=where + ".*mnist10k"):
         mnist.mnist(tmp_path)
+    with pytest.raises(ValueError, match=where + "[^,]*$"):  # mnist10k would be no cure
+        mnist.mnist(tmp_path, "test")
+    with pytest.raises(ValueError, match=r"no test pictures of its own .*--dataset mnist,"):
+        mnist.mnist10k(tmp_path, "test")
 
 
 def test_damaged_mnist_is_not_used(tmp_path: Path) -> None:
@@ -88,8 +162,9 @@ def test_damaged_mnist_is_not_used(tmp_path: Path) -> None:
     raw.mkdir(parents=True)
     for name in mnist.FILES:
         (raw / name).write_bytes(np.arange(100, dtype=np.uint8).tobytes())
-    with pytest.raises(ValueError, match="damaged MNIST"):
-        mnist.mnist(tmp_path)
+    for split in SPLITS:
+        with pytest.raises(ValueError, match="damaged MNIST"):
+            mnist.mnist(tmp_path, split)
 
 
 def test_data_root(monkeypatch: pytest.MonkeyPatch) -> None:

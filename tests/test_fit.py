@@ -66,7 +66,7 @@ class _NoBoard:
 def test_a_run_folder_holds_what_it_should(recipe: Recipe, tmp_path: Path) -> None:
     run = fit(recipe, tmp_path / "run", OPTIONS)
     assert [row["step"] for row in run.rows("log")] == [2, 4, 6, 8, 10, 12, 14]
-    fields = {"step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "d_fake_after"}
+    fields = {"step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "d_fake_after", "g_grad"}
     assert all(row.keys() == fields for row in run.rows("log"))
     assert [step for step, _ in run.grids()] == [0, 5, 10, 14]
     assert [p.name for p in run.checkpoints()] == [f"step-{s:08d}.pt" for s in (5, 10, 14)]

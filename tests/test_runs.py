@@ -129,12 +129,14 @@ def test_rewind_forgets_what_came_later(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", MLP)
     for step in range(5):
         run.append("log", {"step": step})
+        run.append("metrics", {"step": step})
         run.write(f"samples/step-{step:08d}.png", b"")
     with (run.path / "log.jsonl").open("a") as file:
         file.write('{"step": 5, "d_lo')  # killed here
     assert [row["step"] for row in run.rows("log")] == [0, 1, 2, 3, 4]
-    run.rewind(2, 3)
+    run.rewind(2, 1, 3)
     assert (run.path / "log.jsonl").read_text() == '{"step": 0}\n{"step": 1}\n{"step": 2}\n'
+    assert [row["step"] for row in run.rows("metrics")] == [0, 1]
     assert [step for step, _ in run.grids()] == [0, 1, 2, 3]
 
 

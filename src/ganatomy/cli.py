@@ -22,7 +22,13 @@ Command = (
     commands.Train
     | commands.Resume
     | commands.Sample
+    | commands.Interpolate
+    | commands.Modes
     | commands.Compare
+    | commands.Evaluate
+    | commands.Diagnose
+    | commands.Protocols
+    | commands.Judge
     | commands.Recipes
     | commands.Datasets
     | commands.Doctor
@@ -32,7 +38,13 @@ COMMANDS: dict[str, type[Command]] = {
     "train": commands.Train,
     "resume": commands.Resume,
     "sample": commands.Sample,
+    "interpolate": commands.Interpolate,
+    "modes": commands.Modes,
     "compare": commands.Compare,
+    "evaluate": commands.Evaluate,
+    "diagnose": commands.Diagnose,
+    "protocols": commands.Protocols,
+    "judge": commands.Judge,
     "recipes": commands.Recipes,
     "datasets": commands.Datasets,
     "doctor": commands.Doctor,

@@ -4,25 +4,27 @@ import collections
 import contextlib
 import dataclasses
 import math
-import signal
-import threading
 import warnings
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
 from ganatomy.data import DATASETS, Samples, data_root
+from ganatomy.evaluate import evaluate, glance, samples
 from ganatomy.fields import lookup, to_dict
 from ganatomy.latent import generate
 from ganatomy.losses import LOSSES
-from ganatomy.machine import environment, pick_device
+from ganatomy.machine import environment, pick_device, stop_signal
 from ganatomy.models import MODELS
-from ganatomy.pictures import grid, png, to_uint8
+from ganatomy.monitor import diagnose
+from ganatomy.pictures import GRID, grid, png, to_uint8
+from ganatomy.protocol import preset
 from ganatomy.recipe import Options, Recipe
+from ganatomy.reference import Place, Reference, glance_reference, reference
 from ganatomy.runs import Row, Run
 from ganatomy.train import Logs, State, steps
 
@@ -35,11 +37,13 @@ TAGS = {
     "d_real": "D/real",
     "d_fake": "D/fake",
     "d_fake_after": "D/fake_after",
+    "g_grad": "gradient/generator",
 }
 """TensorBoard's tag of each logged value."""
 
-GRID = 64
-"""Samples in a grid, always of the same z."""
+
+PATIENCE = 5
+"""Looks that must show a failure before a training warns of it; every GAN begins collapsed."""
 
 
 class Tick(NamedTuple):
@@ -60,6 +64,8 @@ def load_data(recipe: Recipe, options: Options) -> Samples:
     """
     lookup(MODELS, recipe.model, "model")
     lookup(LOSSES, recipe.loss, "loss")
+    if options.eval_every:
+        preset(options.eval_protocol)
     return lookup(DATASETS, recipe.dataset, "dataset")[1](data_root(options.data_root))
 
 
@@ -93,20 +99,23 @@ def ticks(
     save_every = options.save_every or math.ceil(per_epoch)
 
     run = Run.create(folder, recipe, longer)
-    with run.lock(), _stop_signal() as stopped:
+    with run.lock(), stop_signal() as stopped:
         _restore(run, state, total, options.log_every, sample_every)
         yield Tick(state.step, total, state.step / per_epoch, {})
         if state.step == total:
             return
         session = _begin(run, recipe, options, state)
-        with _board(run, state.step) as board:
+        watch = _watch(run, recipe, options)
+        with _board(run, state.step) as board, _noting_failure(run, session, state):
             for logs in steps(state, recipe, data):
                 stop, last = stopped[:1], state.step == total
                 tick = Tick(state.step, total, state.step / per_epoch, logs)
                 if last or state.step % options.log_every == 0:
-                    _log(run, board, tick)
+                    watch.logs.append(_log(run, board, tick))
                 if last or state.step % sample_every == 0:
-                    _save_grid(run, state, recipe)
+                    _glance(watch, state.step, _save_grid(run, state, recipe))
+                if options.eval_every and (last or state.step % options.eval_every == 0):
+                    _evaluate(run, watch, state, recipe)
                 if last or stop or state.step % save_every == 0:
                     _save(run, state, options.keep)
                     _end(run, session, state.step)
@@ -134,6 +143,7 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
     ended = state.step < total
     run.rewind(
         state.step - (ended and state.step % log_every > 0),
+        state.step,
         state.step - (ended and state.step % sample_every > 0),
     )
 
@@ -169,11 +179,69 @@ def _end(run: Run, session: Row, step: int) -> None:
     run.write("README.md", _card(run, step).encode())
 
 
-def _log(run: Run, board: "SummaryWriter", tick: Tick) -> None:
+@contextlib.contextmanager
+def _noting_failure(run: Run, session: Row, state: State) -> Iterator[None]:
+    """Leave in environment.json why numbers ceased to be finite, for whoever looks later."""
+    try:
+        yield
+    except FloatingPointError as error:
+        _end(run, session | {"failure": str(error)}, state.step)
+        raise
+
+
+def _log(run: Run, board: "SummaryWriter", tick: Tick) -> Row:
     values = _finite(run, tick)
-    run.append("log", {"step": tick.step, "epoch": round(tick.epoch, 6)} | values)
+    row = {"step": tick.step, "epoch": round(tick.epoch, 6)} | values
+    run.append("log", row)
     for name, value in values.items():
         board.add_scalar(TAGS[name], value, tick.step)
+    return row
+
+
+class _Watch(NamedTuple):
+    """What is looked at for signs of failure while training."""
+
+    recipe: Recipe
+    logs: list[Row]
+    measures: list[Row]
+    warned: set[str]
+    judge: Reference | None
+    """for the sample grids; None if there is no judge for this dataset"""
+    reference: Reference | None
+    """for eval_every"""
+
+
+def _watch(run: Run, recipe: Recipe, options: Options) -> _Watch:
+    place = Place(data_root(options.data_root), pick_device(options.device))
+    asked = preset(options.eval_protocol) if options.eval_every else None
+    return _Watch(
+        recipe,
+        run.rows("log"),
+        [],
+        set(),
+        glance_reference(recipe.dataset, place, GRID),
+        None if asked is None else reference(asked, recipe.dataset, place),
+    )
+
+
+def _glance(watch: _Watch, step: int, pixels: Tensor) -> None:
+    """Judge a sample grid, and warn of whatever rows and grids show for the first time."""
+    if watch.judge is not None:
+        watch.measures.append({"step": step} | glance(pixels, watch.judge))
+    for found in diagnose(watch.recipe, watch.logs, watch.measures):
+        lasts = found.until is None and found.looks >= PATIENCE
+        if lasts and found.name not in watch.warned:
+            watch.warned.add(found.name)
+            warnings.warn(
+                f"{found.name} since step {found.begins}: {found.evidence}; {found.advice}",
+                stacklevel=2,
+            )
+
+
+def _evaluate(run: Run, watch: _Watch, state: State, recipe: Recipe) -> None:
+    assert watch.reference is not None
+    pixels = samples(state.ema, recipe.z_dim, watch.reference.protocol)
+    run.append("metrics", {"step": state.step} | evaluate(pixels, watch.reference))
 
 
 def _save(run: Run, state: State, keep: int) -> None:
@@ -197,9 +265,10 @@ def _diverged(run: Run, step: int, what: str) -> str:
     return f"{what} is not finite at step {step}; {kept}; a smaller lr_d or lr_g may help"
 
 
-def _save_grid(run: Run, state: State, recipe: Recipe) -> None:
+def _save_grid(run: Run, state: State, recipe: Recipe) -> Tensor:
     pixels = to_uint8(generate(state.ema, GRID, recipe.z_dim, recipe.seed))
     run.write(f"samples/step-{state.step:08d}.png", png(grid(pixels)))
+    return pixels
 
 
 def _card(run: Run, step: int) -> str:
@@ -228,27 +297,3 @@ def _board(run: Run, step: int) -> Iterator["SummaryWriter"]:
 
     with SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1) as board:
         yield board
-
-
-@contextlib.contextmanager
-def _stop_signal() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM, so that no step is cut in half; a second one is obeyed.
-
-    Off the main thread, where Python allows no handlers, nothing is collected.
-    """
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,9 +1,13 @@
-"""The machine: what it is, and which of its devices to train on."""
+"""The machine: what it is, which of its devices to train on, and its signals to stop."""
 
 import contextlib
 import os
 import platform
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -42,6 +46,30 @@ def pick_device(name: str) -> torch.device:
         # a name that is none, a build without CUDA, a device kind that cannot hold tensors
         raise ValueError(f"device {name!r} is not available here (auto and cpu are)") from error
     return device
+
+
+@contextlib.contextmanager
+def stop_signal() -> Iterator[list[int]]:
+    """Collect the first SIGINT or SIGTERM, so that no step is cut in half; a second one is obeyed.
+
+    Off the main thread, where Python allows no handlers, nothing is collected.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _cpu_name() -> str:

@@ -1,6 +1,7 @@
 """Pictures: samples to pixels, grids, PNG bytes and curves."""
 
 import io
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,11 +9,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def to_uint8(samples: Tensor) -> Tensor:
     """Turn samples in [-1, 1] into pixels 0 to 255, rounded, not truncated; values beyond clip."""
     return samples.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+GRID = 64
+"""Samples in the grids that a run keeps, always of the same z."""
 
 
 def grid(pixels: Tensor, columns: int = 8, gap: int = 2) -> Tensor:
@@ -21,6 +27,26 @@ def grid(pixels: Tensor, columns: int = 8, gap: int = 2) -> Tensor:
 
     laid = make_grid(pixels, nrow=columns, padding=gap, pad_value=32)
     return laid[: pixels.shape[1]]  # make_grid repeats grey three times
+
+
+def ungrid(picture: bytes, shape: tuple[int, ...], columns: int = 8, gap: int = 2) -> Tensor:
+    """Cut a PNG of a grid back into its uint8 pictures (N, C, H, W), of this shape each.
+
+    Raises:
+        ValueError: if it is no PNG of such a grid.
+    """
+    try:
+        with Image.open(io.BytesIO(picture)) as opened:
+            array = np.asarray(opened)
+    except OSError as error:
+        raise ValueError(f"no readable PNG: {error}") from error
+    channels, height, width = shape
+    laid = torch.from_numpy(array.copy()).view(*array.shape[:2], -1).permute(2, 0, 1)
+    rows, rest = divmod(laid.shape[1] - gap, height + gap)
+    if rest or laid.shape[0] != channels or laid.shape[2] != columns * (width + gap) + gap:
+        raise ValueError(f"{array.shape[1]} x {array.shape[0]} is no grid of {shape}")
+    tiles = laid[:, gap:, gap:].unfold(1, height, height + gap).unfold(2, width, width + gap)
+    return tiles.permute(1, 2, 0, 3, 4).reshape(rows * columns, *shape).contiguous()
 
 
 def png(picture: Tensor) -> bytes:
@@ -86,6 +112,45 @@ def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] 
     chart = (band + line).properties(width=420, height=210).configure_view(stroke=None)
     chart = chart.configure_axis(**_AXES).configure_axisY(minExtent=30)  # all charts of one size
     return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+def modes_figure(
+    pixels: Tensor, predicted: Tensor, classes: Sequence[str], expected: Sequence[float], form: str
+) -> bytes:
+    """Draw pictures with the class that a judge sees in each, and a bar chart of the classes.
+
+    Args:
+        pixels: uint8 (N, C, H, W).
+        predicted: class indices (N,).
+        classes: what they are called.
+        expected: how many of each class real data would have among N.
+        form: png, svg or pdf.
+    """
+    from matplotlib.figure import Figure  # a second of import, so only where it is needed
+
+    columns = math.ceil(len(pixels) ** 0.5)
+    side, gap = pixels.shape[3], max(6, pixels.shape[3] // 3)
+    figure = Figure(figsize=(13, 6.2), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    laid = F.pad(pixels, (1, gap, 1, 1), value=255)  # room on the right of each for its class
+    sheet = grid(laid, columns, gap=0).permute(1, 2, 0).numpy()
+    left.imshow(sheet.repeat(3, 2) if sheet.shape[2] == 1 else sheet, interpolation="nearest")
+    left.set_axis_off()
+    for i, c in enumerate(predicted.tolist()):
+        place = (i % columns * (side + gap + 1) + side + 2, (i // columns + 0.5) * (side + 2))
+        left.text(*place, classes[c][:3], va="center", fontsize=110 / columns, color=COLOURS[1])
+    counts = predicted.bincount(minlength=len(classes)).numpy()
+    bars = right.bar(range(len(classes)), counts, color=COLOURS[0])
+    right.bar_label(bars, fontsize=9)
+    marks = {"color": COLOURS[1], "linewidth": 2, "label": "expected of real data"}
+    right.stairs(expected, np.arange(len(classes) + 1) - 0.5, baseline=None, **marks)
+    right.set_xticks(range(len(classes)), classes, rotation=0 if len(classes[0]) < 3 else 60)
+    right.set(xlabel="predicted class", ylabel=f"of {len(pixels)} samples")
+    right.spines[["top", "right"]].set_visible(False)
+    right.legend(frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form)
+    return buffer.getvalue()
 
 
 _AXES = {

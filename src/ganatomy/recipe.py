@@ -35,6 +35,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "log_every": (1, math.inf),
     "sample_every": (1, math.inf),
     "save_every": (1, math.inf),
+    "eval_every": (1, math.inf),
     "keep": (0, math.inf),
 }
 """Smallest and largest value of each numeric field of Recipe and Options."""
@@ -157,6 +158,10 @@ class Options:
     """steps between sample grids; None means every epoch"""
     save_every: int | None = None
     """steps between checkpoints; None means every epoch"""
+    eval_every: int | None = None
+    """steps between measurements of the newest samples; None means none while training"""
+    eval_protocol: str = "judge-10k"
+    """how they are measured; see: ganatomy protocols"""
     keep: int = 3
     """newest checkpoints to keep; 0 keeps them all"""
     data_root: Path | None = None

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
+from ganatomy.evaluate import measured
 from ganatomy.fields import to_dict
 from ganatomy.pictures import COLOURS, Series, curves
 from ganatomy.recipe import Recipe
 from ganatomy.runs import Row, Run
+from ganatomy.scores import comparable, heading, many
 
 EPOCHS_SHOWN = 10
 """Pairs of grids on the page, denser at the start, where pictures change fastest."""
@@ -44,7 +46,7 @@ def compare(runs: list[Run]) -> str:
     """Return the page that sets runs side by side.
 
     Raises:
-        ValueError: for a run that has logged nothing yet.
+        ValueError: for a run that has logged nothing yet, or runs measured by unlike protocols.
     """
     shown = list(map(_read, runs, _names(runs), _colours(len(runs))))
     charts = [
@@ -68,12 +70,31 @@ def compare(runs: list[Run]) -> str:
         shown=shown,
         columns=HEADINGS,
         summary=map(cells, summary(runs)),
+        scores=scores(runs),
         stages=_stages(shown),
         charts=charts,
         differing=[(k, [f[k] for f in fields]) for k in fields[0] if len({*_texts(fields, k)}) > 1],
         shared=[(k, fields[0][k]) for k in fields[0] if len({*_texts(fields, k)}) == 1],
         environment=environment,
     )
+
+
+def scores(runs: list[Run]) -> dict[str, Any] | None:
+    """Return scores of one protocol as heading, columns, cells and rows; None where there are none.
+
+    Raises:
+        ValueError: for runs measured by unlike protocols, with both fingerprints.
+    """
+    labelled = comparable(list(zip(_names(runs), map(measured, runs), strict=True)))
+    if not labelled:
+        return None
+    columns, lines = many([(f"{name}, step {row['step']:,}", row) for name, row in labelled], "run")
+    return {
+        "heading": heading({k: v for k, v in labelled[0][1].items() if k != "step"}),
+        "columns": columns,
+        "cells": lines,
+        "rows": {name: row for name, row in labelled},
+    }
 
 
 HEADINGS = ("run", "epochs", "steps", "trained", "images/s", "D(x)", "D(G(z))", "D loss", "G loss")

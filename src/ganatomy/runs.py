@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from ganatomy.fields import from_dict, nearest, to_dict
+from ganatomy.files import replace
 from ganatomy.recipe import Options, Recipe, differences
 
 Row = dict[str, Any]
@@ -154,8 +155,8 @@ class Run:
         for old in self.checkpoints()[:-keep] if keep else []:
             old.unlink()
 
-    def load(self) -> dict[str, Any] | None:
-        """Read the newest checkpoint onto the CPU; None if there is none.
+    def load(self, file: Path | None = None) -> dict[str, Any] | None:
+        """Read a checkpoint, by default the newest, onto the CPU; None if there is none.
 
         Raises:
             DamagedError: if it is cut short or not a checkpoint, naming it and the one before.
@@ -163,23 +164,28 @@ class Run:
         files = self.checkpoints()
         if not files:
             return None
+        file = file or files[-1]
         try:
-            return torch.load(files[-1], map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a bad file
-            before = files[-2].name if len(files) > 1 else "the start"
+            place = files.index(file)
+            before = files[place - 1].name if place else "the start"
             raise DamagedError(
-                f"{files[-1]} is damaged ({type(error).__name__}); remove it to go on from {before}"
+                f"{file} is damaged ({type(error).__name__}); remove it to go on from {before}"
             ) from error
 
-    def fitting(self) -> contextlib.AbstractContextManager[None]:
-        """Name the newest checkpoint when what load gave does not fit this run's networks."""
-        return self._blaming(self.checkpoints()[-1].name, "does not fit the recipe beside it")
+    def fitting(self, file: Path | None = None) -> contextlib.AbstractContextManager[None]:
+        """Name the checkpoint when what load gave of it does not fit this run's networks."""
+        name = (file or self.checkpoints()[-1]).name
+        return self._blaming(name, "does not fit the recipe beside it")
 
-    def rewind(self, last_row: int, last_grid: int) -> None:
-        """Forget rows and sample grids of later steps than these."""
-        for file in self.path.glob("*.jsonl"):
-            kept = [row for row in self.rows(file.stem) if row["step"] <= last_row]
-            self.write(file.name, b"".join(map(_line, kept)))
+    def rewind(self, last_row: int, last_measured: int, last_grid: int) -> None:
+        """Forget logged rows, measured rows and sample grids of later steps than these."""
+        for name, last in (("log", last_row), ("metrics", last_measured)):
+            rows = self.rows(name)
+            kept = [row for row in rows if row["step"] <= last]
+            if len(kept) < len(rows):
+                self.write(f"{name}.jsonl", b"".join(map(_line, kept)))
         for step, file in self.grids():
             if step > last_grid:
                 file.unlink()
@@ -202,26 +208,6 @@ class Run:
         """Steps and files of the sample grids, oldest first."""
         files = sorted((self.path / "samples").glob("step-*.png"))
         return [(int(file.stem.removeprefix("step-")), file) for file in files]
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary beside it, synced, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    if sys.platform != "win32":
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
 
 
 def _canonical(value: Any) -> Any:

@@ -73,7 +73,7 @@ def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
     """Train from state.step to the recipe's end, yielding the logs of each step.
 
     Logs are scalars: d_loss, g_loss; d_real, the mean of D(x); d_fake and d_fake_after, the mean
-    of D(G(z)) before and after the discriminator moved.
+    of D(G(z)) before and after the discriminator moved; g_grad, the norm of G's gradient.
     """
     device = next(state.generator.parameters()).device
     loss = lookup(LOSSES, recipe.loss, "loss")
@@ -132,7 +132,12 @@ def update_generator(
     on_fake = d(state.generator(z))
     g_loss = loss(lambda: d(real), on_fake)
     _descend(state.opt_g, g_loss)
-    return {"g_loss": g_loss.detach(), "d_fake_after": _mean_d(on_fake)}
+    grads = [p.grad for p in state.generator.parameters() if p.grad is not None]
+    return {
+        "g_loss": g_loss.detach(),
+        "d_fake_after": _mean_d(on_fake),
+        "g_grad": torch.nn.utils.get_total_norm(grads),
+    }
 
 
 @torch.no_grad()

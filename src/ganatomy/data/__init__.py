@@ -5,13 +5,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganatomy.data import mnist
-from ganatomy.data.samples import Samples, batch_indices, mix
+from ganatomy.data.folder import pictures
+from ganatomy.data.samples import Samples, Split, balanced, batch_indices, digest, mix
+from ganatomy.fields import nearest
+from ganatomy.files import cache_root
 
-DATASETS: dict[str, tuple[str, Callable[[Path], Samples]]] = {
-    "mnist": ("MNIST, 60,000 training digits; downloaded where absent", mnist.mnist),
+DATASETS: dict[str, tuple[str, Callable[..., Samples]]] = {
+    "mnist": ("MNIST: 60,000 digits, 10,000 for tests; downloaded where absent", mnist.mnist),
     "mnist10k": ("1,000 training digits of each class; part of the package", mnist.mnist10k),
 }
-"""name -> (one line, loader that is given the data root)"""
+"""name -> (one line, loader(data root, split="train"))"""
+
+
+def load(name: str, root: Path, split: Split | None, skip_bad: bool = False) -> Samples:
+    """Load a dataset by its name in DATASETS or by the path of a folder, zip, tar or npz.
+
+    Args:
+        name: what to load; the names come first, so a folder called mnist is ./mnist.
+        root: the data root, for datasets by name.
+        split: None for the training pictures of a name, and for all that is in a path.
+        skip_bad: leave out the bad pictures of a path, with a warning.
+
+    Raises:
+        ValueError: if there is no such name or path, or it cannot be used.
+    """
+    if name in DATASETS:
+        return DATASETS[name][1](root, split or "train")
+    if not name or not Path(name).exists():
+        raise ValueError(
+            f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar "
+            "or npz of pictures works too, but this is none"
+        )
+    return pictures(Path(name), split, skip_bad)
 
 
 def data_root(given: Path | None = None) -> Path:
@@ -20,8 +45,18 @@ def data_root(given: Path | None = None) -> Path:
         return given
     if named := os.environ.get("GANATOMY_DATA"):
         return Path(named)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "ganatomy"
+    return cache_root()
 
 
-__all__ = ["DATASETS", "Samples", "batch_indices", "data_root", "mix"]
+__all__ = [
+    "DATASETS",
+    "Samples",
+    "Split",
+    "balanced",
+    "batch_indices",
+    "data_root",
+    "digest",
+    "load",
+    "mix",
+    "pictures",
+]

@@ -1,11 +1,16 @@
 """What every dataset is to the rest of the package, and how batches are drawn from it."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Split = Literal["train", "test"]
+"""Which pictures of a dataset: those to learn from, or those kept back to judge by."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +19,8 @@ class Samples:
 
     values: Tensor
     labels: Tensor
+    classes: tuple[str, ...] = ()
+    """what label i is called; empty if nothing is known of labels, which are then all 0"""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -26,6 +33,26 @@ class Samples:
     def take(self, indices: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Return the samples at these positions as float32 in [-1, 1] on a device."""
         return self.values[indices].to(device, torch.float32).div_(127.5).sub_(1)
+
+
+def balanced(samples: Samples, n: int) -> Samples:
+    """Take n pictures in their order: the first ones of each class, evenly, or evenly spaced."""
+    if n >= len(samples):
+        return samples
+    if samples.classes:
+        per_class = n // len(samples.classes)
+        places = [(samples.labels == c).nonzero()[:, 0] for c in range(len(samples.classes))]
+        taken = torch.cat([p[:per_class] for p in places]).sort().values
+    else:
+        taken = torch.arange(n) * len(samples) // n
+    return Samples(samples.values[taken], samples.labels[taken], samples.classes)
+
+
+def digest(samples: Samples) -> str:
+    """Return the sha256, in hex, of the pictures' shape and bytes: labels do not count."""
+    sha = hashlib.sha256(str(tuple(samples.values.shape)).encode())
+    sha.update(samples.values.contiguous().numpy().data)
+    return sha.hexdigest()
 
 
 def mix(*parts: int) -> int:

@@ -1,0 +1,26 @@
+"""The commands: each a class of its arguments that, called, does the work and gives an exit code.
+
+Nothing heavy is imported before a command needs it, so help is there at once. To add one, write
+its class and add a line to COMMANDS in cli.py.
+"""
+
+from ganatomy.commands.about import Datasets, Doctor, Recipes
+from ganatomy.commands.look import Compare, Interpolate, Modes, Sample
+from ganatomy.commands.measure import Diagnose, Evaluate, Judge, Protocols
+from ganatomy.commands.train import Resume, Train
+
+__all__ = [
+    "Compare",
+    "Datasets",
+    "Diagnose",
+    "Doctor",
+    "Evaluate",
+    "Interpolate",
+    "Judge",
+    "Modes",
+    "Protocols",
+    "Recipes",
+    "Resume",
+    "Sample",
+    "Train",
+]

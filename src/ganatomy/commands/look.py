@@ -1,0 +1,200 @@
+"""Commands that show what a generator makes."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ganatomy import terminal
+from ganatomy.commands.answer import answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Draw pictures from a run's newest checkpoint."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """run folder"""
+    n: int = 64
+    """how many"""
+    out: Path
+    """a .png (one grid) or an .npz (array images, uint8 N x H x W x C)"""
+    seed: int = 0
+    """decides the latent vectors; the i-th picture depends on seed and i alone"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        if self.out.suffix not in (".png", ".npz"):
+            raise ValueError(f"--out must end in .png or .npz, got {self.out}")
+        if self.n < 1 or self.seed < 0:
+            raise ValueError(
+                f"--n must be at least 1 and --seed at least 0, got {self.n} {self.seed}"
+            )
+        from ganatomy import latent, pictures
+        from ganatomy.files import replace
+        from ganatomy.runs import Run
+
+        run = Run.open(self.run)
+        step, generator = latent.load_generator(run)
+        made = latent.generate(generator, self.n, run.recipe.z_dim, self.seed)
+        pixels = pictures.to_uint8(made)
+        if self.out.suffix == ".npz":
+            content = pictures.npz(pixels)
+        else:
+            content = pictures.png(pictures.grid(pixels, columns=math.ceil(self.n**0.5)))
+        replace(self.out, content)
+        result = {"out": str(self.out), "n": self.n, "step": step, "seed": self.seed}
+        done = f"{self.n} samples of step {step}: {self.out}"
+        return answer(self.json, result, lambda: terminal.say(done))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Set runs side by side on one page."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
+    """two or more run folders"""
+    out: Path = Path("compare.html")
+    """the page"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        if len(self.runs) < 2:
+            raise ValueError("compare needs two or more run folders")
+        from ganatomy import report
+        from ganatomy.files import replace
+        from ganatomy.runs import Run
+
+        runs = [Run.open(path) for path in self.runs]
+        rows, scores = report.summary(runs), report.scores(runs)
+        replace(self.out, report.compare(runs).encode())
+
+        def show() -> None:
+            terminal.table(report.HEADINGS, map(report.cells, rows))
+            if scores is not None:
+                terminal.say(f"\n{scores['heading']}")
+                terminal.table(scores["columns"], scores["cells"])
+            terminal.say(f"\n{self.out.absolute()}")
+
+        measured = None if scores is None else scores["rows"]
+        return answer(self.json, {"page": str(self.out), "runs": rows, "scores": measured}, show)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate:
+    """Draw the pictures between pairs of latent vectors, and say how evenly they change."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """run folder"""
+    pairs: int = 5
+    """rows of pictures"""
+    k: int = 10
+    """steps from one end of a row to the other"""
+    slerp: bool = False
+    """go along the arc between the two vectors rather than straight"""
+    seed: int = 0
+    """decides the latent vectors"""
+    out: Path
+    """a .png"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        if self.out.suffix != ".png":
+            raise ValueError(f"--out must end in .png, got {self.out}")
+        if self.pairs < 1 or self.k < 1 or self.seed < 0:
+            given = f"{self.pairs} {self.k} {self.seed}"
+            raise ValueError(f"--pairs and --k must be at least 1, --seed at least 0, got {given}")
+        from ganatomy import latent, pictures
+        from ganatomy.files import replace
+        from ganatomy.runs import Run
+
+        run = Run.open(self.run)
+        step, generator = latent.load_generator(run)
+        way = latent.walk(generator, self.pairs, self.k, run.recipe.z_dim, self.seed, self.slerp)
+        pixels = pictures.to_uint8(way.samples.flatten(0, 1))
+        replace(self.out, pictures.png(pictures.grid(pixels, columns=self.k + 1)))
+        mean = sum(way.jump) / self.pairs
+        result = {
+            "out": str(self.out),
+            "step": step,
+            "way": "arc" if self.slerp else "straight",
+            "jump": way.jump,
+            "mean_jump": mean,
+        }
+        done = (
+            f"{self.pairs} ways of {self.k} steps at step {step}: {self.out}\n"
+            f"largest step over mean step: {mean:.2f} (1 is even change, {self.k} a single jump)"
+        )
+        return answer(self.json, result, lambda: terminal.say(done))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modes:
+    """Draw samples with the class that a judge sees in each, and a bar chart of the classes."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """run folder"""
+    n: int = 256
+    """how many"""
+    judge: Literal["judge", "judge-mlp-hinge"] = "judge"
+    """which; judge-mlp-hinge is R3.4's"""
+    seed: int = 0
+    """decides the latent vectors"""
+    out: Path
+    """a .png, .svg or .pdf"""
+    data_root: Path | None = None
+    """folder of full datasets; by default the run's, else $GANATOMY_DATA or a cache folder"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        if self.out.suffix not in (".png", ".svg", ".pdf"):
+            raise ValueError(f"--out must end in .png, .svg or .pdf, got {self.out}")
+        if self.n < 2 or self.seed < 0:
+            given = f"{self.n} {self.seed}"
+            raise ValueError(f"--n must be at least 2 and --seed at least 0, got {given}")
+        from ganatomy import evaluate, latent, pictures
+        from ganatomy.data import data_root
+        from ganatomy.files import replace
+        from ganatomy.protocol import Protocol
+        from ganatomy.reference import Place, reference
+        from ganatomy.runs import Run
+
+        run = Run.open(self.run)
+        protocol = Protocol(features=self.judge, n=self.n, seed=self.seed)
+        root = data_root(self.data_root or run.options.data_root)
+        ref = reference(protocol, run.recipe.dataset, Place(root))
+        step, generator = latent.load_generator(run)
+        pixels = evaluate.samples(generator, run.recipe.z_dim, ref.protocol)
+        row = evaluate.evaluate(pixels, ref, ["classes"])
+        predicted = evaluate.predict(pixels, ref)
+        assert ref.class_shares is not None
+        expected = (ref.class_shares * self.n).tolist()
+        form = self.out.suffix[1:]
+        drawn = pictures.modes_figure(pixels, predicted, ref.classes, expected, form)
+        replace(self.out, drawn)
+        counts = dict(zip(ref.classes, row["class_counts"], strict=True))
+        result = {"out": str(self.out), "step": step, "counts": counts} | row
+
+        def show() -> None:
+            lines = [
+                (name, str(counts[name]), f"{e:.1f}")
+                for name, e in zip(ref.classes, expected, strict=True)
+            ]
+            terminal.table(("class", "samples", "expected"), lines)
+            values = row["values"]
+            terminal.say(
+                f"χ² {values['chi2']['value']:.1f} (p {values['chi2_p']['value']:.2g}), "
+                f"{values['missing']['value']:.0f} classes missing, step {step}: {self.out}"
+            )
+
+        return answer(self.json, result, show)

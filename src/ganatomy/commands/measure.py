@@ -1,0 +1,285 @@
+"""Commands that measure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ganatomy import terminal
+from ganatomy.commands.answer import answer, fields_table
+from ganatomy.protocol import PROTOCOLS, preset
+
+if TYPE_CHECKING:
+    from ganatomy.reference import Reference
+    from ganatomy.runs import Row, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a run, or pictures from anywhere, against real ones."""
+
+    what: Annotated[Positional[Path], arg(metavar="RUN|IMAGES")]
+    """run folder; or a folder, zip, tar or npz of pictures"""
+    against: str | None = None
+    """reference: a dataset or a path of pictures; by default what the run was trained on"""
+    checkpoint: str = "last"
+    """last, all, a step, or best: picked by FD on other samples than those that are reported"""
+    protocol: str = "judge-10k"
+    """how to measure; see: ganatomy protocols"""
+    n: int | None = None
+    """samples, in place of the protocol's number; this changes the fingerprint"""
+    seed: int = 0
+    """of the samples; this changes the fingerprint"""
+    metrics: tuple[str, ...] = ()
+    """which; by default all that the protocol allows"""
+    weights: Literal["ema", "raw"] = "ema"
+    """the averaged generator, if the recipe averages, or the raw one"""
+    audit: bool = False
+    """measure one checkpoint with the generator in eval and in train mode and with batch-norm
+    statistics estimated anew, side by side"""
+    skip_bad: bool = False
+    """leave out pictures that cannot be read, rather than stop"""
+    inception_weights: Path | None = None
+    """Inception's weights; by default torch-fidelity's download"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps"""
+    data_root: Path | None = None
+    """folder of full datasets; by default the run's, else $GANATOMY_DATA or a cache folder"""
+    force: bool = False
+    """measure although the samples are too few or Inception's weights are others"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy.runs import Run
+
+        if (self.what / "recipe.json").exists() or not self.what.exists():
+            return _evaluate_run(self, Run.open(self.what))
+        return _evaluate_pictures(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnose:
+    """Say what goes wrong in a run, since which step, how one can tell, and what to try."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """run folder"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps"""
+    data_root: Path | None = None
+    """folder of full datasets; by default the run's, else $GANATOMY_DATA or a cache folder"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy import evaluate, scores
+        from ganatomy.data import data_root
+        from ganatomy.machine import pick_device
+        from ganatomy.metrics import VALUES
+        from ganatomy.monitor import diagnose
+        from ganatomy.pictures import GRID
+        from ganatomy.reference import Place, reference
+        from ganatomy.runs import Run
+
+        run = Run.open(self.run)
+        files = evaluate.checkpoints(run, "last")
+        place = Place(data_root(self.data_root or run.options.data_root), pick_device(self.device))
+        ref = reference(preset("judge-2k"), run.recipe.dataset, place)
+        few = ref._replace(protocol=ref.protocol.but(n=GRID))
+        rows = [
+            *evaluate.measured(run),
+            *evaluate.evaluate_run(run, files, ref, evaluate.TELLING),
+        ]
+        known = {row["step"] for row in rows}  # by more samples than a grid has
+        rows += [row for row in evaluate.glances(run, few) if row["step"] not in known]
+        failure = run.sessions[-1].get("failure") if run.sessions else None
+        rows.sort(key=lambda row: row["step"])
+        found = diagnose(run.recipe, run.rows("log"), rows, failure)
+        values = {name: value["value"] for name, value in rows[-1]["values"].items()}
+
+        def show() -> None:
+            if not any(d.until is None for d in found):
+                terminal.say(f"nothing wrong is seen at step {rows[-1]['step']:,}")
+            for d in found:
+                until = "to the end" if d.until is None else f"to step {d.until:,}, then no more"
+                terminal.say(f"{d.name}, from step {d.begins:,} {until}")
+                terminal.say(f"  seen:  {d.evidence}")
+                if d.until is None:
+                    terminal.say(f"  try:   {d.advice}")
+            told = "  ".join(f"{VALUES[n].title} {scores.number(v)}" for n, v in values.items())
+            terminal.say(f"\nlooked at {len(rows)} measurements; newest: {told}")
+
+        result = {"run": str(run.path), "found": [d._asdict() for d in found], "values": values}
+        return answer(self.json, result, show)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocols:
+    """List the protocols that numbers are measured by, or show one in full."""
+
+    name: Annotated[Positional[str | None], arg(metavar="[NAME]")] = None
+    """the protocol to show"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy.fields import to_dict
+
+        if self.name is not None:
+            settings = to_dict(preset(self.name))
+            return answer(self.json, settings, lambda: fields_table("setting", "value", settings))
+        values = {name: {"about": about} | to_dict(p) for name, (about, p) in PROTOCOLS.items()}
+        abouts = {name: about for name, (about, _) in PROTOCOLS.items()}
+        return answer(self.json, values, lambda: fields_table("protocol", "what", abouts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Fit a judge, the classifier that measures pictures like those it knows, or show one."""
+
+    action: Annotated[Positional[Literal["fit", "show"]], arg(metavar="fit|show")]
+    """fit one and keep it in the cache; or show the one there is"""
+    data: str = "mnist"
+    """a labelled dataset, or a path of pictures with a folder for each class"""
+    kind: Literal["conv", "mlp-hinge"] = "conv"
+    """five convolutions; or R3.4's two hidden layers with hinge loss"""
+    epochs: int = 12
+    """passes over the training pictures"""
+    seed: int = 0
+    """decides initial weights, order and how pictures are moved"""
+    threads: int | None = None
+    """CPU threads; the file depends on them"""
+    out: Path | None = None
+    """where else to write the judge's file"""
+    data_root: Path | None = None
+    """folder of full datasets; by default $GANATOMY_DATA or a cache folder"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        import torch
+
+        from ganatomy import judge
+        from ganatomy.data import data_root, digest, load
+        from ganatomy.files import replace
+
+        if self.epochs < 1 or self.seed < 0:
+            raise ValueError(f"--epochs must be at least 1 and --seed at least 0, got {self}")
+        root = data_root(self.data_root)
+        if self.action == "show":
+            if self.data == "mnist":
+                return self._show(judge.shipped(self.kind), None)
+            known = digest(load(self.data, root, "train"))
+            return self._show(judge.find(self.kind, known, self.data), None)
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        train, test = judge.halves(self.data, root)
+        content = None
+        for at in judge.fit(train, test, self.data, self.kind, self.epochs, self.seed):
+            if not self.json:
+                terminal.say(f"epoch {at.epoch}/{at.epochs} loss {at.loss:.4f}")
+            content = at.content
+        assert content is not None
+        path = judge.store(content)
+        if self.out is not None:
+            replace(self.out, content)
+        return self._show(judge.load(content, str(path)), path)
+
+    def _show(self, found: Any, path: Path | None) -> int:
+        result = {"sha256": found.sha256, "file": path and str(path)} | found.about
+
+        def show() -> None:
+            matrix = result.pop("confusion")
+            fields_table("judge", "", {k: v for k, v in result.items() if v is not None})
+            terminal.say("\ntrue against predicted, of the test pictures:")
+            names = result["classes"]
+            rows = [[n, *map(str, row)] for n, row in zip(names, matrix, strict=True)]
+            terminal.table(("", *names), rows)
+
+        return answer(self.json, result, show)
+
+
+def _evaluate_run(command: Evaluate, run: "Run") -> int:
+    """Measure checkpoints of a run, and put the rows into its folder."""
+    from ganatomy import evaluate
+
+    best = command.checkpoint == "best"
+    files = evaluate.checkpoints(run, "all" if best else command.checkpoint)
+    data_root = command.data_root or run.options.data_root
+    ref = _reference(command, command.against or run.recipe.dataset, data_root)
+    said = None
+    if best:
+        seed = ref.protocol.seed
+        said = f"best of {len(files)} by FD on seed {seed + 1}, reported on seed {seed}"
+        files = [evaluate.best(run, files, ref, command.force)]
+    refs = [ref]
+    if command.audit:
+        if len(files) > 1:
+            raise ValueError("--audit looks at one checkpoint; give its step, last or best")
+        refs = [ref._replace(protocol=ref.protocol.but(mode=mode)) for mode in evaluate.MODES]
+    rows = []
+    for one in refs:
+        for row in evaluate.evaluate_run(run, files, one, command.metrics, command.force):
+            run.append("metrics", row)
+            rows.append(row)
+    return _result(command, rows, {"run": str(run.path), "picked": said})
+
+
+def _evaluate_pictures(command: Evaluate) -> int:
+    """Measure pictures that were made elsewhere."""
+    from ganatomy import evaluate
+    from ganatomy.data import load
+
+    if command.against is None:
+        raise ValueError(
+            f"{command.what} is no run folder; to measure pictures say what they should be like: "
+            "--against mnist, another dataset, or a path of real pictures"
+        )
+    if command.audit or command.checkpoint != "last" or command.weights != "ema":
+        raise ValueError("--audit, --checkpoint and --weights are for run folders")
+    ref = _reference(command, command.against, command.data_root)
+    given = load(str(command.what), Path(), None, command.skip_bad).values
+    ref = ref._replace(protocol=ref.protocol.but(mode="given", weights="given"))
+    pixels = evaluate.choose(given, ref.protocol.n, ref.protocol.seed)
+    row = evaluate.evaluate(pixels, ref, command.metrics, command.force)
+    return _result(command, [row], {"pictures": str(command.what), "found": len(given)})
+
+
+def _reference(command: Evaluate, data: str, data_root: Path | None) -> "Reference":
+    from ganatomy import data as datasets
+    from ganatomy.machine import pick_device
+    from ganatomy.reference import Place, reference
+
+    protocol = preset(command.protocol).but(weights=command.weights, seed=command.seed)
+    if command.n is not None:
+        protocol = protocol.but(n=command.n)
+    place = Place(
+        datasets.data_root(data_root),
+        pick_device(command.device),
+        command.inception_weights,
+        command.force,
+    )
+    return reference(protocol, data, place)
+
+
+def _result(command: Evaluate, rows: "list[Row]", about: dict[str, Any]) -> int:
+    from ganatomy import scores
+
+    def show() -> None:
+        if about.get("picked"):
+            terminal.say(about["picked"])
+        if len(rows) == 1:
+            terminal.say(scores.heading(rows[0]))
+            terminal.table(scores.COLUMNS, scores.one(rows[0]))
+        else:
+            what = "mode" if command.audit else "step"
+            names = [row["settings"]["mode"] if command.audit else str(row["step"]) for row in rows]
+            labelled = list(zip(names, rows, strict=True))
+            terminal.table(*scores.many(labelled, what, alike=not command.audit))
+
+    return answer(command.json, about | {"rows": rows}, show)

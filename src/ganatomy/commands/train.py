@@ -1,0 +1,126 @@
+"""Commands that train."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from ganatomy import terminal
+from ganatomy.commands.answer import answer
+from ganatomy.fields import to_dict
+from ganatomy.recipe import Options, Recipe
+from ganatomy.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from ganatomy.fit import Tick
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a recipe; repeat the command to go on with a run that was stopped."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME|FILE")]
+    """a named recipe (see: ganatomy recipes), or a .json or .toml file of recipe fields"""
+    out: Path | None = None
+    """run folder; by default runs/NAME-KEY"""
+    dry_run: bool = False
+    """say what would be trained, and stop"""
+    quiet: bool = False
+    """show no progress"""
+    json: bool = False
+    """print the result as JSON"""
+    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"][1])
+    options: Annotated[OmitArgPrefixes[Options], arg(name="run")] = dataclasses.field(
+        default=Options()
+    )
+
+    def __call__(self) -> int:
+        """Run the command."""
+        folder = self.out or Path("runs") / f"{Path(self.name).stem}-{self.recipe.key}"
+        if self.dry_run:
+            return _plan(self, folder)
+        return _run(folder, self.recipe, self, longer=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Go on with a run, to its planned end or to a later one."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """run folder"""
+    steps: int | None = None
+    """new length of the whole run in steps"""
+    epochs: float | None = None
+    """new length of the whole run in epochs"""
+    quiet: bool = False
+    """show no progress"""
+    json: bool = False
+    """print the result as JSON"""
+    options: Annotated[OmitArgPrefixes[Options], arg(name="run")] = dataclasses.field(
+        default=Options()
+    )
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy.runs import Run
+
+        given = {"steps": self.steps, "epochs": self.epochs}
+        length = {name: value for name, value in given.items() if value is not None}
+        recipe = Run.open(self.run).recipe
+        return _run(self.run, recipe.but(**length), self, longer=True)
+
+
+def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) -> int:
+    """Train in a folder, showing it, and say how it ended."""
+
+    def ticks() -> Iterator["Tick"]:  # imported inside, so that the bar shows while PyTorch loads
+        from ganatomy import fit
+
+        yield from fit.ticks(recipe, folder, command.options, longer)
+
+    show = {"quiet": command.quiet, "stderr": command.json}
+    try:
+        last = terminal.follow(ticks(), folder.name, recipe.images_per_step, **show)
+    except KeyboardInterrupt as stop:
+        if not stop.args:  # before the first step, or a second Ctrl-C that did not want to wait
+            raise
+        terminal.complain(f"stopped and saved; go on with: ganatomy resume {folder}")
+        return 128 + stop.args[0]
+    result = {"run": str(folder), "step": last.step, "epoch": last.epoch, "key": recipe.key}
+    result |= {name: float(value) for name, value in last.logs.items()}
+    done = f"{folder}: complete at step {last.step:,}"
+    return answer(command.json, result, lambda: terminal.say(done))
+
+
+def _plan(command: Train, folder: Path) -> int:
+    """Say what a training would do, building the networks but writing nothing."""
+    from ganatomy.fit import load_data
+    from ganatomy.machine import pick_device
+    from ganatomy.train import State
+
+    data = load_data(command.recipe, command.options)
+    device = pick_device(command.options.device)
+    state = State.new(command.recipe, data.shape)
+    counts = [
+        sum(p.numel() for p in net.parameters()) for net in (state.generator, state.discriminator)
+    ]
+    total = command.recipe.total_steps(len(data))
+    result = {
+        "run": str(folder),
+        "steps": total,
+        "images": len(data),
+        "shape": list(data.shape),
+        "g_parameters": counts[0],
+        "d_parameters": counts[1],
+        "device": str(device),
+        "recipe": to_dict(command.recipe),
+        "options": to_dict(command.options),
+    }
+    plan = (
+        f"would train {total:,} steps on {len(data):,} samples of shape {data.shape} on {device}; "
+        f"G {counts[0]:,} and D {counts[1]:,} parameters; into {folder}; nothing written"
+    )
+    return answer(command.json, result, lambda: terminal.say(plan))

@@ -1,0 +1,156 @@
+"""One picture file, or an npz of many, to 8-bit grey or RGB pixels; all else is refused by name."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+"""Pillow's names: its other decoders are not let near files of unknown origin."""
+
+LIMIT = 100_000_000
+"""Bytes of the largest picture file that is read; more is a mistake or a trap."""
+
+IMAGES, LABELS = ("images", "arr_0", "x"), ("labels", "y", "arr_1")
+"""What the arrays of an npz may be called; the first that exists is used."""
+
+MOST_CLASSES = 2**16
+"""Labels from here on are some other numbers."""
+
+
+def decode(opened: Callable[[], IO[bytes]], channels: int) -> NDArray[np.uint8]:
+    """Read the first frame of a picture file as (C, H, W) with C of 1 or 3.
+
+    Args:
+        opened: opens the file.
+        channels: what a picture of a palette is to have, which may be grey by chance; 0 for any.
+
+    Raises:
+        ValueError: saying, in words to follow the name of the file, what is wrong with it.
+    """
+    with warnings.catch_warnings(action="ignore"):  # of metadata, which decide no pixel
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = _load(opened)
+        palette = image.mode in ("P", "PA") or image.format == "GIF"
+        if image.has_transparency_data:
+            image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
+            if image.getchannel("A").getextrema() != (255, 255):
+                raise ValueError("is partly transparent; put it on a background")
+            image = image.convert(image.mode[:-1])
+        if palette or image.mode == "1":
+            image = image.convert("RGB" if palette else "L")
+    if image.mode not in ("L", "RGB"):
+        raise ValueError(f"is {image.mode}; save it as grey or RGB of 8 bits")
+    pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    grey = palette and channels != 3 and (pixels == pixels[:1]).all()
+    return pixels[:1] if grey else pixels
+
+
+def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
+    try:
+        with opened() as file:
+            content = file.read(LIMIT + 1)
+        if not content:
+            raise EOFError("it is empty or a link")
+        if len(content) > LIMIT:
+            raise OverflowError(f"more than {LIMIT:,} bytes")
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        deep = re.search(";16[BLN]", str(image.tile))  # of RGB, which Pillow would cut to 8 bits
+        image.load()
+    except Exception as error:  # Pillow and zipfile raise many kinds
+        raise ValueError(f"cannot be read: {_reason(error)}") from error
+    if deep or image.mode.startswith(("I", "F")):
+        raise ValueError("has 16-bit or float pixels; save it as grey or RGB of 8 bits")
+    return image
+
+
+def size(shape: tuple[int, ...]) -> str:
+    """Say (C, H, W) as people do."""
+    return f"{shape[2]} x {shape[1]} {'grey' if shape[0] == 1 else 'RGB'}"
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Say that a file could not be read at all."""
+    return f"{path} cannot be read, or is not what its name says: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    text = re.sub(" <.*?>", "", str(error))  # objects in memory
+    return " ".join(text.split())[:160] or type(error).__name__
+
+
+def read_npz(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Read pictures (N, C, H, W), their labels (N,) and what these are called.
+
+    Raises:
+        ValueError: if the file is damaged or its arrays are not such, saying how to make them so.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = [next((n for n in known if n in file), "") for known in (IMAGES, LABELS)]
+            wanted = [n for n in names if n] if names[0] else list(file)
+            arrays = {name: np.asarray(file[name]) for name in wanted}
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds
+        raise ValueError(unreadable(path, error)) from error
+    values = _images(path, arrays, names[0])
+    if not names[1]:
+        return values, torch.zeros(len(values), dtype=torch.int64), ()
+    labels = arrays[names[1]]
+    whole = labels.dtype.kind in "iu" and labels.shape == values.shape[:1]
+    if not whole or labels.min() < 0 or labels.max() >= MOST_CLASSES:
+        raise ValueError(
+            f"{path}: {names[1]} is {labels.dtype} of shape {labels.shape}; labels are one whole "
+            f"number from 0 to {MOST_CLASSES - 1:,} for each of {len(values):,} pictures"
+        )
+    classes = tuple(str(label) for label in range(int(labels.max()) + 1))
+    return values, torch.from_numpy(labels.astype(np.int64)), classes
+
+
+def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor:
+    """Find the array of pictures, by name if it has one of IMAGES, and put channels first."""
+    shapes = ", ".join(f"{n} {array.shape}" for n, array in arrays.items())
+    for ndim in (4, 3):
+        fitting = [n for n, array in arrays.items() if array.ndim == ndim]
+        name = name or (fitting[0] if len(fitting) == 1 else "")
+        if fitting:
+            break
+    if not name:
+        raise ValueError(
+            f"{path}: which array is the pictures? Call it images; there are {shapes or 'none'}"
+        )
+    images = arrays[name]
+    if images.dtype != np.uint8:
+        raise ValueError(f"{path}: {name} is {_convert(name, images)}")
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
+        raise ValueError(
+            f"{path}: {name} of shape {arrays[name].shape} is not pictures (N, H, W), (N, H, W, C) "
+            "or (N, C, H, W) of 1 or 3 channels"
+        )
+    return torch.from_numpy(np.ascontiguousarray(images))
+
+
+def _convert(name: str, images: NDArray[Any]) -> str:
+    """Say what an array holds that is not uint8, and how to make it so."""
+    if images.dtype.kind not in "biuf" or not images.size:
+        return f"{images.dtype}; save pictures as uint8 from 0 to 255"
+    low, high = float(images.min()), float(images.max())
+    how = "scale it to that first"
+    if images.dtype.kind in "bf" and 0 <= low <= high <= 1:
+        how = f'np.round({name} * 255.0).astype("uint8")'
+    elif images.dtype.kind == "f" and -1 <= low <= high <= 1:
+        how = f'np.round(({name} + 1) * 127.5).astype("uint8")'
+    elif 0 <= low <= high <= 255:
+        how = f'np.round({name}).astype("uint8")'
+    return f"{images.dtype} from {low:g} to {high:g}; save it as uint8 from 0 to 255: {how}"

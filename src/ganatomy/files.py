@@ -1,0 +1,48 @@
+"""Files written whole or not at all, and where the user's cache is."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """Return the folder for what ganatomy keeps between runs: $XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganatomy"
+
+
+def remembered(key: str, make: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Read from the cache what was made under this key, or make it and keep it."""
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+    file = cache_root() / "numbers" / f"{name}.json"
+    try:
+        kept: dict[str, float] = json.loads(file.read_text())
+        return kept
+    except (OSError, ValueError):  # absent, or not worth keeping
+        made = make()
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        replace(file, json.dumps(made).encode())
+    return made
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary beside it, synced, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    if sys.platform != "win32":
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)

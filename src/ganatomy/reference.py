@@ -1,0 +1,159 @@
+"""The real pictures that generated ones are measured against, and what a feature space sees there.
+
+What took long to compute is kept in the user's cache, under the hashes it depends on.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as write_tensors
+from torch import Tensor
+
+from ganatomy import judge
+from ganatomy.data import Samples, balanced, digest, load
+from ganatomy.features import FEATURES, Space, Wanted
+from ganatomy.fields import lookup
+from ganatomy.files import cache_root, replace
+from ganatomy.metrics import Moments, Seen, moments
+from ganatomy.protocol import Protocol
+
+REAL = 10_000
+"""Reference pictures for all but the Fréchet distance, where the protocol does not say."""
+
+
+class Reference(NamedTuple):
+    """What generated pictures are measured against, by one protocol."""
+
+    protocol: Protocol
+    """with dataset and hashes filled in"""
+    space: Space
+    classes: tuple[str, ...]
+    """empty if the pictures are not labelled"""
+    real: Seen
+    """up to REAL pictures, or the protocol's n_real"""
+    moments: Moments
+    """of the whole split, or of those n_real"""
+    held_out: Seen | None
+    """pictures that nothing was trained on, without their pixels"""
+    class_shares: Tensor | None
+    """(classes,) that the space's judge predicts in the whole split"""
+
+
+class Place(NamedTuple):
+    """Where things are found and computed, and whether to put up with what is not as it should."""
+
+    root: Path
+    """of full datasets"""
+    device: torch.device = torch.device("cpu")
+    inception_weights: Path | None = None
+    force: bool = False
+
+
+def reference(protocol: Protocol, data: str, place: Place) -> Reference:
+    """Make ready what a protocol measures against: a dataset of DATASETS, or a path of pictures.
+
+    MNIST seen by a judge that comes with ganatomy needs nothing but the package.
+
+    Raises:
+        ValueError: if the dataset or the feature space is not to be had.
+    """
+    space_named = lookup(FEATURES, protocol.features, "feature space")
+    builtin = protocol.features.startswith("judge") and data in ("mnist", "mnist10k")
+    if builtin:  # of the 60,000 the embedded ones are those that balanced() takes
+        train, test, data = load("mnist10k", place.root, "train"), None, "mnist"
+        pictures = judge.MNIST
+    else:
+        train, test = judge.halves(data, place.root)
+        pictures = digest(train)
+    space = space_named.load(Wanted(data, pictures, train.shape, *place[1:]))
+    protocol = protocol.but(
+        dataset=Path(data).name, reference_sha256=pictures, features_sha256=space.sha256
+    )
+    shares = None
+    if space.judge is not None:
+        counts = torch.tensor(space.judge.about["class_counts"])
+        shares = counts / counts.sum()
+    chosen = balanced(train, protocol.n_real or REAL)
+    seen = _remembered(protocol, lambda: _look(protocol, space, train, test, chosen))
+    return Reference(
+        protocol,
+        space,
+        train.classes,
+        seen.real._replace(pixels=chosen.values),
+        seen.moments,
+        seen.held_out,
+        shares,
+    )
+
+
+def glance_reference(data: str, place: Place, n: int) -> Reference | None:
+    """Return what n samples at a time can be judged by, or None if there is no judge for them."""
+    try:
+        return reference(Protocol(n=n), data, place)
+    except ValueError:
+        return None
+
+
+class _Seen(NamedTuple):
+    real: Seen
+    moments: Moments
+    held_out: Seen | None
+
+
+def _look(
+    protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
+) -> _Seen:
+    """Extract what a reference consists of; a judge brings most of it along."""
+    real = Seen(*space.see(chosen.values))
+    if space.judge is not None:
+        kept = space.judge.held_out
+        held_out: Seen | None = Seen(kept, judge.logits(space.judge.net, kept))
+    else:
+        held_out = None if test is None else Seen(*space.see(balanced(test, REAL).values))
+    if protocol.n_real is not None or (len(chosen) == len(train) and space.judge is None):
+        return _Seen(real, moments(real.features), held_out)
+    if space.judge is not None:
+        return _Seen(real, space.judge.train, held_out)
+    return _Seen(real, moments(space.see(train.values)[0]), held_out)
+
+
+def _remembered(protocol: Protocol, look: Callable[[], _Seen]) -> _Seen:
+    """Read from the cache what these hashes stand for, or compute it and keep it."""
+    parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
+    text = json.dumps([*parts, protocol.n_real, torch.__version__])
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    file = cache_root() / "references" / f"{key}.safetensors"
+    try:
+        return _unpack(read_tensors(file.read_bytes()))
+    except (OSError, SafetensorError, KeyError):  # absent, or not worth keeping
+        seen = look()
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        replace(file, write_tensors(_pack(seen)))
+    return seen
+
+
+def _pack(seen: _Seen) -> dict[str, Tensor]:
+    mean, cov, n = seen.moments
+    tensors = {"mean": mean, "cov": cov, "n": torch.tensor(n)}
+    for name, part in (("real", seen.real), ("held_out", seen.held_out)):
+        if part is not None:
+            tensors[f"{name}.features"] = part.features
+            if part.logits is not None:
+                tensors[f"{name}.logits"] = part.logits
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _unpack(tensors: dict[str, Tensor]) -> _Seen:
+    def part(name: str) -> Seen:
+        return Seen(tensors[f"{name}.features"], tensors.get(f"{name}.logits"))
+
+    held_out = part("held_out") if "held_out.features" in tensors else None
+    kept = Moments(tensors["mean"], tensors["cov"], int(tensors["n"]))
+    return _Seen(part("real"), kept, held_out)

@@ -1,0 +1,339 @@
+"""Pictures load the same from anywhere, and each that cannot be used is named with its reason."""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganatomy.data import Samples, Split, digest, pictures, pixels
+from ganatomy.data import folder as folders
+
+Files = Mapping[str, bytes]
+
+
+def encode(picture: object, form: str = "PNG", mode: str = "", **options: Any) -> bytes:
+    """A file of an array or an image, maybe in another mode."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
+    file = io.BytesIO()
+    (image.convert(mode) if mode else image).save(file, form, **options)
+    return file.getvalue()
+
+
+def shade(value: int, *shape: int) -> NDArray[np.uint8]:
+    return np.full(shape or (4, 6, 3), value, np.uint8)
+
+
+def png(value: int, *shape: int) -> bytes:
+    return encode(shade(value, *shape))
+
+
+def write_folder(files: Files, path: Path) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def write_zip(files: Files, path: Path) -> Path:
+    with zipfile.ZipFile(path := path.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_tar(files: Files, path: Path, suffix: str = ".tar") -> Path:
+    path = path.with_suffix(suffix)
+    with tarfile.open(path, "w" if suffix == ".tar" else "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def write_tgz(files: Files, path: Path) -> Path:
+    return write_tar(files, path, ".tgz")
+
+
+def write_tar_gz(files: Files, path: Path) -> Path:
+    return write_tar(files, path, ".tar.gz")
+
+
+def write_npz(path: Path, **named: Any) -> Path:
+    np.savez(path, **named)
+    return path
+
+
+WRITERS = [write_folder, write_zip, write_tar, write_tgz, write_tar_gz]
+Write = Callable[[Files, Path], Path]
+
+
+@pytest.fixture(params=WRITERS)
+def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Files], Path]:
+    """Write files as a folder and as every archive in turn."""
+    return lambda files: request.param(files, tmp_path / "pics")
+
+
+def values(samples: Samples) -> list[int]:
+    """What each one-coloured picture was made of."""
+    assert samples.values.dtype == torch.uint8 and samples.values.is_contiguous()
+    assert samples.labels.dtype == torch.int64 and len(samples.labels) == len(samples)
+    return samples.values[:, 0, 0, 0].tolist()
+
+
+def refuses(path: Path, pattern: str, split: Split | None = None, skip_bad: bool = False) -> None:
+    """See that the answer is one line that names the path and says this."""
+    with pytest.raises(ValueError, match=pattern) as caught:
+        pictures(path, split, skip_bad)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+BATCHES = st.tuples(
+    st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 3])
+).flatmap(lambda shape: arrays(np.uint8, shape))
+
+
+@settings(max_examples=40)
+@given(BATCHES)
+def test_the_same_from_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, batch: NDArray[np.uint8]
+) -> None:
+    path = tmp_path_factory.mktemp("any")
+    files = {f"{i}.png": encode(p if p.shape[2] == 3 else p[..., 0]) for i, p in enumerate(batch)}
+    expected = torch.from_numpy(batch).permute(0, 3, 1, 2)
+    ways = [write(files, path / "pics") for write in WRITERS]
+    ways.append(write_npz(path / "last.npz", images=batch))
+    if batch.shape[2] not in (1, 3):  # else which are the channels is for the last axis to say
+        ways.append(write_npz(path / "first.npz", images=batch.transpose(0, 3, 1, 2)))
+    if batch.shape[3] == 1:
+        ways.append(write_npz(path / "grey.npz", images=batch[..., 0]))
+    all_samples = [pictures(way) for way in ways]
+    assert all(torch.equal(samples.values, expected) for samples in all_samples)
+    assert all(not samples.labels.any() and samples.classes == () for samples in all_samples)
+    assert len({digest(samples) for samples in all_samples}) == 1
+
+
+def test_order_is_by_name_and_hidden_files_are_left_out(write: Callable[[Files], Path]) -> None:
+    path = write(
+        {
+            "b.png": png(2),
+            "__MACOSX/a.png": b"fork",
+            "a.PNG": png(1),
+            "._b.png": b"fork",
+            ".cache/c.png": b"x",
+            "notes.txt": b"x",
+            "Thumbs.db": b"x",
+            "c10.png": png(3),
+            "c9.png": png(4),
+        }
+    )
+    assert values(pictures(path)) == [1, 2, 3, 4]
+
+
+def test_folders_that_look_like_pictures(tmp_path: Path) -> None:
+    folder = write_folder({"odd.png/a.png": png(1)}, tmp_path / "pics")
+    assert values(pictures(folder)) == [1]
+    with tarfile.open(tmp_path / "pics.tar", "w") as tar:
+        tar.add(folder, ".")
+    assert values(pictures(tmp_path / "pics.tar")) == [1]
+    with zipfile.ZipFile(tmp_path / "pics.zip", "w") as archive:
+        archive.writestr("odd.png/", b"")
+        archive.writestr("odd.png\\a.png", png(1))  # as some programs of Windows write it
+        archive.writestr("even\\b.png", png(2))
+    assert pictures(tmp_path / "pics.zip").classes == ("even", "odd.png")
+
+
+def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
+    path = write({"a/0.png": png(5), "a/1.png": b"not a picture", "b/2.png": png(6)})
+    refuses(path, "a/1.png cannot be read: cannot identify image file; mend .* skip_bad")
+    with pytest.warns(UserWarning, match=r"left out 1 of 3 pictures, a/1.png: cannot be") as caught:
+        samples = pictures(path, skip_bad=True)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert values(samples) == [5, 6] and samples.labels.tolist() == [0, 1]
+
+
+def test_many_bad_pictures_give_one_warning(tmp_path: Path) -> None:
+    bad = {f"{i}.png": b"bad" for i in range(10)}
+    path = write_zip(bad | {"x.png": png(1)}, tmp_path / "pics")
+    with pytest.warns(UserWarning, match="10 of 11 pictures, 0.png, 1.png, 2.png, …: cannot"):
+        assert values(pictures(path, skip_bad=True)) == [1]
+    refuses(write_zip(bad, tmp_path / "pics"), "left out 10 of 10.*nothing is left", skip_bad=True)
+
+
+def test_too_much_is_refused(
+    write: Callable[[Files], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write({"a.png": png(1), "b.png": png(1) + bytes(5000)})
+    assert len(pictures(path)) == 2
+    monkeypatch.setattr(folders, "LIMIT", 4000)
+    monkeypatch.setattr(pixels, "LIMIT", 4000)
+    refuses(path, "b.png .*more than 4,000 bytes")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    refuses(path, "a.png .*decompression bomb")
+
+
+SPLITS = {
+    "train/cat/0.png": png(1),
+    "train/dog/1.png": png(2),
+    "train/eel/1.png": png(3),
+    "test/cat/0.png": png(4),
+    "test/eel/0.png": png(5),
+}
+
+
+@pytest.mark.parametrize("top", ["", "wrap/"])
+@pytest.mark.parametrize("held_back", ["test", "val", "valid", "Validation"])
+def test_splits(write: Callable[[Files], Path], top: str, held_back: str) -> None:
+    path = write({top + name.replace("test", held_back): c for name, c in SPLITS.items()})
+    train, test = pictures(path, "train"), pictures(path, "test")
+    assert values(train) == [1, 2, 3] and train.labels.tolist() == [0, 1, 2]
+    assert values(test) == [4, 5] and test.labels.tolist() == [0, 2]  # dog is 1 here too
+    assert train.classes == test.classes == pictures(path).classes == ("cat", "dog", "eel")
+    assert sorted(values(pictures(path))) == [1, 2, 3, 4, 5]
+
+
+def load_tree(tmp_path: Path, names: str, split: Split | None = None) -> list[tuple[str, str]]:
+    """Write names of pictures, and return those that are loaded with their classes."""
+    listed = names.split()
+    path = write_zip({f"{n}.png": png(i) for i, n in enumerate(listed)}, tmp_path / "pics")
+    samples = pictures(path, split)
+    kinds = samples.classes or ("",)
+    return [
+        (listed[i], kinds[k]) for i, k in zip(values(samples), samples.labels.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "expected"),
+    [
+        ("a b", None, "a: b:"),
+        ("x/a x/b", "train", "x/a: x/b:"),
+        ("y/a x/b", None, "x/b:x y/a:y"),
+        ("w/y/a w/x/b", "train", "w/x/b:x w/y/a:y"),
+        ("x/deep/y/a x/z/b", None, "x/deep/y/a:y x/z/b:z"),
+        ("train/a test/b", None, "test/b: train/a:"),  # a split is not a class
+        ("train/a test/b", "test", "test/b:"),
+        ("w/train/a w/test/b", "train", "w/train/a:"),
+        ("train/x/a train/y/b test/c", "test", "test/c:"),  # labels unknown
+        ("train/x/a train/y/b val/x/c test/x/d", "test", "test/x/d:x"),  # test before val
+        ("train/x/a train/y/b test/x/c extra/d e", "train", "train/x/a:x train/y/b:y"),
+        ("train/x/a train/x/b", "train", "train/x/a: train/x/b:"),
+        ("car/a train/b", "train", "car/a:car train/b:train"),  # a train is a class
+        ("/train/a ./test/b", "train", "/train/a:"),
+        ("w/train/a v/test/b", "train", "v/test/b:test w/train/a:train"),
+    ],
+)
+def test_layouts(tmp_path: Path, names: str, split: Split | None, expected: str) -> None:
+    found = load_tree(tmp_path, names, split)
+    assert " ".join(f"{name}:{kind}" for name, kind in found) == expected
+
+
+def test_splits_that_are_not_there(write: Callable[[Files], Path]) -> None:
+    refuses(write({"x/a.png": png(1), "y/a.png": png(1)}), "no test .*folder test or val", "test")
+
+
+def test_training_pictures_that_are_not_there(write: Callable[[Files], Path]) -> None:
+    refuses(write({"test/x/a.png": png(1)}), "no train pictures.*folder train at its top", "train")
+
+
+def test_pictures_outside_the_classes(tmp_path: Path) -> None:
+    files = {"cover.png": png(1), "x/a.png": png(2), "y/a.png": png(3)}
+    path = write_zip(files, tmp_path / "pics")
+    refuses(path, "cover.png lies outside the class folders")
+    with pytest.warns(UserWarning, match=r"1 of 3 pictures, cover.png: lies outside"):
+        assert values(pictures(path, skip_bad=True)) == [2, 3]
+
+
+def test_nothing_to_read(write: Callable[[Files], Path], tmp_path: Path) -> None:
+    refuses(tmp_path / "none", "there is no")
+    refuses(write({}), r"has no pictures \(.png .*links to folders")
+    (tmp_path / "other.rar").write_bytes(b"x")
+    refuses(tmp_path / "other.rar", r"is no folder, .zip, .tar, .tar.gz, .tgz or .npz")
+
+
+def test_corrupt_archives(tmp_path: Path) -> None:
+    for suffix in (".zip", ".tar", ".tar.gz", ".tgz", ".npz"):
+        path = tmp_path / f"bad{suffix}"
+        for content in (b"", b"no archive" * 200):
+            path.write_bytes(content)
+            refuses(path, "cannot be read, or is not what its name says: ")
+
+
+@pytest.mark.parametrize("write_archive", WRITERS[1:4])
+def test_cut_archives(tmp_path: Path, write_archive: Write) -> None:
+    """Wherever an archive was cut, a picture is never lost in silence."""
+    whole = write_archive({f"{i}.png": png(i) for i in range(3)}, tmp_path / "whole")
+    content = whole.read_bytes()
+    cut = whole.with_stem("cut")
+    end = content.rstrip(b"\0")  # a tar is padded
+    for place in range(0, len(end), 13):
+        cut.write_bytes(content[:place])
+        refuses(cut, "cannot be read|truncated|empty")
+
+
+@pytest.mark.parametrize("write_archive", [write_zip, write_tgz])
+def test_flipped_archives(tmp_path: Path, write_archive: Write) -> None:
+    """Checksums of an archive are seen to, for Pillow forgives much and a BMP has none."""
+    picture = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    path = write_archive({"a.bmp": encode(picture, "BMP")}, tmp_path / "pics")
+    whole, content, refused = pictures(path).values, path.read_bytes(), 0
+    for place, byte in enumerate(content):
+        path.write_bytes(content[:place] + bytes([byte ^ 1]) + content[place + 1 :])
+        try:
+            assert torch.equal(pictures(path).values, whole)
+        except ValueError:
+            refused += 1
+    assert refused > 100
+
+
+def test_paths_do_no_harm(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    files = {"/abs.png": png(1), "../up.png": png(2), "a/../../up.png": png(3), "./b.png": png(4)}
+    for write_archive in (write_zip, write_tar, write_tgz):
+        assert values(pictures(write_archive(files, inside / "pics"))) == [1, 4]
+    left = {p.name for p in tmp_path.rglob("*")}
+    assert left == {"inside", "pics.zip", "pics.tar", "pics.tgz"}
+
+
+def test_links_in_archives_are_refused(tmp_path: Path) -> None:
+    path = write_tar({"a.png": png(1)}, tmp_path / "pics")
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("b.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    refuses(path, "b.png .*a link")
+
+
+def test_encrypted_zip(tmp_path: Path) -> None:
+    path = write_zip({"a.png": png(1)}, tmp_path / "pics")
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+    refuses(path, "a.png .*encrypted")
+
+
+@pytest.mark.slow
+def test_cifar10() -> None:
+    path = Path("../shared/data/cifar10-jpeg.tar.gz")
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    parts: dict[Split, int] = {"train": 5000, "test": 1000}
+    for split, each in parts.items():
+        samples = pictures(path, split)
+        assert samples.shape == (3, 32, 32) and samples.labels.bincount().tolist() == [each] * 10
+        assert samples.classes[:2] == ("airplane", "automobile") and len(samples.classes) == 10
+        assert 119 < samples.values.double().mean() < 123  # of the lossless pictures 120.7

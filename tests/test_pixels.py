@@ -1,0 +1,194 @@
+"""Pixels are what the file says; whatever is not 8-bit grey or RGB is refused with its reason."""
+
+import io
+import struct
+import warnings
+import zlib
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_folder import encode, png, refuses, shade, values, write_folder, write_npz, write_zip
+
+from ganatomy.data import pictures
+
+FORMS = {"jpg": "JPEG", "tif": "TIFF"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels"),
+    [*product(("png", "bmp", "gif", "tif", "tiff", "jpg", "jpeg"), (1, 3)), ("webp", 3)],
+)
+def test_formats(tmp_path: Path, suffix: str, channels: int) -> None:
+    picture = shade(200, 4, 6) if channels == 1 else shade(200) // np.array([1, 2, 4], np.uint8)
+    options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
+    content = encode(picture, FORMS.get(suffix, suffix.upper()), **options)
+    loaded = pictures(write_folder({f"a.{suffix}": content}, tmp_path / "pics")).values[0]
+    expected = torch.from_numpy(np.atleast_3d(picture)).permute(2, 0, 1)
+    assert loaded.shape == (channels, 4, 6)
+    difference = (loaded.int() - expected.int()).abs().max()
+    assert difference <= (3 if FORMS.get(suffix) == "JPEG" or suffix == "jpeg" else 0)
+
+
+def test_first_frame(tmp_path: Path) -> None:
+    frames = [Image.fromarray(shade(value)) for value in (10, 20)]
+    moving = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert values(pictures(write_folder({"a.gif": moving}, tmp_path / "pics"))) == [10]
+
+
+RAMP = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
+COLOURS = Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3))
+USABLE = {
+    "bilevel": (encode(RAMP, mode="1"), 1),
+    "bilevel, no transparent pixel": (encode(RAMP.point(lambda _: 255, "1"), transparency=0), 1),
+    "grey": (encode(RAMP), 1),
+    "grey, opaque alpha": (encode(RAMP, mode="LA"), 1),
+    "grey, no transparent pixel": (encode(RAMP, transparency=255), 1),
+    "grey palette": (encode(RAMP, mode="P"), 1),
+    "grey palette, no transparent pixel": (encode(RAMP, mode="P", transparency=255), 1),
+    "RGB that is grey": (encode(RAMP, mode="RGB"), 3),
+    "RGB": (encode(COLOURS), 3),
+    "RGB, opaque alpha": (encode(COLOURS, mode="RGBA"), 3),
+    "RGB, no transparent pixel": (encode(COLOURS, transparency=(9, 9, 9)), 3),
+    "palette": (encode(COLOURS.quantize()), 3),
+}
+
+
+@pytest.mark.parametrize("what", USABLE)
+def test_modes(tmp_path: Path, what: str) -> None:
+    content, channels = USABLE[what]
+    samples = pictures(write_folder({"a.png": content}, tmp_path / "pics"))
+    assert samples.shape == (channels, 4, 6)
+    expected = np.array(Image.open(io.BytesIO(content)).convert("RGBA").convert("RGB"))
+    assert torch.equal(
+        samples.values[0].expand(3, 4, 6), torch.from_numpy(expected).permute(2, 0, 1)
+    )
+
+
+BLACK = Image.fromarray(shade(0, 4, 6))
+PALETTES = {
+    "PNG": encode(BLACK, mode="P"),
+    "GIF": encode(BLACK, "GIF", optimize=True),
+    "GIF that Pillow opens as grey": encode(BLACK, "GIF", optimize=False),
+}
+
+
+@pytest.mark.parametrize("what", PALETTES)
+def test_grey_palette_among_colours(tmp_path: Path, what: str) -> None:
+    """A picture of a palette may be grey by chance, one without says what it is."""
+    files = {"a.png": encode(COLOURS), "b.gif": PALETTES[what]}
+    assert values(pictures(write_zip(files, tmp_path / "pics"))) == [0, 0]
+    files = {"a.png": encode(RAMP), "b.gif": PALETTES[what]}
+    assert pictures(write_zip(files, tmp_path / "pics")).shape == (1, 4, 6)
+
+
+def deep_rgb() -> bytes:
+    """A PNG of 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checked = kind + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 6, 4, 16, 2, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress((b"\0" + bytes(6 * 6)) * 4))
+    return b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b"")
+
+
+GOOD = encode(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8))
+CLEAR = COLOURS.convert("RGBA")
+CLEAR.putpixel((2, 2), (0, 0, 0, 254))
+BAD = {
+    "empty": (b"", "empty or a link"),
+    "text": (b"not a picture", "cannot identify image file[;)]"),
+    "cut": (GOOD[:-40], "truncated"),
+    "cut JPEG": (encode(RAMP, "JPEG")[:-60], "Truncated"),
+    "flipped": (GOOD[:60] + bytes([GOOD[60] ^ 255]) + GOOD[61:], "cannot be read"),
+    "transparent": (encode(CLEAR), "partly transparent"),
+    "transparent key": (encode(COLOURS, transparency=(0, 1, 2)), "partly transparent"),
+    "transparent palette": (encode(RAMP, mode="P", transparency=50), "partly transparent"),
+    "16-bit grey": (encode(np.zeros((4, 6), np.uint16)), "16-bit or float"),
+    "16-bit RGB": (deep_rgb(), "16-bit or float"),
+    "float": (encode(np.zeros((4, 6), np.float32), "TIFF"), "16-bit or float"),
+    "CMYK": (encode(COLOURS, "JPEG", mode="CMYK"), "is CMYK"),
+    "other format": (encode(COLOURS, "PPM"), "cannot identify"),
+    "size": (png(0, 6, 4, 3), "is 4 x 6 RGB but the first, a/0.png, is 6 x 4 RGB"),
+    "mode": (png(0, 4, 6), "is 6 x 4 grey but the first, a/0.png, is 6 x 4 RGB"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_pictures_are_named(tmp_path: Path, what: str) -> None:
+    content, reason = BAD[what]
+    files = {"a/0.png": png(5), "a/1.png": content, "b/2.png": png(6)}
+    refuses(write_folder(files, tmp_path / "pics"), f"a/1.png .*{reason}")
+
+
+def test_warnings_about_metadata_are_not_passed_on(tmp_path: Path) -> None:
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x09"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pictures(write_folder({"a.jpg": encode(RAMP, "JPEG", exif=exif)}, tmp_path / "pics"))
+    assert not caught
+
+
+PAIR = np.stack([shade(1), shade(2)])
+
+
+@pytest.mark.parametrize("name", ["images", "arr_0", "x", "faces"])
+@pytest.mark.parametrize("labels", ["labels", "y", "arr_1"])
+def test_npz_names(tmp_path: Path, name: str, labels: str) -> None:
+    path = write_npz(tmp_path / "a.npz", **{name: PAIR, labels: np.array([2, 0], np.uint8)})
+    samples = pictures(path, "train")
+    assert values(samples) == [1, 2] and samples.labels.tolist() == [2, 0]
+    assert samples.classes == ("0", "1", "2")
+    refuses(path, "no test pictures", "test")
+
+
+def test_npz_finds_the_pictures(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "a.npz", ids=np.arange(2), faces=PAIR, masks=PAIR[..., 0] + 5)
+    assert values(pictures(path)) == [1, 2]
+    path = write_npz(tmp_path / "a.npz", ids=np.arange(2), masks=PAIR[..., 0] + 5)
+    assert values(pictures(path)) == [6, 7]
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ({"a": PAIR, "b": PAIR}, r"which array .* a \(2, 4, 6, 3\), b \(2, 4, 6, 3\)"),
+        ({"a": PAIR, "b": PAIR, "grey": PAIR[..., 0]}, "which array"),
+        ({"a": np.arange(3)}, "which array"),
+        ({}, "there are none"),
+        ({"x": np.arange(3, dtype=np.uint8)}, r"x of shape \(3,\) is not pictures"),
+        ({"x": PAIR[..., :2]}, r"\(2, 4, 6, 2\) is not pictures"),
+        ({"x": PAIR[:0]}, r"\(0, 4, 6, 3\) is not pictures"),
+        ({"x": PAIR / 2.0}, r"float64 from 0.5 to 1; .*np.round\(x \* 255.0\)"),
+        ({"x": PAIR - 2.0}, r"from -1 to 0; .*np.round\(\(x \+ 1\) \* 127.5\)"),
+        ({"x": PAIR * 100.0}, r"from 100 to 200; .*np.round\(x\).astype"),
+        ({"x": PAIR * 200.0}, "from 200 to 400; .*scale it to that first"),
+        ({"x": PAIR * np.nan}, "from nan to nan; .*scale it to that first"),
+        ({"x": PAIR > 1}, r"bool from 0 to 1; .*np.round\(x \* 255.0\)"),
+        ({"x": PAIR.astype(int)}, r"int64 from 1 to 2; .*np.round\(x\)"),
+        ({"x": np.full((2, 2, 2), "a")}, "<U1; save"),
+        ({"x": np.full((2, 2, 2), None)}, "allow_pickle=False"),
+        ({"x": PAIR, "y": np.arange(3)}, r"y is int64 of shape \(3,\).* 2 pictures"),
+        ({"x": PAIR, "y": np.zeros((2, 1), int)}, r"y is int64 of shape \(2, 1\)"),
+        ({"x": PAIR, "y": np.zeros(2)}, "y is float64"),
+        ({"x": PAIR, "y": np.array([0, -1])}, "from 0 to 65,535"),
+        ({"x": PAIR, "y": np.array([0, 2**16])}, "from 0 to 65,535"),
+    ],
+)
+def test_npz_that_is_none(tmp_path: Path, named: dict[str, Any], reason: str) -> None:
+    refuses(write_npz(tmp_path / "a.npz", **named), reason)
+
+
+def test_npz_conversions_do_what_they_say(tmp_path: Path) -> None:
+    x = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    for scaled in (x / 255, x / np.float32(255), x / 127.5 - 1, x * 1.0, x.astype(int)):
+        with pytest.raises(ValueError) as caught:
+            pictures(write_npz(tmp_path / "a.npz", x=scaled))
+        cure = str(caught.value).split("255: ", 1)[1]
+        assert np.array_equal(eval(cure, {"np": np, "x": scaled}), x)
