@@ -5,13 +5,14 @@ from typing import Any
 
 from ganatomy.evaluate import protocol_of, title
 from ganatomy.metrics import VALUES
-from ganatomy.protocol import require_same
+from ganatomy.pictures import Series
+from ganatomy.protocol import PROTOCOLS, require_same
 from ganatomy.runs import Row
 
 COLUMNS = ("measure", "value", "95 % interval", "floor", "better")
 """Of a table of one measurement."""
 
-MAIN = ("fd", "kid", "score", "precision", "recall", "coverage", "diversity", "missing")
+MAIN = ("fd", "score", "precision", "recall", "coverage", "missing")
 """Values that fit beside each other when several measurements are compared."""
 
 
@@ -51,8 +52,8 @@ def one(row: Row) -> list[list[str]]:
 def comparable(measured: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, Row]]:
     """Pick from each thing's measured rows the newest of one protocol that all were measured by.
 
-    Of several such protocols it is the one that the first thing was measured by last. Things
-    that were never measured are left out.
+    Of several such protocols it is the first in PROTOCOLS. Things that were never measured are
+    left out.
 
     Raises:
         ValueError: if there is no such protocol, with both fingerprints.
@@ -61,47 +62,59 @@ def comparable(measured: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str,
     if not there:
         return []
     shared = set.intersection(*({row["fingerprint"] for row in rows} for _, rows in there))
-    newest = [
-        (name, _newest(rows, shared or {r["fingerprint"] for r in rows})) for name, rows in there
+    alike = [
+        (name, [r for r in rows if r["fingerprint"] in shared] or rows) for name, rows in there
     ]
-    if shared:
-        one_of_them = newest[0][1]["fingerprint"]
-        newest = [(name, _newest(rows, {one_of_them})) for name, rows in there]
-    require_same((name, protocol_of(row)) for name, row in newest)
-    return newest
+    ranked = [(name, sorted(rows, key=_preferred)[-1]) for name, rows in alike]
+    require_same((name, protocol_of(row)) for name, row in ranked)
+    return ranked
 
 
-def _newest(rows: Sequence[Row], fingerprints: set[str]) -> Row:
-    return max((r for r in rows if r["fingerprint"] in fingerprints), key=lambda r: r["step"])
+def _preferred(row: Row) -> tuple[int, str, int]:
+    """Order rows by the rank of their protocol, then by step."""
+    names = [*PROTOCOLS, row["protocol"]]
+    return -names.index(row["protocol"]), row["fingerprint"], row["step"]
 
 
-def many(
-    labelled: Sequence[tuple[str, Row]], what: str, alike: bool = True
-) -> tuple[list[str], list[list[str]]]:
-    """Set the MAIN values of rows side by side: the columns, and a line for each and the floor.
+def many(labelled: Sequence[tuple[str, Row]], what: str) -> tuple[list[str], list[list[str]]]:
+    """Set the MAIN values of rows below each other: the columns, a line for each, and the floor.
 
     Args:
         labelled: what each row is called, and the row.
         what: the kind of thing that the names name, the first column's heading.
-        alike: refuse rows of different protocols. False is for tables whose very subject is the
-            protocol; each line then bears its fingerprint.
 
     Raises:
         ValueError: for rows that were not measured alike, with both fingerprints.
     """
-    if alike:
-        require_same((name, protocol_of(row)) for name, row in labelled)
+    require_same((name, protocol_of(row)) for name, row in labelled)
     first = labelled[0][1]
     names = [n for n in MAIN if any(n in row["values"] for _, row in labelled)]
-    columns = [what, *([] if alike else ["fingerprint"]), *(title(n, first) for n in names)]
-    lines = [
-        [label, *([] if alike else [row["fingerprint"]]), *(_cell(row, n) for n in names)]
-        for label, row in labelled
-    ]
-    if alike:
-        floors = (first["values"].get(n, {}).get("floor") for n in names)
-        lines.append(["floor", *map(number, floors)])
+    lines = [[label, *(_cell(row, n) for n in names)] for label, row in labelled]
+    floors = (first["values"].get(n, {}).get("floor") for n in names)
+    lines.append(["floor", *map(number, floors)])
+    return [what, *(title(n, first) for n in names)], lines
+
+
+def unlike(labelled: Sequence[tuple[str, Row]]) -> tuple[list[str], list[list[str]]]:
+    """Set rows of different protocols side by side, for where the protocol itself is the subject.
+
+    Each column bears its fingerprint; values of two columns are not to be compared.
+    """
+    columns = ["measure", *(f"{name} [{row['fingerprint']}]" for name, row in labelled)]
+    names = list(dict.fromkeys(name for _, row in labelled for name in row["values"]))
+    lines = [[VALUES[n].title, *(_cell(row, n) for _, row in labelled)] for n in names]
     return columns, lines
+
+
+def series(rows: Sequence[Row], name: str) -> Series:
+    """Turn a value of rows into a line by step with its intervals around it."""
+    values = [(row["step"], row["values"][name]) for row in rows if name in row["values"]]
+    return Series(
+        [float(step) for step, _ in values],
+        [value["value"] for _, value in values],
+        [value["low"] for _, value in values],
+        [value["high"] for _, value in values],
+    )
 
 
 def _cell(row: Row, name: str) -> str:

@@ -131,7 +131,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table to standard output; cells are plain text."""
     shown = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        shown.add_column(column, style="bold" if i == 0 else "", overflow="fold")
+        shown.add_column(escape(column), style="bold" if i == 0 else "", overflow="fold")
     for row in rows:
         shown.add_row(*map(escape, row))
     Console().print(shown)

@@ -227,7 +227,22 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
         for row in evaluate.evaluate_run(run, files, one, command.metrics, command.force):
             run.append("metrics", row)
             rows.append(row)
-    return _result(command, rows, {"run": str(run.path), "picked": said})
+    about: dict[str, Any] = {"run": str(run.path), "picked": said}
+    if command.checkpoint == "all":
+        about["curve"] = str(_curve(run, ref))
+    return _result(command, rows, about)
+
+
+def _curve(run: "Run", ref: "Reference") -> Path:
+    """Draw the Fréchet distance by step, of all that was measured alike, into the run's folder."""
+    from ganatomy import evaluate, scores
+    from ganatomy.files import replace
+    from ganatomy.pictures import curves
+
+    alike = [r for r in evaluate.measured(run) if r["fingerprint"] == ref.protocol.fingerprint]
+    path = run.path / f"fd-{ref.protocol.fingerprint}.svg"
+    replace(path, curves([scores.series(alike, "fd")], "step", None).encode())
+    return path
 
 
 def _evaluate_pictures(command: Evaluate) -> int:
@@ -276,10 +291,11 @@ def _result(command: Evaluate, rows: "list[Row]", about: dict[str, Any]) -> int:
         if len(rows) == 1:
             terminal.say(scores.heading(rows[0]))
             terminal.table(scores.COLUMNS, scores.one(rows[0]))
+        elif command.audit:
+            terminal.table(*scores.unlike([(row["settings"]["mode"], row) for row in rows]))
         else:
-            what = "mode" if command.audit else "step"
-            names = [row["settings"]["mode"] if command.audit else str(row["step"]) for row in rows]
-            labelled = list(zip(names, rows, strict=True))
-            terminal.table(*scores.many(labelled, what, alike=not command.audit))
+            terminal.table(*scores.many([(f"{row['step']:,}", row) for row in rows], "step"))
+        if about.get("curve"):
+            terminal.say(about["curve"])
 
     return answer(command.json, about | {"rows": rows}, show)
