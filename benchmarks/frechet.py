@@ -55,7 +55,7 @@ def main(d: int = 2048, repeats: int = 3, n: int = 10_000) -> None:
         print(f"| `{name}` | {median:.2f} | {spread[0]:.2f}–{spread[-1]:.2f} | {value:.10g} |")
     difference = abs(values[0] - values[1]) / abs(values[1])
     print(f"\nRatio {medians[1] / medians[0]:.1f}; relative difference {difference:.1e}.\n")
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads; Python")
+    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} of them used; Python")
     print(
         f"{machine['python']}, torch {machine['torch']}, scipy {scipy.__version__}, "
         f"ganatomy {machine['ganatomy']}."

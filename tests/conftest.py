@@ -1,10 +1,12 @@
 """Small recipes with everything on, and where the full datasets are, if anywhere."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 
 from ganatomy.recipe import Recipe
 
@@ -46,3 +48,37 @@ def full_data() -> Path:
         if root and (Path(root) / "MNIST/raw/train-images-idx3-ubyte").exists():
             return Path(root)
     pytest.skip("full MNIST is not here; point GANATOMY_DATA at the folder of MNIST/raw")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache for the tests alone; they neither use nor fill the one of who runs them."""
+    root = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root))
+        yield root
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for one test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of Inception weights drawn at random: the true ones cannot be had offline."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    file = tmp_path_factory.mktemp("weights") / "inception.pth"
+    torch.save({}, file)
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        torch.manual_seed(0)
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        net = FeatureExtractorInceptionV3("random", ["64"], str(file))
+    for name, buffer in net.named_buffers():  # so that no layer is dead or explodes
+        if name.endswith("running_var"):
+            buffer.fill_(0.1)
+    torch.save(net.state_dict(), file)
+    return file

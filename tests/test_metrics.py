@@ -30,6 +30,7 @@ from ganatomy.metrics import (
     nearest,
     trace_sqrt,
 )
+from ganatomy.metrics.comparison import share
 from ganatomy.metrics.distances import RESAMPLES_WIDE, SUBSET, SUBSETS, WIDE
 from ganatomy.metrics.neighbours import blocks, radii
 from ganatomy.metrics.prdc import hits
@@ -427,6 +428,15 @@ def test_rare_classes_are_one_and_never_missing() -> None:
     assert (alone["chi2"].value, alone["chi2_p"].value) == (0, 1)
 
 
+def test_pairs_are_half_as_sure() -> None:
+    hit = torch.arange(1000) < 100
+    alone, paired = share(hit), share(hit, together=2)
+    assert alone.value == paired.value == 0.1 and alone.low and alone.high
+    assert paired.low and paired.high
+    wider = (paired.high - paired.low) / (alone.high - alone.low)
+    assert wider == pytest.approx(2**0.5, rel=0.01)
+
+
 def test_diversity_is_of_pairs() -> None:
     fake, real = 0.5 * gaussian(40), gaussian(30, seed=1)
     rms = [torch.nn.functional.pdist(x.double()).square().mean().sqrt() for x in (fake, real)]
@@ -537,6 +547,7 @@ def test_mistakes_are_said_in_one_line() -> None:
         ("logits of fake are not finite", lambda: compare(Seen(GOOD.features, bad))),
         ("one feature space", lambda: compare(Seen(GOOD.features[:, :5]))),
         ("same pictures", lambda: compare(GOOD._replace(pixels=torch.zeros(3, 1, 2, 2)))),
+        ("all have the same features", lambda: features(bad[1:], torch.ones(9, D))),
         ("k must be at least 1", lambda: features(bad[1:], bad[1:], k=0)),
         ("at least 6", lambda: METRICS["prdc"].measure(features(gaussian(5), gaussian(9)))),
         ("at least 6", lambda: METRICS["prdc"].measure(features(gaussian(9), gaussian(5)))),

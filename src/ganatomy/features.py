@@ -3,8 +3,10 @@
 To add one, write a function that loads it and add a line to FEATURES.
 """
 
+import contextlib
 import hashlib
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -112,13 +114,13 @@ def _inception_weights(wanted: Wanted) -> tuple[Path, str]:
     cache = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     file = wanted.inception_weights or cache
     if not file.is_file() and wanted.inception_weights is None:
-        try:
+        with contextlib.suppress(OSError, RuntimeError):  # no network, or not the file it was
             cache.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(
-                URL_INCEPTION_V3, str(cache), INCEPTION_SHA256, progress=False
+                URL_INCEPTION_V3, str(cache), INCEPTION_SHA256, progress=sys.stderr.isatty()
             )
-        except (OSError, RuntimeError):
-            file = cache
+    if not file.is_file() and wanted.inception_weights is not None:
+        raise ValueError(f"there is no file {file} to read Inception's weights from")
     if not file.is_file():
         raise ValueError(
             f"Inception's weights are not here and could not be downloaded: put {INCEPTION_FILE} "
@@ -132,9 +134,12 @@ def _inception_weights(wanted: Wanted) -> tuple[Path, str]:
             "--force measures with it all the same, and calls nothing FID"
         )
     try:
-        torch.load(file, map_location="cpu", weights_only=True)  # torch-fidelity would run code
+        # torch-fidelity itself would run code that a file holds
+        names = torch.load(file, map_location="cpu", weights_only=True).keys()
+        assert "Mixed_7c.branch1x1.conv.weight" in names
     except Exception as error:  # torch raises many kinds for a bad file
-        raise ValueError(f"{file} does not hold weights ({type(error).__name__})") from error
+        kind = type(error).__name__
+        raise ValueError(f"{file} does not hold Inception's weights ({kind})") from error
     return file, found
 
 

@@ -280,9 +280,10 @@ def find(kind: str, pictures: str, data: str) -> Judge:
 
 
 def halves(data: str, root: Path) -> tuple[Samples, Samples | None]:
-    """Return training and test pictures; of a path that is not divided, every tenth is for test.
+    """Return training and test pictures of a dataset or a path.
 
-    A dataset of DATASETS that has no test pictures gives None.
+    Of an undivided path a tenth, drawn at random and always the same, is for test; a dataset of
+    DATASETS that has no test pictures gives None.
 
     Raises:
         ValueError: if there is no such dataset or path.
@@ -293,7 +294,8 @@ def halves(data: str, root: Path) -> tuple[Samples, Samples | None]:
     except ValueError:
         if data in DATASETS:
             return train, None
-    tenth = torch.arange(len(train)) % 10 == 9
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    tenth = order % 10 == 9  # not every tenth: pictures may be in an order with a period
     rest, test = (
         Samples(train.values[part], train.labels[part], train.classes) for part in (~tenth, tenth)
     )

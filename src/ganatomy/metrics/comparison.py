@@ -74,6 +74,8 @@ class Comparison:
         for name, least in (("k", 1), ("splits", 1), ("resamples", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not self.moments.cov.trace() > 0:
+            raise ValueError("the reference pictures all have the same features; choose others")
         d = len(self.moments.mean)
         for name in ("fake", "real", "held_out"):
             seen: Seen | None = getattr(self, name)

@@ -1,0 +1,231 @@
+"""Pictures to rows: real ones score like their floor, and what cannot be measured is refused."""
+
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONV, MLP
+from PIL import Image
+from torch import Tensor
+
+from ganatomy import evaluate, judge, scores
+from ganatomy.data import balanced, load
+from ganatomy.fit import fit
+from ganatomy.metrics import VALUES
+from ganatomy.pictures import grid, png, ungrid
+from ganatomy.protocol import preset
+from ganatomy.recipe import Options
+from ganatomy.reference import Place, Reference, reference
+from ganatomy.runs import Row, Run
+
+OPTIONS = Options(log_every=2, save_every=7, sample_every=7, device="cpu")
+DIGITS = load("mnist10k", Path(), "train")
+FEW = ("fd", "classes")
+
+
+def place(root: Path = Path()) -> Place:
+    return Place(root)
+
+
+@pytest.fixture(scope="module")
+def ref() -> Reference:
+    """What 2,048 samples are measured against, from the package alone."""
+    return reference(preset("judge-2k"), "mnist10k", place())
+
+
+@pytest.fixture(scope="module")
+def row(ref: Reference) -> Row:
+    """All metrics of real digits."""
+    return evaluate.evaluate(evaluate.choose(DIGITS.values, 2048, 0), ref)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with checkpoints at steps 7 and 14, averaged and with dropout."""
+    return fit(MLP, tmp_path_factory.mktemp("runs") / "tiny", OPTIONS)
+
+
+@pytest.fixture(autouse=True)
+def few_samples_are_no_matter() -> None:
+    warnings.filterwarnings("ignore", message="n = .*")
+
+
+def test_all_is_measured_and_travels_with_its_protocol(row: Row, ref: Reference) -> None:
+    assert {*row["values"]} == {*VALUES}
+    assert row["protocol"] == "judge-2k" and row["fingerprint"] == ref.protocol.fingerprint
+    assert (row["n"], row["dim"], row["floor_n"]) == (2048, 64, 2048)
+    assert row["settings"]["features_sha256"] == judge.SHIPPED["conv"][1]
+    assert row["settings"]["reference_sha256"] == judge.MNIST
+    assert row["settings"]["dataset"] == "mnist" and sum(row["class_counts"]) == 2048
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    without_pixels = {"pixel_diversity", "exact_duplicates", "copies"}  # of held-out pictures
+    assert {n for n, v in row["values"].items() if v["floor"] is None} == without_pixels
+
+
+def test_real_digits_score_like_the_floor(row: Row) -> None:
+    values = row["values"]
+    for name in ("fd", "score", "precision", "recall", "density", "confidence", "diversity"):
+        assert values[name]["value"] == pytest.approx(values[name]["floor"], rel=0.1, abs=0.35)
+    assert values["copies"]["value"] == 1 and values["memorised"]["value"] > 0.9  # they are
+
+
+def test_measuring_is_deterministic_and_order_does_not_matter(ref: Reference) -> None:
+    pixels = evaluate.choose(DIGITS.values, 600, 0)
+    one, two, other = (
+        evaluate.evaluate(p, ref, FEW)["values"] for p in (pixels, pixels.clone(), pixels.flip(0))
+    )
+    assert one == two
+    assert one["fd"]["value"] == pytest.approx(other["fd"]["value"], rel=1e-9)
+
+
+def test_embedded_digits_are_the_reference_that_the_full_set_gives(full_data: Path) -> None:
+    full = balanced(load("mnist", full_data, "train"), 10_000)
+    assert torch.equal(full.values, DIGITS.values) and torch.equal(full.labels, DIGITS.labels)
+
+
+def test_a_reference_is_remembered_but_not_believed_blindly(cache: Path) -> None:
+    protocol = preset("judge-2k").but(n_real=300)
+    first = reference(protocol, "mnist10k", place())
+    (file,) = (cache / "ganatomy/references").iterdir()
+    again = reference(protocol, "mnist10k", place())
+    assert torch.equal(first.real.features, again.real.features) and first.moments.n == 300
+    file.write_bytes(file.read_bytes()[:100])
+    mended = reference(protocol, "mnist10k", place())
+    assert torch.equal(first.moments.cov, mended.moments.cov)
+
+
+def test_protocols_fill_in_what_they_measure_against() -> None:
+    raw = reference(preset("raw-10k"), "mnist10k", place(Path("nowhere")))
+    assert raw.protocol.dataset == "mnist10k" and raw.held_out is None
+    assert raw.space.dim == 784 and raw.moments.n == 10_000 and raw.class_shares is None
+    measured = evaluate.evaluate(DIGITS.values[:500], raw, ("fd", "diversity"))
+    assert measured["floor_n"] is None and measured["values"]["fd"]["floor"] is None
+    assert measured["class_counts"] is None
+    hinge = reference(preset("mlp-hinge-10k"), "mnist", place(Path("nowhere")))
+    judged = reference(preset("judge-10k"), "mnist", place())
+    assert hinge.protocol.fingerprint != judged.protocol.fingerprint
+    assert hinge.protocol.reference_sha256 == judged.protocol.reference_sha256 == judge.MNIST
+
+
+def test_pictures_of_ones_own(tmp_path: Path) -> None:
+    """A divided folder of unlabelled pictures, measured as pixels, with a floor of its own."""
+    for split, n in (("train", 90), ("test", 40)):
+        for i, picture in enumerate(DIGITS.values[:n] if split == "train" else DIGITS.values[-n:]):
+            (tmp_path / split).mkdir(exist_ok=True)
+            (tmp_path / split / f"{i:03}.png").write_bytes(png(picture))
+    ref = reference(preset("raw-10k").but(n=50), str(tmp_path), place())
+    row = evaluate.evaluate(DIGITS.values[200:250], ref, ("fd", "prdc"))
+    assert row["floor_n"] == 40 and row["values"]["precision"]["floor"] is not None
+    with pytest.raises(ValueError, match=r"no conv judge .*ganatomy judge fit"):
+        reference(preset("judge-2k"), str(tmp_path), place())
+
+
+def test_too_few_or_other_pictures_are_refused(ref: Reference) -> None:
+    with pytest.raises(ValueError, match=r"there are 100 pictures and .* 2,048; .*--n 100"):
+        evaluate.choose(DIGITS.values[:100], 2048, 0)
+    colour = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"are 32 x 32 RGB, those of mnist 28 x 28 grey"):
+        evaluate.evaluate(colour, ref)
+    with pytest.raises(ValueError, match=r"unknown metric 'fid' .*'fd'"):
+        evaluate.evaluate(DIGITS.values[:64], ref, ("fid",))
+    wide = ref._replace(space=ref.space._replace(dim=2048))
+    with pytest.raises(ValueError, match=r"n = 64 is below the 2,048 dimensions.*--force"):
+        evaluate.evaluate(DIGITS.values[:64], wide, ("fd",))
+    raw = reference(preset("raw-10k"), "mnist10k", place(Path("nowhere")))
+    with pytest.raises(ValueError, match=r"score needs fake.logits, which raw-10k has not"):
+        evaluate.evaluate(DIGITS.values[:64], raw, ("score",))
+
+
+def test_small_samples_are_warned_of(ref: Reference) -> None:
+    with pytest.warns(UserWarning) as told:
+        row = evaluate.evaluate(DIGITS.values[:50], ref, ("fd",))
+    said = [str(w.message) for w in told]
+    assert said == row["warnings"] and len(said) == 2
+    assert "below the 64 dimensions" in said[0] and "below 2,048" in said[1]
+    assert evaluate.evaluate(DIGITS.values[:50], ref, ("classes",))["warnings"] == []
+
+
+def test_checkpoints_by_name(run: Run, tmp_path: Path) -> None:
+    files = run.checkpoints()
+    assert evaluate.checkpoints(run, "all") == files and len(files) == 2
+    assert evaluate.checkpoints(run, "last") == files[-1:]
+    assert evaluate.checkpoints(run, "7") == files[:1]
+    with pytest.raises(ValueError, match=r"no checkpoint 8 \(there are: 7, 14; last, best, all"):
+        evaluate.checkpoints(run, "8")
+    with pytest.raises(ValueError, match="no checkpoint yet; train it first"):
+        evaluate.checkpoints(Run.create(tmp_path / "new", MLP), "last")
+
+
+def test_modes_and_weights_are_other_samples_and_other_protocols(run: Run, ref: Reference) -> None:
+    base = ref.protocol.but(n=300)
+    variants = [base, base.but(mode="train"), base.but(mode="reestimated"), base.but(weights="raw")]
+    rows = [
+        next(evaluate.evaluate_run(run, run.checkpoints()[-1:], ref._replace(protocol=p), FEW))
+        for p in variants
+    ]
+    assert len({row["values"]["fd"]["value"] for row in rows}) == 4
+    assert len({row["fingerprint"] for row in rows}) == 4
+    columns, _ = scores.unlike([(row["settings"]["mode"], row) for row in rows])
+    assert all(row["fingerprint"] in c for row, c in zip(rows, columns[1:], strict=True))
+    with pytest.raises(ValueError, match=f"{rows[0]['fingerprint']}.*{rows[1]['fingerprint']}"):
+        scores.many([("eval", rows[0]), ("train", rows[1])], "mode")
+
+
+def test_the_best_is_picked_on_other_samples(
+    run: Run, ref: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = []
+
+    def scored(run: Run, files: list[Path], ref: Reference, *_: object) -> list[Row]:
+        seeds.append(ref.protocol.seed)
+        return [{"values": {"fd": {"value": value}}} for value in (1.0, 3.0)]
+
+    monkeypatch.setattr(evaluate, "evaluate_run", scored)
+    assert evaluate.best(run, run.checkpoints(), ref) == run.checkpoints()[0]
+    assert seeds == [ref.protocol.seed + 1]
+
+
+def test_rows_of_one_step_and_protocol_are_joined(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", MLP)
+    for step, fingerprint, values in (
+        (5, "a", {"fd": 1}),
+        (3, "a", {"fd": 2}),
+        (5, "b", {"fd": 3}),
+        (5, "a", {"fd": 4, "kid": 5}),
+        (5, "a", {"score": 6}),
+    ):
+        run.append("metrics", {"step": step, "fingerprint": fingerprint, "values": values})
+    found = [(r["step"], r["fingerprint"], r["values"]) for r in evaluate.measured(run)]
+    joined = {"fd": 4, "kid": 5, "score": 6}
+    assert found == [(3, "a", {"fd": 2}), (5, "a", joined), (5, "b", {"fd": 3})]
+
+
+def test_grids_are_cut_back_into_their_pictures(run: Run, ref: Reference) -> None:
+    pixels: Tensor = DIGITS.values[:64]
+    assert torch.equal(ungrid(png(grid(pixels)), (1, 28, 28)), pixels)
+    colour = torch.randint(0, 256, (16, 3, 5, 7), dtype=torch.uint8)
+    assert torch.equal(ungrid(png(grid(colour)), (3, 5, 7)), colour)
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(buffer, "PNG")
+    for content in (buffer.getvalue(), b"no picture"):
+        with pytest.raises(ValueError, match=r"is no grid|no readable PNG"):
+            ungrid(content, (1, 28, 28))
+    rows = evaluate.glances(run, ref)
+    assert [row["step"] for row in rows] == [0, 7, 14]
+    assert all(row["values"]["diversity"]["value"] < 0.6 for row in rows)  # it knows nothing yet
+
+
+def test_measuring_while_training(tmp_path: Path, ref: Reference) -> None:
+    options = Options(eval_every=10, eval_protocol="judge-2k", device="cpu")
+    run = fit(CONV, tmp_path / "run", options)
+    rows = evaluate.measured(run)
+    assert [row["step"] for row in rows] == [10, 14]
+    (again,) = evaluate.evaluate_run(run, run.checkpoints()[-1:], ref, FEW)
+    assert again["fingerprint"] == rows[-1]["fingerprint"]
+    assert again["values"].items() <= rows[-1]["values"].items() and {*rows[0]["values"]} == {
+        *VALUES
+    }

@@ -1,0 +1,152 @@
+"""Judges are what their files say, and the same pictures give the same file."""
+
+import dataclasses
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ganatomy import judge
+from ganatomy.data import Samples, digest, load
+from ganatomy.judge import KINDS, SHIPPED
+from ganatomy.metrics import moments
+
+DIGITS = load("mnist10k", Path(), "train")
+BETTER_THAN = {"conv": 0.995, "mlp-hinge": 0.97}
+
+
+def stripes(n: int, seed: int) -> Samples:
+    """Noisy 8 x 8 pictures of two classes: stripes that lie and stripes that stand."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 2
+    lying = (torch.arange(8) % 2 * 150).view(8, 1).expand(8, 8)
+    pictures = torch.stack([lying if label else lying.T for label in labels]).unsqueeze(1)
+    noise = torch.randint(0, 100, pictures.shape, generator=rng)
+    return Samples((pictures + noise).to(torch.uint8), labels, ("standing", "lying"))
+
+
+TRAIN, TEST = stripes(320, 0), stripes(100, 1)
+
+
+def fitted(kind: str, seed: int = 0, epochs: int = 3) -> bytes:
+    *_, last = judge.fit(TRAIN, TEST, "some/stripes.zip", kind, epochs, seed, batch=32)
+    assert last.content is not None and last.epoch == last.epochs == epochs
+    return last.content
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_shipped_judges_are_small_good_and_those_that_were_published(kind: str) -> None:
+    name, sha256 = SHIPPED[kind]
+    content = files("ganatomy").joinpath("judges", name).read_bytes()
+    assert len(content) <= 2_000_000 and hashlib.sha256(content).hexdigest() == sha256
+    found = judge.shipped(kind)
+    confusion = torch.tensor(found.about["confusion"])
+    assert confusion.sum() == found.about["n_test"] == found.test.n == 10_000
+    assert found.about["accuracy"] == confusion.diagonal().sum() / 10_000 >= BETTER_THAN[kind]
+    assert found.train.n == found.about["n_train"] == 60_000 == sum(found.about["class_counts"])
+    assert len(found.held_out) == 10_000 and found.about["digest"] == judge.MNIST
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_shipped_judges_know_the_embedded_digits(kind: str) -> None:
+    found = judge.shipped(kind)
+    features, logits = judge.see(found.net, DIGITS.values[:2000])
+    assert (logits.argmax(1) == DIGITS.labels[:2000]).float().mean() > BETTER_THAN[kind]
+    assert torch.equal(judge.logits(found.net, features), logits)
+    apart = (moments(features).mean - found.train.mean).norm() / found.train.cov.trace().sqrt()
+    assert apart < 0.2  # the same features that the stored moments are of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_shipped_judges_measure_as_their_files_say(kind: str, full_data: Path) -> None:
+    found, (train, test) = judge.shipped(kind), judge.halves("mnist", full_data)
+    assert digest(train) == judge.MNIST and test is not None
+    features, logits = judge.see(found.net, test.values)
+    assert (logits.argmax(1) == test.labels).double().mean().item() == found.about["accuracy"]
+    torch.testing.assert_close(features, found.held_out, rtol=2e-3, atol=2e-3)
+    for samples, stored in ((train, found.train), (test, found.test)):
+        again = moments(judge.see(found.net, samples.values)[0])
+        torch.testing.assert_close(again.mean, stored.mean, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(again.cov, stored.cov, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fitting_is_exact_and_learns(kind: str) -> None:
+    content = fitted(kind)
+    assert content == fitted(kind) != fitted(kind, seed=1)
+    found = judge.load(content, "stripes")
+    assert found.about["accuracy"] > 0.9 and found.about["classes"] == ["standing", "lying"]
+    assert found.about["data"] == "stripes.zip" and found.sha256 == _sha(content)
+    features, logits = judge.see(found.net, TEST.values)
+    assert features.shape == (100, 64) and logits.shape == (100, 2)
+    for samples, stored in ((TRAIN, found.train), (TEST, found.test)):
+        again = moments(judge.see(found.net, samples.values)[0])
+        torch.testing.assert_close(again.cov, stored.cov)
+    torch.testing.assert_close(features, found.held_out, rtol=1e-3, atol=1e-2)
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_fitting_leaves_the_callers_randomness(cache: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    fitted("mlp-hinge", epochs=1)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_cache_gives_a_judge_to_its_own_pictures_only(cache: Path) -> None:
+    first, second = (judge.store(fitted("mlp-hinge", seed)) for seed in (0, 1))
+    assert first != second and first.is_relative_to(cache)
+    found = judge.find("mlp-hinge", digest(TRAIN), "stripes")
+    assert found.sha256 == _sha(second.read_bytes())  # the newest
+    with pytest.raises(ValueError, match=r"no mlp-hinge judge for others .*ganatomy judge fit"):
+        judge.find("mlp-hinge", digest(TEST), "others")
+    assert judge.find("conv", judge.MNIST, "mnist").sha256 == SHIPPED["conv"][1]
+
+
+def test_a_changed_judge_is_refused(cache: Path) -> None:
+    path = judge.store(fitted("mlp-hinge"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path.name} is not the judge it should be"):
+        judge.find("mlp-hinge", digest(TRAIN), "stripes")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x02\0\0\0\0\0\0\0{}", b"no judge at all", b"\xff" * 99]
+)
+def test_what_is_no_judge_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"it\.file is no judge"):
+        judge.load(content, "it.file")
+
+
+def test_data_that_no_judge_can_be_fitted_on() -> None:
+    unlabelled = dataclasses.replace(TRAIN, classes=())
+    with pytest.raises(ValueError, match="has no classes"):
+        next(judge.fit(unlabelled, TEST, "x", "conv", 1, 0))
+    with pytest.raises(ValueError, match="has no test pictures"):
+        next(judge.fit(TRAIN, None, "x", "conv", 1, 0))
+    with pytest.raises(ValueError, match="unlike classes"):
+        next(judge.fit(TRAIN, DIGITS, "x", "conv", 1, 0))
+
+
+def test_undivided_paths_keep_a_tenth_of_the_pictures_back(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=TRAIN.values.numpy(), labels=TRAIN.labels.numpy())
+    train, test = judge.halves(str(tmp_path / "x.npz"), Path())
+    assert test is not None and (len(train), len(test)) == (288, 32)
+    assert set(train.labels.tolist()) == set(test.labels.tolist()) == {0, 1}
+    both = {picture.numpy().tobytes() for half in (train, test) for picture in half.values}
+    assert both == {picture.numpy().tobytes() for picture in TRAIN.values}
+
+
+def test_a_named_dataset_is_not_divided(tmp_path: Path) -> None:
+    train, test = judge.halves("mnist10k", tmp_path)
+    assert len(train) == 10_000 and test is None

@@ -1,0 +1,85 @@
+"""Protocols have names, fingerprints of every field, and are never mixed."""
+
+import dataclasses
+
+import pytest
+
+from ganatomy.evaluate import protocol_of
+from ganatomy.features import FEATURES
+from ganatomy.fields import to_dict
+from ganatomy.protocol import PROTOCOLS, Protocol, preset, require_same
+
+PUBLISHED = {
+    "judge-10k": "ec843c28",
+    "judge-2k": "73aeefd9",
+    "mlp-hinge-10k": "0165be97",
+    "raw-10k": "c36be905",
+    "inception-10k": "4b280847",
+    "inception-50k": "2f63a4d3",
+    "r1-64f-128": "f11a8246",
+}
+"""Fingerprints of presets before dataset and hashes are filled in. They never change."""
+
+OTHER = {
+    "features": "raw",
+    "n": 17,
+    "n_real": 100,
+    "k": 3,
+    "splits": 5,
+    "split": "test",
+    "dataset": "mnist",
+    "mode": "train",
+    "weights": "raw",
+    "seed": 1,
+    "resize": "299 x 299, bilinear as TensorFlow 1",
+    "reference_sha256": "ab",
+    "features_sha256": "cd",
+}
+
+
+def test_every_field_is_in_the_fingerprint() -> None:
+    fields = {f.name for f in dataclasses.fields(Protocol)} - {"quantise"}  # has only one value
+    assert fields == OTHER.keys()
+    prints = {Protocol().but(**{name: value}).fingerprint for name, value in OTHER.items()}
+    assert len(prints | {Protocol().fingerprint}) == len(OTHER) + 1
+
+
+def test_fingerprints_of_presets_do_not_change() -> None:
+    assert {name: p.fingerprint for name, (_, p) in PROTOCOLS.items()} == PUBLISHED
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_presets_have_their_names_and_a_feature_space(name: str) -> None:
+    protocol = preset(name)
+    assert protocol.name == name and protocol.features in FEATURES
+    filled = protocol.but(dataset="mnist", features_sha256="ab", reference_sha256="cd")
+    assert filled.name == name and filled.fingerprint != protocol.fingerprint
+    assert protocol.but(seed=7).name == f"{name}+seed=7"
+    assert (protocol.resize == "none") != protocol.features.startswith("inception")
+
+
+def test_rows_give_their_protocol_back() -> None:
+    protocol = preset("r1-64f-128").but(seed=3)
+    assert protocol_of({"settings": to_dict(protocol)}) == protocol
+
+
+def test_unlike_protocols_are_refused_with_both_fingerprints() -> None:
+    one, two = preset("judge-10k"), preset("judge-10k").but(n=500)
+    require_same([("a", one), ("b", one)])
+    with pytest.raises(ValueError) as error:
+        require_same([("a", one), ("b", one), ("c", two)])
+    for part in ("a was", "c by", one.fingerprint, two.fingerprint, "n: 10000 and 500"):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("n", 1), ("k", 0), ("mode", "test"), ("seed", -1), ("weights", "best")]
+)
+def test_bad_settings_are_refused(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=field):
+        Protocol(**{field: value})  # type: ignore[arg-type]
+
+
+def test_unknown_presets_name_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown protocol 'judge10k' .*judge-10k"):
+        preset("judge10k")
