@@ -1,13 +1,14 @@
 """Small recipes with everything on, and where the full datasets are, if anywhere."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
 
+from ganatomy.cli import main
 from ganatomy.recipe import Recipe
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # CI machines are shared
@@ -79,6 +80,24 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
         net = FeatureExtractorInceptionV3("random", ["64"], str(file))
     for name, buffer in net.named_buffers():  # so that no layer is dead or explodes
         if name.endswith("running_var"):
-            buffer.fill_(0.1)
+            buffer.fill_(0.15)
     torch.save(net.state_dict(), file)
     return file
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the program in this process and return its code, output and complaints."""
+
+    def run_main(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as end:  # help
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_main

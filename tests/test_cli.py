@@ -4,16 +4,15 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MLP
+from conftest import MLP, Call
 from PIL import Image
 
 from ganatomy import __version__
-from ganatomy.cli import COMMANDS, main
+from ganatomy.cli import COMMANDS
 from ganatomy.fields import to_dict
 from ganatomy.fit import fit
 from ganatomy.losses import LOSSES
@@ -21,30 +20,12 @@ from ganatomy.recipe import Options
 from ganatomy.recipes import RECIPES
 from ganatomy.runs import Run
 
-Result = tuple[int, str, str]
-Call = Callable[..., Result]
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A short finished run."""
     options = Options(log_every=2, save_every=5, sample_every=5, device="cpu")
     return fit(MLP, tmp_path_factory.mktemp("runs") / "tiny", options)
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the program in this process and return its code, output and complaints."""
-
-    def run_main(*arguments: object) -> Result:
-        try:
-            code = main([str(a) for a in arguments])
-        except SystemExit as end:  # help
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_main
 
 
 QUICK = [

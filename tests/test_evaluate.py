@@ -118,8 +118,9 @@ def test_pictures_of_ones_own(tmp_path: Path) -> None:
             (tmp_path / split).mkdir(exist_ok=True)
             (tmp_path / split / f"{i:03}.png").write_bytes(png(picture))
     ref = reference(preset("raw-10k").but(n=50), str(tmp_path), place())
-    row = evaluate.evaluate(DIGITS.values[200:250], ref, ("fd", "prdc"))
+    row = evaluate.evaluate(DIGITS.values[200:250], ref)
     assert row["floor_n"] == 40 and row["values"]["precision"]["floor"] is not None
+    assert "score" not in row["values"] and row["values"]["copies"]["floor"] is None
     with pytest.raises(ValueError, match=r"no conv judge .*ganatomy judge fit"):
         reference(preset("judge-2k"), str(tmp_path), place())
 

@@ -117,10 +117,9 @@ def glances(run: Run, ref: Reference) -> list[Row]:
     return rows
 
 
-def _measure(fake: Seen, ref: Reference, metrics: Sequence[str]) -> dict[str, Estimate]:
-    """Compute the metrics asked for, or all there can be."""
+def _comparison(fake: Seen, ref: Reference) -> Comparison:
     protocol = ref.protocol
-    comparison = Comparison(
+    return Comparison(
         fake=fake,
         real=ref.real,
         moments=ref.moments,
@@ -130,13 +129,18 @@ def _measure(fake: Seen, ref: Reference, metrics: Sequence[str]) -> dict[str, Es
         splits=protocol.splits,
         seed=protocol.seed,
     )
+
+
+def _measure(fake: Seen, ref: Reference, metrics: Sequence[str]) -> dict[str, Estimate]:
+    """Compute the metrics asked for, or all there can be."""
+    comparison = _comparison(fake, ref)
     values: dict[str, Estimate] = {}
     for name in metrics or METRICS:
         if available(METRICS[name], comparison):
             values |= METRICS[name].measure(comparison)
         elif metrics:
             needs = ", ".join(METRICS[name].needs)
-            raise ValueError(f"{name} needs {needs}, which {protocol.name} has not")
+            raise ValueError(f"{name} needs {needs}, which {ref.protocol.name} has not")
     return values
 
 
@@ -151,17 +155,19 @@ def _floors(n: int, ref: Reference, metrics: Sequence[str]) -> tuple[int | None,
     n = min(n, len(features))
     spread = torch.arange(n) * len(features) // n  # MNIST's first test digits are the easy ones
     real = Seen(features[spread], None if logits is None else logits[spread])
+    comparison = _comparison(real, ref)
     alike = ref.protocol.but(n=n, mode="given", weights="given")
     values: dict[str, float] = {}
     for metric in metrics or METRICS:
-        if "fake.pixels" not in METRICS[metric].needs:
+        if available(METRICS[metric], comparison):
             key = f"floor {alike.fingerprint} {metric} {torch.__version__}"
-            values |= remembered(key, partial(_plain, real, ref, metric))
+            with contextlib.suppress(ValueError):  # too few were kept back for this metric
+                values |= remembered(key, partial(_plain, metric, comparison))
     return n, values
 
 
-def _plain(seen: Seen, ref: Reference, metric: str) -> dict[str, float]:
-    return {name: estimate.value for name, estimate in _measure(seen, ref, [metric]).items()}
+def _plain(metric: str, comparison: Comparison) -> dict[str, float]:
+    return {name: e.value for name, e in METRICS[metric].measure(comparison).items()}
 
 
 def _too_few(n: int, ref: Reference, metrics: Sequence[str], force: bool) -> list[str]:

@@ -14,19 +14,16 @@ import torch
 from torch import Tensor
 
 from ganatomy.data import DATASETS, Samples, data_root
-from ganatomy.evaluate import evaluate, glance, samples
 from ganatomy.fields import lookup, to_dict
 from ganatomy.latent import generate
 from ganatomy.losses import LOSSES
 from ganatomy.machine import environment, pick_device, stop_signal
 from ganatomy.models import MODELS
-from ganatomy.monitor import diagnose
 from ganatomy.pictures import GRID, grid, png, to_uint8
-from ganatomy.protocol import preset
 from ganatomy.recipe import Options, Recipe
-from ganatomy.reference import Place, Reference, glance_reference, reference
 from ganatomy.runs import Row, Run
 from ganatomy.train import Logs, State, steps
+from ganatomy.watch import look, measure, watching
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -40,10 +37,6 @@ TAGS = {
     "g_grad": "gradient/generator",
 }
 """TensorBoard's tag of each logged value."""
-
-
-PATIENCE = 5
-"""Looks that must show a failure before a training warns of it; every GAN begins collapsed."""
 
 
 class Tick(NamedTuple):
@@ -64,8 +57,6 @@ def load_data(recipe: Recipe, options: Options) -> Samples:
     """
     lookup(MODELS, recipe.model, "model")
     lookup(LOSSES, recipe.loss, "loss")
-    if options.eval_every:
-        preset(options.eval_protocol)
     return lookup(DATASETS, recipe.dataset, "dataset")[1](data_root(options.data_root))
 
 
@@ -94,6 +85,7 @@ def ticks(
     """
     Run.check(folder, recipe, longer)  # before a download that would be for nothing
     data, state = _prepare(recipe, options)
+    watch = watching(recipe, options, next(state.generator.parameters()).device)
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
     sample_every = options.sample_every or math.ceil(per_epoch)
     save_every = options.save_every or math.ceil(per_epoch)
@@ -105,7 +97,7 @@ def ticks(
         if state.step == total:
             return
         session = _begin(run, recipe, options, state)
-        watch = _watch(run, recipe, options)
+        watch.logs.extend(run.rows("log"))
         with _board(run, state.step) as board, _noting_failure(run, session, state):
             for logs in steps(state, recipe, data):
                 stop, last = stopped[:1], state.step == total
@@ -113,9 +105,9 @@ def ticks(
                 if last or state.step % options.log_every == 0:
                     watch.logs.append(_log(run, board, tick))
                 if last or state.step % sample_every == 0:
-                    _glance(watch, state.step, _save_grid(run, state, recipe))
+                    look(watch, state.step, _save_grid(run, state, recipe))
                 if options.eval_every and (last or state.step % options.eval_every == 0):
-                    _evaluate(run, watch, state, recipe)
+                    run.append("metrics", measure(watch, state.step, state.ema))
                 if last or stop or state.step % save_every == 0:
                     _save(run, state, options.keep)
                     _end(run, session, state.step)
@@ -196,52 +188,6 @@ def _log(run: Run, board: "SummaryWriter", tick: Tick) -> Row:
     for name, value in values.items():
         board.add_scalar(TAGS[name], value, tick.step)
     return row
-
-
-class _Watch(NamedTuple):
-    """What is looked at for signs of failure while training."""
-
-    recipe: Recipe
-    logs: list[Row]
-    measures: list[Row]
-    warned: set[str]
-    judge: Reference | None
-    """for the sample grids; None if there is no judge for this dataset"""
-    reference: Reference | None
-    """for eval_every"""
-
-
-def _watch(run: Run, recipe: Recipe, options: Options) -> _Watch:
-    place = Place(data_root(options.data_root), pick_device(options.device))
-    asked = preset(options.eval_protocol) if options.eval_every else None
-    return _Watch(
-        recipe,
-        run.rows("log"),
-        [],
-        set(),
-        glance_reference(recipe.dataset, place, GRID),
-        None if asked is None else reference(asked, recipe.dataset, place),
-    )
-
-
-def _glance(watch: _Watch, step: int, pixels: Tensor) -> None:
-    """Judge a sample grid, and warn of whatever rows and grids show for the first time."""
-    if watch.judge is not None:
-        watch.measures.append({"step": step} | glance(pixels, watch.judge))
-    for found in diagnose(watch.recipe, watch.logs, watch.measures):
-        lasts = found.until is None and found.looks >= PATIENCE
-        if lasts and found.name not in watch.warned:
-            watch.warned.add(found.name)
-            warnings.warn(
-                f"{found.name} since step {found.begins}: {found.evidence}; {found.advice}",
-                stacklevel=2,
-            )
-
-
-def _evaluate(run: Run, watch: _Watch, state: State, recipe: Recipe) -> None:
-    assert watch.reference is not None
-    pixels = samples(state.ema, recipe.z_dim, watch.reference.protocol)
-    run.append("metrics", {"step": state.step} | evaluate(pixels, watch.reference))
 
 
 def _save(run: Run, state: State, keep: int) -> None:

@@ -1,10 +1,10 @@
 """Diagnoses: pure rules over logged rows and measured rows, each with its evidence and a remedy.
 
-To add one, write a rule and add a line to LOG_RULES or MEASURE_RULES. The thresholds are those at
-which planted failures are named and healthy runs are not; docs/diagnose.md has the table.
+To add one, write a rule and add a line to LOG_RULES or MEASURE_RULES. Planted failures, with which
+docs/diagnose.md is made, must be named by the thresholds, and healthy runs must not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,13 @@ Row = dict[str, Any]
 
 WINDOW = 20
 """Logged rows of which rules take the median, as single steps are noisy."""
+
+LOOKS = 3
+"""Measurements in which a failure that passed must have shown; fewer may be chance."""
+
+ABSENT = 19
+"""Pictures that missing classes ought to have had together: of 64 of ten classes, three must miss.
+A class that is made five times too seldom is missing from every fourth 64."""
 
 VANISHED = 0.02
 """Norm of G's gradient below which it hardly moves; working GANs have some tenths and more."""
@@ -31,6 +38,7 @@ class Diagnosis(NamedTuple):
     looks: int
     """measurements, or windows of logged rows, that showed it one after the other"""
     evidence: str
+    """as last seen"""
     advice: str
 
 
@@ -45,7 +53,7 @@ class Rule(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What a log rule sees: medians of the last WINDOW rows, and of the run's first."""
+    """What a log rule sees: medians of WINDOW rows on end, and of the run's first."""
 
     now: dict[str, float]
     first: dict[str, float]
@@ -55,7 +63,7 @@ class Window(NamedTuple):
 
 def domination(w: Window) -> str | None:
     """D tells real from fake nearly always, so G learns little (R0.c2)."""
-    if w.now["d_real"] - w.now["d_fake"] < 0.94 * w.label_gap:
+    if w.label_gap <= 0 or w.now["d_real"] - w.now["d_fake"] < 0.94 * w.label_gap:
         return None
     return f"median D(x) {w.now['d_real']:.3f}, D(G(z)) {w.now['d_fake']:.3f}"
 
@@ -69,39 +77,36 @@ def vanishing(w: Window) -> str | None:
 
 
 def divergence(w: Window) -> str | None:
-    """A loss has left every scale that a working GAN has."""
+    """A loss has left every scale that a working GAN has, perhaps before the first row."""
     for name in ("d_loss", "g_loss"):
         now, first = abs(w.now[name]), abs(w.first[name])
-        if now > 25 and now > 10 * first:
-            return f"median {name} {now:,.0f}, {first:.2g} at the start"
+        if now > 1000 or now > max(25, 10 * first):
+            return f"median {name} {w.now[name]:.4g}, {w.first[name]:.2g} at the start"
     return None
 
 
 def collapse(values: dict[str, float]) -> str | None:
     """Few classes, or few pictures: seen in the samples, for losses do not show it (R1.c4)."""
-    if noise(values):
+    signs = _few_pictures(values)
+    if noise(values):  # which a judge takes for one class
         return None
-    signs = []
-    if values.get("missing", 0) >= 1 and values.get("chi2_p", 0) < 1e-6:
-        signs.append(f"{values['missing']:.0f} classes missing")
-    for name, low in (("diversity", 0.6), ("class_diversity", 0.3)):
-        if values.get(name, 1) < low:
-            signs.append(f"{name.replace('_', ' ')} {values[name]:.2f} of real data's")
-    if values.get("exact_duplicates", 0) > 0.05:
-        signs.append(f"{values['exact_duplicates']:.0%} of the samples are equal to another")
-    if values.get("near_duplicates", 0) > 0.3:
-        signs.append(f"{values['near_duplicates']:.0%} nearly equal to another")
+    if values.get("absent", 0) >= ABSENT and values.get("chi2_p", 0) < 1e-6:
+        signs.insert(0, f"{values['missing']:.0f} classes missing")
+    if values.get("class_diversity", 1) < 0.3:
+        signs.append(f"in a class {values['class_diversity']:.2f} times as varied as real")
     return ", ".join(signs) or None
 
 
 def noise(values: dict[str, float]) -> str | None:
     """Varied pictures, none of them like the data."""
     pixels = values["pixel_diversity"]
+    if _few_pictures(values):
+        return None
     if "precision" in values:
-        if values["precision"] > 0.02 or pixels < 0.5:
+        if values["precision"] > 0.02:
             return None
         return f"precision {values['precision']:.3f}, pixels {pixels:.2f} times as varied as real"
-    # a few samples have no precision; of all failures only noise varies more than data do
+    # a glance has no precision; of all failures only noise varies more than data do
     if pixels < 1.05 or values["diversity"] > 0.4:
         return None
     return f"pixels {pixels:.2f} times as varied as real, features {values['diversity']:.2f} times"
@@ -110,13 +115,25 @@ def noise(values: dict[str, float]) -> str | None:
 def memorisation(values: dict[str, float]) -> str | None:
     """The samples are training pictures."""
     signs = []
-    if values.get("copies", 0) > 0.01:
+    if values["copies"] > 0.01:
         signs.append(f"{values['copies']:.0%} of the samples equal a reference picture")
-    if values.get("memorised", 0) > 0.1:
+    if values.get("memorised", 0) > 0.2:
         signs.append(
             f"{values['memorised']:.0%} are nearer to one than all but 1 % of held-out pictures are"
         )
     return ", ".join(signs) or None
+
+
+def _few_pictures(values: dict[str, float]) -> list[str]:
+    """Say how one can tell that pictures repeat, be they like the data or not."""
+    signs = []
+    if values["pixel_diversity"] < 0.5:
+        signs.append(f"pixels {values['pixel_diversity']:.2f} times as varied as real")
+    if values.get("exact_duplicates", 0) > 0.05:
+        signs.append(f"{values['exact_duplicates']:.0%} of the samples are equal to another")
+    if values.get("near_duplicates", 0) > 0.3:
+        signs.append(f"{values['near_duplicates']:.0%} nearly equal to another")
+    return signs
 
 
 LOG_RULES: dict[str, Rule] = {
@@ -146,9 +163,7 @@ MEASURE_RULES: dict[str, Rule] = {
         noise,
         "train on; if it has long been so, look at the losses and the pictures",
     ),
-    "memorisation": Rule(
-        ("copies", "memorised"), memorisation, "train on more pictures, or stop earlier"
-    ),
+    "memorisation": Rule(("copies",), memorisation, "train on more pictures, or stop earlier"),
 }
 """name -> rule over the values of one measurement"""
 
@@ -161,49 +176,61 @@ def diagnose(
     Args:
         recipe: of the run, for its labels.
         logs: rows of log.jsonl, in order of step.
-        measures: rows of evaluate.evaluate with their step, in order of step; fewer values only
-            make fewer rules speak. Those of step 0 are passed over.
+        measures: rows of evaluate.evaluate with their step, in order of step. Those of step 0 are
+            passed over, and by each rule those that lack what it needs.
         failure: what ended the run, if its numbers were no longer finite.
 
     Returns:
-        Diagnoses in the order in which they begin. One that passed again is only kept if it
-        lasted at least three measurements, or WINDOW rows.
+        First what lasts to the end, then what passed again, each in the order in which they
+        begin. What passed is only kept if it lasted for LOOKS measurements, or WINDOW windows.
     """
     found = []
-    if failure is not None:
-        last = logs[-1]["step"] if logs else 0
-        found.append(
-            Diagnosis("divergence", last, None, 1, failure, LOG_RULES["divergence"].advice)
-        )
-    windows = _windows(recipe, logs)
     for name, rule in LOG_RULES.items():
-        able = [(step, w) for step, w in windows if {*rule.needs} <= w.now.keys()]
-        found += _stretches(name, rule, able, WINDOW)
+        found += _stretches(name, rule, _windows(recipe, logs, rule.needs), WINDOW)
     seen = [(row["step"], _values(row)) for row in measures if row["step"] > 0]
     for name, rule in MEASURE_RULES.items():
-        able_too = [(step, values) for step, values in seen if {*rule.needs} <= values.keys()]
-        found += _stretches(name, rule, able_too, 3)
+        able = [(step, values) for step, values in seen if {*rule.needs} <= values.keys()]
+        found += _stretches(name, rule, able, LOOKS)
+    if failure is not None:
+        found = [*_failed(failure, logs, found)]
     return sorted(found, key=lambda d: (d.until is not None, d.begins))
 
 
-def _windows(recipe: Recipe, logs: Sequence[Row]) -> list[tuple[int, Window]]:
-    """Medians of each run of WINDOW rows, under the step at which the run of rows begins."""
-    if len(logs) < WINDOW:
+def _failed(failure: str, logs: Sequence[Row], found: Sequence[Diagnosis]) -> Iterator[Diagnosis]:
+    """Put what ended a run in place of the divergence that its last rows show, if they do."""
+    begins, looks = logs[-1]["step"] if logs else 0, 1
+    for diagnosis in found:
+        if diagnosis.name == "divergence" and diagnosis.until is None:
+            begins, looks = diagnosis.begins, diagnosis.looks
+        else:
+            yield diagnosis
+    yield Diagnosis("divergence", begins, None, looks, failure, LOG_RULES["divergence"].advice)
+
+
+def _windows(recipe: Recipe, logs: Sequence[Row], names: Sequence[str]) -> list[tuple[int, Window]]:
+    """Medians of the rows that have these values, under the step in the middle of each window.
+
+    A median turns when half of its rows have turned. The first window stands at the first row.
+    """
+    rows = [row for row in logs if {*names} <= row.keys()]
+    if len(rows) < WINDOW:
         return []
-    names = [name for name in logs[0] if name not in ("step", "epoch")]
-    table = np.array([[row.get(name, np.nan) for name in names] for row in logs])
-    spans = np.lib.stride_tricks.sliding_window_view(table, WINDOW, axis=0)
-    medians = np.median(spans, axis=2)
+    table = np.array([[row[name] for name in names] for row in rows])
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(table, WINDOW, axis=0), axis=2)
+    named = [dict(zip(names, row, strict=True)) for row in medians.tolist()]
     gap = float(np.mean(recipe.real_label) - np.mean(recipe.fake_label))
-    first = dict(zip(names, medians[0].tolist(), strict=True))
     return [
-        (logs[i]["step"], Window(dict(zip(names, row, strict=True)), first, gap))
-        for i, row in enumerate(medians.tolist())
+        (rows[i + WINDOW // 2 if i else 0]["step"], Window(now, named[0], gap))
+        for i, now in enumerate(named)
     ]
 
 
 def _values(row: Row) -> dict[str, float]:
-    return {name: value["value"] for name, value in row["values"].items()}
+    """Pick the bare values, and say how many pictures missing classes ought to have had."""
+    values = {name: value["value"] for name, value in row["values"].items()}
+    if "missing" in values:
+        values["absent"] = values["missing"] * row["n"] / len(row["class_counts"])
+    return values
 
 
 def _stretches(

@@ -1,0 +1,204 @@
+"""Worsen real digits step by step, measure them each time, and write docs/metrics.md's tables.
+
+python scripts/metric_curves.py DATA_ROOT [--n N] [--json FILE] [--from FILE]
+DATA_ROOT holds MNIST/raw; with --json the page is left alone and what was found is written there;
+--from draws and writes what an earlier --json found.
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from pages import DOCS, machine, number, put, table
+from planting import noisy, some
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganatomy import evaluate
+from ganatomy.data import Samples, load
+from ganatomy.metrics import VALUES
+from ganatomy.pictures import COLOURS
+from ganatomy.protocol import preset
+from ganatomy.reference import Place, Reference, reference
+
+COLUMNS = (
+    "fd",
+    "fd_infinity",
+    "kid",
+    "score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "diversity",
+    "class_diversity",
+    "missing",
+    "near_duplicates",
+    "memorised",
+)
+
+DRAWN = ("fd", "precision", "recall", "coverage", "score", "class_diversity")
+"""Values with a row of the figure."""
+
+
+class Damage(NamedTuple):
+    """A way in which pictures get worse."""
+
+    title: str
+    unit: str
+    levels: tuple[float, ...]
+    """from none to most"""
+    harm: Callable[[Samples, int, float, torch.Generator], Tensor]
+    """(real pictures, n, level, randomness) -> up to n pictures"""
+
+
+def dropped(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
+    """Leave out the first classes, and show what remains: repeating it would be another damage."""
+    return some(real.values[real.labels >= level], n, rng)
+
+
+def noised(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
+    """Add Gaussian noise to every pixel."""
+    return noisy(some(real.values, n, rng), level, rng)
+
+
+def repeated(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
+    """Show so many distinct pictures again and again."""
+    distinct = some(real.values, round(n / level), rng)
+    return distinct[torch.arange(n) % len(distinct)]
+
+
+def blurred(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
+    """Blur with a Gaussian."""
+    pictures = some(real.values, n, rng)
+    if level == 0:
+        return pictures
+    reach = torch.arange(-9, 10).float()
+    weights = (-(reach**2) / (2 * level**2)).exp()
+    weights /= weights.sum()
+    smooth = F.conv2d(pictures.float(), weights.view(1, 1, 1, -1), padding=(0, 9))
+    smooth = F.conv2d(smooth, weights.view(1, 1, -1, 1), padding=(9, 0))
+    return smooth.round().clamp(0, 255).to(torch.uint8)
+
+
+def mixed(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
+    """Put uniform noise in the place of a share of the pictures."""
+    pictures = some(real.values, n, rng).clone()
+    lost = round(level / 100 * n)
+    noise = torch.randint(0, 256, (lost, *real.shape), generator=rng)
+    pictures[:lost] = noise.to(torch.uint8)
+    return pictures
+
+
+DAMAGES: dict[str, Damage] = {
+    "classes": Damage("Classes dropped", "of 10", (0, 1, 2, 4, 6, 8, 9), dropped),
+    "noise": Damage("Gaussian pixel noise", "sd of 255", (0, 8, 16, 32, 64, 128), noised),
+    "blur": Damage("Gaussian blur", "sd in pixels", (0, 0.5, 1, 2, 4), blurred),
+    "repeats": Damage("Pictures repeated", "times each", (1, 2, 5, 10, 100), repeated),
+    "mixture": Damage("Mixed with uniform noise", "% of noise", (0, 1, 5, 20, 50, 100), mixed),
+}
+"""name -> how it is done and how far"""
+
+
+def measure(real: Samples, ref: Reference) -> dict[str, list[dict[str, Any]]]:
+    """Measure every level of every damage by all metrics."""
+    n = ref.protocol.n
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, damage in DAMAGES.items():
+        found[name] = []
+        for level in damage.levels:
+            pictures = damage.harm(real, n, level, torch.Generator().manual_seed(0))
+            row = evaluate.evaluate(pictures, ref)
+            found[name].append({"level": level} | row)
+            print(name, level, number(row["values"]["fd"]["value"]), flush=True)
+    return found
+
+
+def tables(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Write a table for each damage, its first row undamaged, and how they were measured."""
+    parts = []
+    for name, rows in found.items():
+        damage = DAMAGES[name]
+        lines = [
+            [
+                f"{row['level']:g}",
+                f"{row['n']:,}",
+                *(number(row["values"][k]["value"]) for k in COLUMNS),
+            ]
+            for row in rows
+        ]
+        head = [damage.unit, "n", *(VALUES[k].title for k in COLUMNS)]
+        parts.append(f"**{damage.title}**\n\n{table(head, lines)}")
+    row = next(iter(found.values()))[0]
+    floors = [number(row["values"][k]["floor"] or 0) for k in COLUMNS]
+    parts.append(
+        f"**Floor**: {row['floor_n']:,} real pictures that were kept back, "
+        f"{row['protocol']} [{row['fingerprint']}]\n\n"
+        + table(["", *(VALUES[k].title for k in COLUMNS)], [["floor", *floors]])
+    )
+    return "\n\n".join([*parts, machine()])
+
+
+def figure(found: dict[str, list[dict[str, Any]]]) -> bytes:
+    """Draw small multiples: a column for each damage, a row for each value, with intervals."""
+    size = (2.3 * len(found), 1.35 * len(DRAWN))
+    drawn = Figure(figsize=size, dpi=110, layout="constrained")
+    axes = drawn.subplots(len(DRAWN), len(found), sharex="col", sharey="row")
+    for row, name in enumerate(DRAWN):
+        for column, (damage, measured) in enumerate(found.items()):
+            ax = axes[row, column]
+            x = range(len(measured))
+            values = [m["values"][name] for m in measured]
+            y = [v["value"] for v in values]
+            ax.plot(x, y, "o-", color=COLOURS[row], markersize=3, linewidth=1.4)
+            if values[0]["low"] is not None:
+                low, high = ([v[end] for v in values] for end in ("low", "high"))
+                ax.fill_between(x, low, high, color=COLOURS[row], alpha=0.2, linewidth=0)
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.tick_params(labelsize=7)
+            ax.grid(axis="y", color="#e6e8eb", linewidth=0.6)
+            if name == "fd":
+                ax.set_yscale("symlog", linthresh=1)
+                ax.set_title(DAMAGES[damage].title, fontsize=9)
+            elif name != "score":
+                ax.set_ylim(bottom=-0.05)
+            if column == 0:
+                ax.set_ylabel(VALUES[name].title, fontsize=9)
+            if row == len(DRAWN) - 1:
+                ax.set_xticks(x, [f"{m['level']:g}" for m in measured])
+                ax.set_xlabel(DAMAGES[damage].unit, fontsize=8)
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, then draw and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_root", type=Path)
+    parser.add_argument("--n", type=int, default=10_000)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--from", type=Path, dest="earlier")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if given.earlier:
+        found = json.loads(given.earlier.read_text())
+    else:
+        protocol = preset("judge-10k").but(n=given.n)
+        ref = reference(protocol, "mnist10k", Place(given.data_root))
+        alike = ref.protocol.but(mode="given", weights="given")
+        found = measure(load("mnist", given.data_root, "test"), ref._replace(protocol=alike))
+    if given.json:
+        given.json.write_text(json.dumps(found))
+    else:
+        (DOCS / "metrics.png").write_bytes(figure(found))
+        put(tables(found), "metrics.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Tables in pages of docs: written by scripts between markers, never by hand."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganatomy.machine import environment
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def number(value: float) -> str:
+    """Write a value with three digits, a millionth as 0, and a dash for none."""
+    if math.isnan(value):
+        return "—"
+    if 1000 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) > 1e-6 else "0"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine() -> str:
+    """Say on what numbers were made."""
+    on = environment()
+    return (
+        f"{on['cpu']}, {on['cores']} cores, {on['threads']} threads; Python {on['python']}, "
+        f"PyTorch {on['torch']}, ganatomy {on['ganatomy']}."
+    )
+
+
+def put(text: str, page: str) -> None:
+    """Put a text between the markers of a page of docs."""
+    path, begin, end = DOCS / page, "<!-- tables -->\n", "\n<!-- end of tables -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    path.write_text(f"{before}{begin}{text}{end}{rest.partition(end)[2]}", encoding="utf-8")

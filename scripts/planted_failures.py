@@ -1,0 +1,233 @@
+"""Plant failures, measure them, and write the tables of docs/diagnose.md.
+
+python scripts/planted_failures.py DATA_ROOT [--json FILE] [--runs RUN ...]
+DATA_ROOT holds MNIST/raw; with --json the tables are not written but what was found is; runs are
+diagnosed, as the command does it, in a table of their own.
+"""
+
+import argparse
+import json
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pages import machine, number, put, table
+from planting import BASIC, GENERATORS, TRAININGS, Pools
+from torch import Tensor
+
+from ganatomy import evaluate
+from ganatomy.data import load
+from ganatomy.fit import fit
+from ganatomy.monitor import WINDOW, diagnose
+from ganatomy.pictures import GRID
+from ganatomy.protocol import preset
+from ganatomy.recipe import Options
+from ganatomy.reference import Place, Reference, reference
+from ganatomy.runs import Run
+
+SHOWN = (
+    "missing",
+    "diversity",
+    "pixel_diversity",
+    "class_diversity",
+    "precision",
+    "near_duplicates",
+    "memorised",
+)
+"""Values of the first table."""
+
+LOOKS = {2048: 3, GRID: 20}
+"""How often each generator is measured on so many pictures, each time on others."""
+
+LOGGED = ("d_real", "d_fake_after", "d_loss", "g_loss", "g_grad")
+
+
+def looked_at(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
+    """Measure each generator, and name what its pictures show."""
+    found = []
+    for name, generator in GENERATORS.items():
+        row: dict[str, Any] = {"generator": name}
+        for n, times in LOOKS.items():
+            looks = []
+            for seed in range(times):
+                pixels = generator(pools, n, torch.Generator().manual_seed(seed))
+                looks.append({"step": 1} | measure(pixels, n, ref))
+            row[str(n)] = [[d.name for d in diagnose(BASIC, [], [look])] for look in looks]
+            if n > GRID:
+                row["values"] = {k: v["value"] for k, v in looks[0]["values"].items()}
+        print(name, row["2048"], Counter(map(tuple, row[str(GRID)])), flush=True)
+        found.append(row)
+    return found
+
+
+def measure(pixels: Tensor, n: int, ref: Reference) -> dict[str, Any]:
+    """Measure by what diagnoses rest on, or glance at a few."""
+    given = ref.protocol.but(n=len(pixels), mode="given", weights="given")
+    alike = ref._replace(protocol=given)
+    if n == GRID:
+        return evaluate.glance(pixels, alike)
+    return evaluate.evaluate(pixels, alike, evaluate.TELLING)
+
+
+def silent(pools: Pools, ref: Reference) -> dict[str, int]:
+    """Count looks at disjoint draws of all test digits, and those that something was seen in."""
+    order = torch.randperm(len(pools.test), generator=torch.Generator().manual_seed(99))
+    seen: dict[str, int] = {}
+    for n in LOOKS:
+        parts = [p for p in pools.test.values[order].split(n) if len(p) == n]
+        named = [diagnose(BASIC, [], [{"step": 1} | measure(p, n, ref)]) for p in parts]
+        seen |= {f"draws of {n}": len(parts), f"named of {n}": sum(map(bool, named))}
+    return seen
+
+
+def trained() -> list[dict[str, Any]]:
+    """Train each small GAN, and name what its log shows."""
+    options = Options(
+        log_every=5, sample_every=10**6, save_every=10**6, threads=1, device="cpu", keep=1
+    )
+    found = []
+    for name, (changed, recipe) in TRAININGS.items():
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                fit(recipe, Path(folder) / "run", options)
+            except FloatingPointError as error:
+                print(error)
+            run = Run.open(Path(folder) / "run")
+            logs, failure = run.rows("log"), run.sessions[-1].get("failure")
+        rows = np.array([[row[k] for k in LOGGED] for row in logs[-WINDOW:]] or [[np.nan] * 5])
+        diagnoses = [d._asdict() for d in diagnose(recipe, logs, [], failure)]
+        print(name, [d["name"] for d in diagnoses], flush=True)
+        medians = dict(zip(LOGGED, np.median(rows, axis=0).tolist(), strict=True))
+        last = logs[-1]["step"] if logs else 0
+        about = {"training": name, "changed": changed, "key": recipe.key, "steps": last}
+        found.append(about | {"diagnoses": diagnoses, "values": medians})
+    return found
+
+
+def diagnosed(folders: Sequence[Path], ref: Reference) -> list[dict[str, Any]]:
+    """Diagnose runs as the command does: their logs, their grids and the last checkpoint."""
+    found = []
+    for folder in folders:
+        run = Run.open(folder)
+        last = list(
+            evaluate.evaluate_run(run, evaluate.checkpoints(run, "last"), ref, evaluate.TELLING)
+        )
+        few = ref._replace(protocol=ref.protocol.but(n=GRID))
+        looks = [row for row in evaluate.glances(run, few) if row["step"] != last[0]["step"]]
+        diagnoses = diagnose(
+            run.recipe, run.rows("log"), [*looks, *last], run.sessions[-1].get("failure")
+        )
+        found.append(
+            {
+                "run": folder.name,
+                "step": last[0]["step"],
+                "looks": len(looks) + 1,
+                "diagnoses": [d._asdict() for d in diagnoses],
+            }
+        )
+    return found
+
+
+def written(found: dict[str, Any]) -> str:
+    """Write all tables, with the machine."""
+    real = found["real"]
+    parts = [
+        _generators(found["generators"]),
+        f"Real test digits once more, all of them in disjoint draws: something was named in "
+        f"{real['named of 2048']} of {real['draws of 2048']} draws of 2,048 and in "
+        f"{real[f'named of {GRID}']} of {real[f'draws of {GRID}']} draws of {GRID}.",
+        _trainings(found["trainings"]),
+        _runs(found["runs"]) if found["runs"] else "",
+        machine(),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _generators(rows: Sequence[dict[str, Any]]) -> str:
+    def said(names: Sequence[Sequence[str]]) -> str:
+        counted = Counter(" and ".join(n) or "nothing" for n in names)
+        return ", ".join(f"{what} {times}/{len(names)}" for what, times in counted.most_common())
+
+    named = ("named on 2,048", f"named on {GRID}")
+    return table(
+        ["generator", *named, *(k.replace("_", " ") for k in SHOWN)],
+        [
+            [
+                row["generator"],
+                said(row["2048"]),
+                said(row[str(GRID)]),
+                *(number(row["values"][k]) for k in SHOWN),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _trainings(rows: Sequence[dict[str, Any]]) -> str:
+    return table(
+        ["training", "changed", "steps", "named", *(f"`{k}`" for k in LOGGED)],
+        [
+            [
+                row["training"],
+                f"`{row['changed']}`" if row["changed"] else "nothing",
+                f"{row['steps']:,}",
+                _since(row["diagnoses"]),
+                *(number(row["values"][k]) for k in LOGGED),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _runs(rows: Sequence[dict[str, Any]]) -> str:
+    return table(
+        ["run", "at step", "measurements", "named"],
+        [
+            [row["run"], f"{row['step']:,}", str(row["looks"]), _since(row["diagnoses"])]
+            for row in rows
+        ],
+    )
+
+
+def _since(diagnoses: Sequence[dict[str, Any]]) -> str:
+    """Write names with their stretches of steps."""
+    ends = ["" if d["until"] is None else f" to {d['until']:,}" for d in diagnoses]
+    stretches = [
+        f"{d['name']} from step {d['begins']:,}{end}"
+        for d, end in zip(diagnoses, ends, strict=True)
+    ]
+    return "; ".join(stretches) or "nothing"
+
+
+def main() -> None:
+    """Measure, then write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_root", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--runs", type=Path, nargs="*", default=[])
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    pools = Pools(
+        load("mnist10k", given.data_root, "train"), load("mnist", given.data_root, "test")
+    )
+    ref = reference(preset("judge-2k"), "mnist10k", Place(given.data_root))
+    found = {
+        "trainings": trained(),
+        "generators": looked_at(pools, ref),
+        "real": silent(pools, ref),
+        "runs": diagnosed(given.runs, ref),
+    }
+    if given.json:
+        given.json.write_text(json.dumps(found))
+    else:
+        put(written(found), "diagnose.md")
+
+
+if __name__ == "__main__":
+    main()
