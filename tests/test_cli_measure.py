@@ -117,7 +117,7 @@ def test_compare_refuses_unlike_protocols(
     page = tmp_path / "page.html"
     call("evaluate", a.path, *FEW)
     code, said, _ = call("compare", a.path, b.path, "--out", page)
-    assert code == 0 and "mlp @ 14" in said and "conv @ 14" not in said
+    assert code == 0 and "mlp, 14" in said and "conv, 14" not in said
     page.unlink()
     call("evaluate", b.path, "--n", 301, *FEW[2:])
     code, _, complaint = call("compare", a.path, b.path, "--out", page)
@@ -127,7 +127,7 @@ def test_compare_refuses_unlike_protocols(
     result = json.loads(call("compare", a.path, b.path, "--out", page, "--json")[1])
     assert {row["fingerprint"] for row in result["scores"].values()} == {prints[0]}
     text = page.read_text()
-    assert "How good they are" in text and prints[0] in text and "mlp @ 14" in text
+    assert "How good they are" in text and prints[0] in text and "mlp, 14" in text
 
 
 def test_judge_of_ones_own_pictures(call: Call, tmp_path: Path, cache: Path) -> None:

@@ -88,7 +88,7 @@ def scores(runs: list[Run]) -> dict[str, Any] | None:
     labelled = comparable(list(zip(_names(runs), map(measured, runs), strict=True)))
     if not labelled:
         return None
-    columns, lines = many([(f"{name} @ {row['step']:,}", row) for name, row in labelled], "run")
+    columns, lines = many([(f"{name}, {row['step']}", row) for name, row in labelled], "run, step")
     return {
         "heading": heading({k: v for k, v in labelled[0][1].items() if k != "step"}),
         "columns": columns,

@@ -121,7 +121,8 @@ def _cell(row: Row, name: str) -> str:
     value = row["values"].get(name)
     if value is None:
         return "—"
-    return f"{number(value['value'])} {between(value) if name == 'fd' else ''}".strip()
+    ends = between(value).replace(", ", ",") if name == "fd" else ""  # for 80 columns
+    return f"{number(value['value'])} {ends}".strip()
 
 
 def between(value: dict[str, Any]) -> str:
