@@ -102,6 +102,7 @@ GENERATORS: dict[str, Generator] = {
     "one of each class, noise of 8": prototypes(10, 8),
     "training digits": copies(1.0),
     "a tenth training digits": copies(0.1),
+    "training digits, noise of 4": copies(1.0, 4),
     "training digits, noise of 8": copies(1.0, 8),
     "uniform noise": uniform,
     "Gaussian noise of 64": gaussian(64),

@@ -1,11 +1,19 @@
 """Samples depend on the seed and their place alone."""
 
 import copy
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from torch import nn
 
 from ganatomy import latent, pictures
+from ganatomy.evaluate import MODES
 from ganatomy.latent import generate
 
 
@@ -49,3 +57,69 @@ def test_grid_lays_out_row_by_row() -> None:
     laid = pictures.grid(pixels, columns=3, gap=2)
     assert laid.shape == (1, 2 * 6 + 2, 3 * 6 + 2)
     assert laid[0, 4, [4, 10, 16]].tolist() == [0, 40, 80] and laid[0, 10, 4] == 120
+
+
+def test_each_mode_is_what_it_says() -> None:
+    """A norm whose statistics are those of no batch: a z of 1 dimension, doubled, then normed."""
+    norm = nn.BatchNorm1d(1, affine=False)
+    linear = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(linear.weight, 2.0)
+    generator = nn.Sequential(linear, norm)
+    made = {mode: generate(generator, 512, 1, 0, mode) for mode in MODES}
+    z = torch.cat([latent._latent(1, 0, chunk) for chunk in range(2)])
+    torch.testing.assert_close(made["eval"], 2 * z, rtol=1e-4, atol=1e-4)  # as new: variance 1
+    for chunk in (slice(0, 256), slice(256, 512)):
+        batch = made["train"][chunk]
+        assert abs(batch.mean()) < 1e-5 and abs(batch.std() - 1) < 0.01
+    torch.testing.assert_close(made["reestimated"], z, rtol=0.05, atol=0.05)
+    assert norm.running_var is not None and norm.running_var.item() == 1  # it stayed as it was
+
+
+def test_dropout_drops_in_train_mode_only_and_the_same_each_time() -> None:
+    generator = nn.Sequential(nn.Linear(3, 50), nn.Dropout(0.5))
+    train = [generate(generator, 9, 3, 0, "train") for _ in range(2)]
+    assert torch.equal(*train) and (train[0] == 0).float().mean() > 0.3
+    for mode in ("eval", "reestimated"):
+        assert (generate(generator, 9, 3, 0, mode) != 0).all()
+
+
+vectors = arrays(np.float64, (4, 6), elements=st.floats(-3, 3))
+
+
+@given(vectors, vectors, st.floats(0, 1))
+def test_ways_go_from_end_to_end(first: NDArray[Any], second: NDArray[Any], at: float) -> None:
+    a, b, t = torch.from_numpy(first), torch.from_numpy(second), torch.tensor(at).double()
+    for way in (latent.lerp, latent.slerp):
+        torch.testing.assert_close(way(a, b, t * 0), a, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(way(a, b, t * 0 + 1), b, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(way(a, b, t), way(b, a, 1 - t), atol=1e-6, rtol=1e-6)
+    middle = latent.lerp(a, b, t * 0 + 0.5)
+    torch.testing.assert_close(middle, (a + b) / 2)
+
+
+def test_arcs_keep_length_and_share_the_angle() -> None:
+    a, b = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0])
+    for t in (0.25, 0.5, 0.9):
+        angle = torch.tensor(t * torch.pi / 2)
+        expected = 2 * torch.stack([angle.cos(), angle.sin()])
+        torch.testing.assert_close(latent.slerp(a, b, torch.tensor(t)), expected)
+
+
+def test_a_walk_has_its_ends_and_tells_jumps_from_even_change() -> None:
+    even = nn.Sequential(nn.Linear(6, 9), nn.Unflatten(1, (1, 3, 3)))
+    way = latent.walk(even, 3, 8, 6, seed=0)
+    assert way.samples.shape == (3, 9, 1, 3, 3)
+    assert way.jump == pytest.approx([1, 1, 1], abs=1e-4)  # straight, and the generator is linear
+    ends = even(latent._latent(6, 0, 0)[:6]).view(3, 2, 1, 3, 3)
+    torch.testing.assert_close(way.samples[:, [0, -1]], ends)
+    assert latent.walk(even, 3, 8, 6, seed=0, curved=True).jump != pytest.approx([1, 1, 1])
+    sudden = nn.Sequential(nn.Linear(6, 1, bias=False), Step(), nn.Unflatten(1, (1, 1, 1)))
+    jumps = latent.walk(sudden, 40, 8, 6, seed=0).jump
+    assert {round(j, 3) for j in jumps} == {1, 8}  # it crosses the step once, or stays
+
+
+class Step(nn.Module):
+    """All or nothing."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sign()

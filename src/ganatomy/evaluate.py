@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganatomy.features import INCEPTION_SHA256
 from ganatomy.fields import from_dict, lookup, to_dict
 from ganatomy.files import remembered
-from ganatomy.latent import generate, load_generator
+from ganatomy.latent import GeneratorMode, generate, load_generator
 from ganatomy.metrics import (
     METRICS,
     VALUES,
@@ -26,7 +26,7 @@ from ganatomy.metrics import (
     class_counts,
 )
 from ganatomy.pictures import to_uint8, ungrid
-from ganatomy.protocol import Mode, Protocol
+from ganatomy.protocol import Protocol
 from ganatomy.reference import Reference
 from ganatomy.runs import Row, Run
 
@@ -46,7 +46,7 @@ TELLING = (
 )
 """Metrics that a diagnosis rests on."""
 
-MODES: tuple[Mode, ...] = ("eval", "train", "reestimated")
+MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
 """Of a generator, as an audit sets them side by side."""
 
 

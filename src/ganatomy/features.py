@@ -107,11 +107,16 @@ def load_inception(layer: str, wanted: Wanted) -> Space:
     return Space(sha256, 1008 if layer == "logits_unbiased" else int(layer), see)
 
 
+def inception_file() -> Path:
+    """Return where torch-fidelity's download of Inception's weights is, or would be."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+
+
 def _inception_weights(wanted: Wanted) -> tuple[Path, str]:
     """Find or download Inception's weights and see that they are those, and nothing but weights."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    cache = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    cache = inception_file()
     file = wanted.inception_weights or cache
     if not file.is_file() and wanted.inception_weights is None:
         with contextlib.suppress(OSError, RuntimeError):  # no network, or not the file it was

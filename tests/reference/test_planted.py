@@ -13,6 +13,8 @@ pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
+RUNS = [Path("runs/first-look") / name for name in ("conv-gan", "basic-gan")]
+
 COLLAPSE, NOISE, COPIES = "mode collapse", "noise", "memorisation"
 
 PICTURES: dict[str, tuple[str | None, str | None]] = {
@@ -26,6 +28,7 @@ PICTURES: dict[str, tuple[str | None, str | None]] = {
     "one of each class, noise of 8": (COLLAPSE, None),
     "training digits": (COPIES, None),  # a glance does not look for copies
     "a tenth training digits": (COPIES, None),
+    "training digits, noise of 4": (COPIES, None),
     "training digits, noise of 8": (None, None),  # a limit, see docs/diagnose.md
     "uniform noise": (NOISE, NOISE),
     "Gaussian noise of 64": (NOISE, COLLAPSE),  # a limit as well
@@ -55,9 +58,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if not (root / "MNIST/raw/train-images-idx3-ubyte").exists():
         pytest.skip("full MNIST is not here; point GANATOMY_DATA at the folder of MNIST/raw")
     file = tmp_path_factory.mktemp("planted") / "found.json"
-    subprocess.run(
-        [sys.executable, SCRIPTS / "planted_failures.py", root, "--json", file], check=True
-    )
+    command = [sys.executable, SCRIPTS / "planted_failures.py", root, "--json", file]
+    subprocess.run([*command, "--runs", *(run for run in RUNS if run.exists())], check=True)
     result: dict[str, Any] = json.loads(file.read_text())
     return result
 
@@ -88,3 +90,12 @@ def test_a_failed_training_is_named(training: str, found: dict[str, Any]) -> Non
     (row,) = (row for row in found["trainings"] if row["training"] == training)
     assert {d["name"] for d in row["diagnoses"] if d["until"] is None} == LOGS[training]
     assert all(d["begins"] <= 300 for d in row["diagnoses"])
+
+
+@pytest.mark.skipif(not RUNS[-1].exists(), reason="the runs of studies/first-look are not here")
+def test_a_healthy_run_is_not_named_and_a_collapse_that_passed_is(found: dict[str, Any]) -> None:
+    healthy, passed = found["runs"]
+    assert healthy["diagnoses"] == []
+    (collapse,) = passed["diagnoses"]
+    assert collapse["name"] == COLLAPSE and collapse["begins"] < 1000
+    assert 5000 < collapse["until"] < 15_000

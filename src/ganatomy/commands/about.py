@@ -64,6 +64,7 @@ class Doctor:
     def __call__(self) -> int:
         """Run the command."""
         from ganatomy.data import data_root, mnist
+        from ganatomy.features import inception_file
         from ganatomy.machine import environment, pick_device
 
         root = data_root()
@@ -71,6 +72,7 @@ class Doctor:
             "device": str(pick_device("auto")),
             "data_root": str(root),
             "mnist": "present" if mnist.present(root) else "absent (mnist10k is part of ganatomy)",
+            "inception_weights": "present" if inception_file().exists() else "absent",
             "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         }
         return answer(self.json, values, lambda: fields_table("what", "here", values))

@@ -1,0 +1,86 @@
+"""A training is warned of what its rows and grids have shown for a while, once."""
+
+import math
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MLP
+
+from ganatomy.data import load
+from ganatomy.fit import fit
+from ganatomy.losses import LOSSES
+from ganatomy.pictures import GRID
+from ganatomy.recipe import Options
+from ganatomy.runs import Run
+from ganatomy.watch import PATIENCE, Watch, look, watching
+
+pytestmark = pytest.mark.filterwarnings("error")
+DIGITS = load("mnist10k", Path(), "train").values
+ONE, MANY = DIGITS[:1].expand(GRID, -1, -1, -1), DIGITS[:: len(DIGITS) // GRID][:GRID]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return watching(MLP, Options(), CPU)
+
+
+def looks(watch: Watch, pictures: torch.Tensor, steps: range) -> list[str]:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for step in steps:
+            look(watch, step, pictures)
+    return [str(w.message) for w in told]
+
+
+def test_collapse_is_warned_of_once_and_not_at_once(watch: Watch) -> None:
+    assert looks(watch, ONE, range(0, PATIENCE)) == []  # of which step 0 does not count
+    (said,) = looks(watch, ONE, range(PATIENCE, PATIENCE + 1))
+    assert said.startswith("mode collapse since step 1: 9 classes missing")
+    assert looks(watch, ONE, range(10, 20)) == []
+
+
+def test_healthy_grids_are_not_warned_of(watch: Watch) -> None:
+    assert looks(watch, MANY, range(12)) == []
+    assert looks(watch, ONE, range(12, 12 + PATIENCE - 1)) == []
+    assert looks(watch, MANY, range(20, 22)) == []  # recovered in time
+
+
+def test_a_losing_generator_is_warned_of_from_the_log_alone(watch: Watch) -> None:
+    row = {"d_loss": 1e-3, "g_loss": 9.0, "d_real": 0.999, "d_fake": 1e-3, "d_fake_after": 1e-3}
+    recipe = MLP.but(real_label=(1.0, 1.0), fake_label=(0.0, 0.0))
+    blind = watch._replace(judge=None, recipe=recipe)
+    blind.logs.extend({"step": step, "epoch": 0.1} | row for step in range(0, 600, 10))
+    (said,) = looks(blind, MANY, range(600, 601))
+    assert said.startswith("discriminator domination since step") and "--lr_d" in said
+
+
+def test_a_measure_that_cannot_be_had_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    for protocol, said in (("judge-10", "unknown protocol"), ("inception-10k", "Inception")):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            pytest.raises(ValueError, match=said),
+        ):
+            patch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+            patch.setattr(torch.hub, "download_url_to_file", _no_network)
+            fit(MLP, tmp_path / "run", Options(eval_every=5, eval_protocol=protocol))
+        assert not (tmp_path / "run").exists()
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise OSError("no route to host")
+
+
+def test_what_ended_a_training_is_kept_for_its_diagnosis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = LOSSES["non_saturating"]._replace(g=lambda real, fake: fake.mean() * math.nan)
+    monkeypatch.setitem(LOSSES, "non_saturating", bad)
+    with pytest.raises(FloatingPointError):
+        fit(MLP, tmp_path / "run", Options(log_every=1, device="cpu"))
+    (session,) = Run.open(tmp_path / "run").sessions
+    assert session["failure"].startswith("g_loss (nan) is not finite at step 1")
