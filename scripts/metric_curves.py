@@ -42,8 +42,16 @@ COLUMNS = (
     "memorised",
 )
 
-DRAWN = ("fd", "precision", "recall", "coverage", "score", "class_diversity")
-"""Values with a row of the figure."""
+_SHARE = (-0.05, 1.08)
+DRAWN: dict[str, tuple[str, tuple[float, float]]] = {
+    "fd": ("FD", (0, 1e4)),
+    "precision": ("precision", _SHARE),
+    "recall": ("recall", _SHARE),
+    "coverage": ("coverage", _SHARE),
+    "score": ("score", (0.5, 10.8)),
+    "near_duplicates": ("near duplicates", _SHARE),
+}
+"""values with a row of the figure -> label and ends of the axis"""
 
 
 class Damage(NamedTuple):
@@ -149,7 +157,7 @@ def figure(found: dict[str, list[dict[str, Any]]]) -> bytes:
     size = (2.3 * len(found), 1.35 * len(DRAWN))
     drawn = Figure(figsize=size, dpi=110, layout="constrained")
     axes = drawn.subplots(len(DRAWN), len(found), sharex="col", sharey="row")
-    for row, name in enumerate(DRAWN):
+    for row, (name, (label, limits)) in enumerate(DRAWN.items()):
         for column, (damage, measured) in enumerate(found.items()):
             ax = axes[row, column]
             x = range(len(measured))
@@ -165,10 +173,9 @@ def figure(found: dict[str, list[dict[str, Any]]]) -> bytes:
             if name == "fd":
                 ax.set_yscale("symlog", linthresh=1)
                 ax.set_title(DAMAGES[damage].title, fontsize=9)
-            elif name != "score":
-                ax.set_ylim(bottom=-0.05)
+            ax.set_ylim(limits)
             if column == 0:
-                ax.set_ylabel(VALUES[name].title, fontsize=9)
+                ax.set_ylabel(label, fontsize=9)
             if row == len(DRAWN) - 1:
                 ax.set_xticks(x, [f"{m['level']:g}" for m in measured])
                 ax.set_xlabel(DAMAGES[damage].unit, fontsize=8)

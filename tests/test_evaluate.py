@@ -96,6 +96,8 @@ def test_a_reference_is_remembered_but_not_believed_blindly(cache: Path) -> None
     file.write_bytes(file.read_bytes()[:100])
     mended = reference(protocol, "mnist10k", place())
     assert torch.equal(first.moments.cov, mended.moments.cov)
+    others = reference(protocol.but(n_real=200), "mnist10k", place())
+    assert others.moments.n == len(others.real.features) == 200
 
 
 def test_protocols_fill_in_what_they_measure_against() -> None:
@@ -131,6 +133,8 @@ def test_too_few_or_other_pictures_are_refused(ref: Reference) -> None:
     colour = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"are 32 x 32 RGB, those of mnist 28 x 28 grey"):
         evaluate.evaluate(colour, ref)
+    with pytest.raises(ValueError, match=r"are 28 x 28 RGB, those of mnist 28 x 28 grey"):
+        evaluate.evaluate(DIGITS.values[:64].expand(-1, 3, -1, -1), ref)
     with pytest.raises(ValueError, match=r"unknown metric 'fid' .*'fd'"):
         evaluate.evaluate(DIGITS.values[:64], ref, ("fid",))
     wide = ref._replace(space=ref.space._replace(dim=2048))

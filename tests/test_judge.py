@@ -46,6 +46,8 @@ def test_shipped_judges_are_small_good_and_those_that_were_published(kind: str) 
     confusion = torch.tensor(found.about["confusion"])
     assert confusion.sum() == found.about["n_test"] == found.test.n == 10_000
     assert found.about["accuracy"] == confusion.diagonal().sum() / 10_000 >= BETTER_THAN[kind]
+    digits = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # of MNIST's test split
+    assert confusion.sum(1).tolist() == digits
     assert found.train.n == found.about["n_train"] == 60_000 == sum(found.about["class_counts"])
     assert len(found.held_out) == 10_000 and found.about["digest"] == judge.MNIST
 
@@ -67,6 +69,8 @@ def test_shipped_judges_measure_as_their_files_say(kind: str, full_data: Path) -
     assert digest(train) == judge.MNIST and test is not None
     features, logits = judge.see(found.net, test.values)
     assert (logits.argmax(1) == test.labels).double().mean().item() == found.about["accuracy"]
+    nines = logits.argmax(1)[test.labels == 9].bincount(minlength=10)
+    assert nines.tolist() == found.about["confusion"][9]
     torch.testing.assert_close(features, found.held_out, rtol=2e-3, atol=2e-3)
     for samples, stored in ((train, found.train), (test, found.test)):
         again = moments(judge.see(found.net, samples.values)[0])
@@ -93,11 +97,14 @@ def _sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_fitting_leaves_the_callers_randomness(cache: Path) -> None:
+def test_fitting_and_its_callers_randomness_do_not_touch() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    fitted("mlp-hinge", epochs=1)
+    fitting = judge.fit(TRAIN, TEST, "some/stripes.zip", "mlp-hinge", 3, 0, batch=32)
+    contents = [(at.content, torch.rand(1))[0] for at in fitting]
+    torch.manual_seed(5)
+    assert fitted("mlp-hinge") == contents[-1]
     assert torch.equal(torch.rand(1), expected)
 
 
