@@ -26,6 +26,17 @@ def test_spaces_see_each_picture_by_itself(name: str) -> None:
     torch.testing.assert_close(space.see(DIGITS[7:9])[0], features[7:9], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [n for n in FEATURES if not n.startswith("inception")])
+def test_spaces_see_the_same_on_a_gpu(name: str) -> None:
+    here, there = (
+        FEATURES[name].load(MNIST._replace(device=torch.device(d))).see(DIGITS)
+        for d in ("cpu", "cuda")
+    )
+    assert there[0].device.type == "cpu"
+    torch.testing.assert_close(here[0], there[0], rtol=1e-3, atol=1e-3)
+
+
 def test_raw_is_pixels() -> None:
     features, _ = FEATURES["raw"].load(MNIST).see(DIGITS)
     assert torch.equal((features * 255).round().to(torch.uint8).view_as(DIGITS), DIGITS)
