@@ -28,13 +28,18 @@ def machine() -> str:
     """Say on what numbers were made."""
     on = environment()
     return (
-        f"{on['cpu']}, {on['cores']} cores, {on['threads']} threads; Python {on['python']}, "
+        f"{on['cpu']}, {on['cores']} cores, {on['threads']} used; Python {on['python']}, "
         f"PyTorch {on['torch']}, ganatomy {on['ganatomy']}."
     )
 
 
 def put(text: str, page: str) -> None:
-    """Put a text between the markers of a page of docs."""
-    path, begin, end = DOCS / page, "<!-- tables -->\n", "\n<!-- end of tables -->"
-    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
-    path.write_text(f"{before}{begin}{text}{end}{rest.partition(end)[2]}", encoding="utf-8")
+    """Put a text between the markers of a page of docs.
+
+    Raises:
+        ValueError: if the page has not both of them, once.
+    """
+    path, begin, end = DOCS / page, "<!-- tables -->", "<!-- end of tables -->"
+    before, rest = path.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

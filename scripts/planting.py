@@ -42,6 +42,11 @@ def classes(count: int) -> Generator:
     return taken
 
 
+def ones(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
+    """Take real pictures of 1, the class whose pictures are most alike."""
+    return some(pools.test.values[pools.test.labels == 1], n, rng)
+
+
 def prototypes(count: int, sd: float) -> Generator:
     """Repeat one picture of each of the first classes, with Gaussian noise of sd in 255."""
 
@@ -94,6 +99,7 @@ def noisy(pictures: Tensor, sd: float, rng: torch.Generator) -> Tensor:
 GENERATORS: dict[str, Generator] = {
     "real test digits": real,
     "one class": classes(1),
+    "ones": ones,
     "two classes": classes(2),
     "five classes": classes(5),
     "nine classes": classes(9),

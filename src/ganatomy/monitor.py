@@ -20,8 +20,7 @@ LOOKS = 3
 """Measurements in which a failure that passed must have shown; fewer may be chance."""
 
 ABSENT = 19
-"""Pictures that missing classes ought to have had together: of 64 of ten classes, three must miss.
-A class that is made five times too seldom is missing from every fourth 64."""
+"""Pictures that missing classes ought to have had together: three classes of ten, in a glance."""
 
 VANISHED = 0.02
 """Norm of G's gradient below which it hardly moves; working GANs have some tenths and more."""
@@ -208,10 +207,7 @@ def _failed(failure: str, logs: Sequence[Row], found: Sequence[Diagnosis]) -> It
 
 
 def _windows(recipe: Recipe, logs: Sequence[Row], names: Sequence[str]) -> list[tuple[int, Window]]:
-    """Medians of the rows that have these values, under the step in the middle of each window.
-
-    A median turns when half of its rows have turned. The first window stands at the first row.
-    """
+    """Medians of the rows that have these values, under the middle step, where a median turns."""
     rows = [row for row in logs if {*names} <= row.keys()]
     if len(rows) < WINDOW:
         return []

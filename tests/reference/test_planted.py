@@ -20,6 +20,7 @@ COLLAPSE, NOISE, COPIES = "mode collapse", "noise", "memorisation"
 PICTURES: dict[str, tuple[str | None, str | None]] = {
     "real test digits": (None, None),
     "one class": (COLLAPSE, COLLAPSE),
+    "ones": (COLLAPSE, COLLAPSE),
     "two classes": (COLLAPSE, COLLAPSE),
     "five classes": (COLLAPSE, COLLAPSE),
     "nine classes": (COLLAPSE, None),  # a class of ten is missing from 64 by chance now and then
@@ -58,8 +59,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if not (root / "MNIST/raw/train-images-idx3-ubyte").exists():
         pytest.skip("full MNIST is not here; point GANATOMY_DATA at the folder of MNIST/raw")
     file = tmp_path_factory.mktemp("planted") / "found.json"
-    command = [sys.executable, SCRIPTS / "planted_failures.py", root, "--json", file]
-    subprocess.run([*command, "--runs", *(run for run in RUNS if run.exists())], check=True)
+    command = [sys.executable, SCRIPTS / "planted_failures.py", root, "--json", file, "--runs"]
+    subprocess.run([*map(str, command), *(str(r) for r in RUNS if r.exists())], check=True)
     result: dict[str, Any] = json.loads(file.read_text())
     return result
 
