@@ -10,12 +10,13 @@ demo: .venv/installed
 	$(BIN)/ganatomy train conv-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/conv-gan
 	$(BIN)/ganatomy compare $(DEMO)/basic-gan $(DEMO)/conv-gan --out $(DEMO)/compare.html
 
+# one thread: networks of the tests are so small that threads would only wait for each other
 test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu"
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow

@@ -152,7 +152,7 @@ def test_failure_is_divergence_with_its_words() -> None:
         ("mode collapse", COLLAPSED, "8 classes missing"),
         ("mode collapse", {"pixel_diversity": 0.2}, "pixels 0.20 times as varied"),
         ("mode collapse", {"exact_duplicates": 0.5}, "50% of the samples are equal"),
-        ("mode collapse", {"near_duplicates": 0.9}, "90% nearly equal to another"),
+        ("mode collapse", {"near_duplicates": 0.9}, "90% of the samples nearly equal"),
         ("mode collapse", {"class_diversity": 0.1}, "in a class 0.10 times as varied"),
         ("noise", {"precision": 0.0} | COLLAPSED, "precision 0.000, pixels 0.97"),
         ("memorisation", {"copies": 0.3}, "30% of the samples equal a reference picture"),
@@ -180,12 +180,14 @@ def test_classes_are_missing_once_chance_is_out(missing: int, n: int, there: boo
 def test_a_glance_tells_noise_by_its_pixels() -> None:
     noise = measured(1, COLLAPSED, {"diversity": 0.3, "pixel_diversity": 1.12}, n=64)
     assert names(diagnose(PLAIN, [], [noise])) == ["noise"]
+    alike = measured(1, {"precision": 0.0, "near_duplicates": 0.4}, n=64)  # to a judge's features
+    assert names(diagnose(PLAIN, [], [alike])) == ["noise"]
     rough = measured(1, {"diversity": 0.5, "pixel_diversity": 0.9}, n=64)
     assert diagnose(PLAIN, [], [rough]) == []
 
 
 def test_the_same_noise_again_is_collapse() -> None:
-    again = measured(1, {"precision": 0.0, "near_duplicates": 1.0})
+    again = measured(1, {"precision": 0.0, "exact_duplicates": 1.0})
     assert names(diagnose(PLAIN, [], [again])) == ["mode collapse"]
 
 

@@ -86,20 +86,22 @@ def divergence(w: Window) -> str | None:
 
 def collapse(values: dict[str, float]) -> str | None:
     """Few classes, or few pictures: seen in the samples, for losses do not show it (R1.c4)."""
-    signs = _few_pictures(values)
-    if noise(values):  # which a judge takes for one class
+    signs = _repeats(values)
+    if noise(values):  # to a judge it is much alike, and of one class
         return None
     if values.get("absent", 0) >= ABSENT and values.get("chi2_p", 0) < 1e-6:
         signs.insert(0, f"{values['missing']:.0f} classes missing")
     if values.get("class_diversity", 1) < 0.3:
         signs.append(f"in a class {values['class_diversity']:.2f} times as varied as real")
+    if values.get("near_duplicates", 0) > 0.3:
+        signs.append(f"{values['near_duplicates']:.0%} of the samples nearly equal to another")
     return ", ".join(signs) or None
 
 
 def noise(values: dict[str, float]) -> str | None:
     """Varied pictures, none of them like the data."""
     pixels = values["pixel_diversity"]
-    if _few_pictures(values):
+    if _repeats(values):
         return None
     if "precision" in values:
         if values["precision"] > 0.02:
@@ -123,15 +125,13 @@ def memorisation(values: dict[str, float]) -> str | None:
     return ", ".join(signs) or None
 
 
-def _few_pictures(values: dict[str, float]) -> list[str]:
-    """Say how one can tell that pictures repeat, be they like the data or not."""
+def _repeats(values: dict[str, float]) -> list[str]:
+    """Say how pixels tell that pictures repeat, be they like the data or not."""
     signs = []
     if values["pixel_diversity"] < 0.5:
         signs.append(f"pixels {values['pixel_diversity']:.2f} times as varied as real")
     if values.get("exact_duplicates", 0) > 0.05:
         signs.append(f"{values['exact_duplicates']:.0%} of the samples are equal to another")
-    if values.get("near_duplicates", 0) > 0.3:
-        signs.append(f"{values['near_duplicates']:.0%} nearly equal to another")
     return signs
 
 
