@@ -166,6 +166,15 @@ def test_diagnose(call: Call, run: Run) -> None:
     assert {*result["values"]} < {*VALUES} and not run.rows("metrics")
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_is_diagnosed(call: Call, run: Run) -> None:
+    for file in run.checkpoints():
+        file.unlink()
+    run.write_session(run.sessions[-1] | {"failure": "g_loss (nan) is not finite at step 15"})
+    found = json.loads(call("diagnose", run.path, "--json")[1])["found"]
+    (divergence,) = [d for d in found if d["name"] == "divergence"]
+    assert divergence["evidence"] == "g_loss (nan) is not finite at step 15"
+
+
 def test_interpolate_and_modes(call: Call, run: Run, tmp_path: Path) -> None:
     options = ("--pairs", 3, "--k", 4, "--out", tmp_path / "i.png", "--json")
     straight, arc = (
@@ -214,7 +223,7 @@ MISTAKES = {
     "empty folder": (["evaluate", "EMPTY", "--against", "mnist10k"], "EMPTY"),
     "corrupt archive": (["evaluate", "CORRUPT.zip", "--against", "mnist10k"], "CORRUPT.zip"),
     "diagnose nothing": (["diagnose", "nowhere"], "nowhere is no run folder"),
-    "diagnose before training": (["diagnose", "NEW"], "no checkpoint yet"),
+    "diagnose before training": (["diagnose", "NEW"], "neither log nor checkpoint yet"),
     "evaluate before training": (["evaluate", "NEW"], "no checkpoint yet"),
     "interpolate to svg": (["interpolate", "RUN", "--out", "x.svg"], "must end in .png"),
     "no steps": (["interpolate", "RUN", "--k", "0", "--out", "x.png"], "--k must be at least 1"),

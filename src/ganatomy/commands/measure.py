@@ -85,24 +85,26 @@ class Diagnose:
         from ganatomy.runs import Run
 
         run = Run.open(self.run)
-        files = evaluate.checkpoints(run, "last")
+        if not run.checkpoints() and not run.rows("log"):
+            raise ValueError(f"{run.path} has neither log nor checkpoint yet; train it first")
         place = Place(data_root(self.data_root or run.options.data_root), pick_device(self.device))
         ref = reference(preset("judge-2k"), run.recipe.dataset, place)
         few = ref._replace(protocol=ref.protocol.but(n=GRID))
-        rows = [
-            *evaluate.measured(run),
-            *evaluate.evaluate_run(run, files, ref, evaluate.TELLING),
-        ]
+        # the rules are about what a judge sees
+        rows = [row for row in evaluate.measured(run) if row["settings"]["features"] == "judge"]
+        newest = run.checkpoints()[-1:]  # none, if it diverged before the first
+        rows += evaluate.evaluate_run(run, newest, ref, evaluate.TELLING)
         known = {row["step"] for row in rows}  # by more samples than a grid has
         rows += [row for row in evaluate.glances(run, few) if row["step"] not in known]
-        failure = run.sessions[-1].get("failure") if run.sessions else None
         rows.sort(key=lambda row: row["step"])
+        failure = run.sessions[-1].get("failure") if run.sessions else None
         found = diagnose(run.recipe, run.rows("log"), rows, failure)
-        values = {name: value["value"] for name, value in rows[-1]["values"].items()}
+        newest_values = rows[-1]["values"] if rows else {}
+        values = {name: value["value"] for name, value in newest_values.items()}
 
         def show() -> None:
             if not any(d.until is None for d in found):
-                terminal.say(f"nothing wrong is seen at step {rows[-1]['step']:,}")
+                terminal.say(f"nothing wrong is seen, up to step {rows[-1]['step']:,}")
             for d in found:
                 until = "to the end" if d.until is None else f"to step {d.until:,}, then no more"
                 terminal.say(f"{d.name}, from step {d.begins:,} {until}")

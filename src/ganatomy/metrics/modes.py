@@ -177,7 +177,7 @@ def _homogeneity(a: Tensor, b: Tensor) -> tuple[float, float]:
 
 def _entropy(counts: NDArray[Any]) -> float:
     shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return abs(float((shares * np.log(shares)).sum()))  # never -0.0
 
 
 def _spread(features: Tensor) -> float:
