@@ -8,6 +8,8 @@ DEMO := runs/demo
 demo: .venv/installed
 	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/basic-gan
 	$(BIN)/ganatomy train conv-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/conv-gan
+	$(BIN)/ganatomy evaluate $(DEMO)/basic-gan
+	$(BIN)/ganatomy evaluate $(DEMO)/conv-gan
 	$(BIN)/ganatomy compare $(DEMO)/basic-gan $(DEMO)/conv-gan --out $(DEMO)/compare.html
 
 # one thread: networks of the tests are so small that threads would only wait for each other
