@@ -150,28 +150,32 @@ def fit(
         )
         for epoch in range(epochs):
             torch.manual_seed(mix(seed, 1, epoch))
-            order, total = torch.randperm(len(train)), 0.0
-            for step in range(per_epoch):
-                places = order[step * batch : (step + 1) * batch]
-                scores = net(_moved(scaled(train.values[places])))[1]
-                loss = chosen.loss(scores, train.labels[places])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                total += loss.item()
-            done = epoch + 1 == epochs
-            about = {
-                "kind": kind,
-                "data": Path(data).name,
-                "seed": seed,
-                "epochs": epochs,
-                "batch": batch,
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
-            }
-            content = _content(net.eval(), train, test, about) if done else None
-            yield Progress(epoch + 1, epochs, total / per_epoch, content)
+            places = torch.randperm(len(train))[: per_epoch * batch].split(batch)
+            losses = [_step(net, optimizer, schedule, chosen.loss, train, p) for p in places]
+            content = None
+            if epoch + 1 == epochs:
+                about = {"kind": kind, "data": Path(data).name, "seed": seed, "epochs": epochs}
+                about |= {"batch": batch, "torch": torch.__version__}
+                about |= {"threads": torch.get_num_threads()}
+                content = _content(net.eval(), train, test, about)
+            yield Progress(epoch + 1, epochs, sum(losses) / per_epoch, content)
+
+
+def _step(
+    net: Classifier,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    train: Samples,
+    places: Tensor,
+) -> float:
+    scores = net(_moved(scaled(train.values[places])))[1]
+    value = loss(scores, train.labels[places])
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    optimizer.step()
+    schedule.step()
+    return value.item()
 
 
 def _moved(pictures: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ its class and add a line to COMMANDS in cli.py.
 """
 
 from ganatomy.commands.about import Datasets, Doctor, Recipes
+from ganatomy.commands.judge import Judge
 from ganatomy.commands.look import Compare, Interpolate, Modes, Sample
-from ganatomy.commands.measure import Diagnose, Evaluate, Judge, Protocols
+from ganatomy.commands.measure import Diagnose, Evaluate, Protocols
 from ganatomy.commands.train import Resume, Train
 
 __all__ = [
