@@ -64,6 +64,8 @@ def test_evaluate_all_checkpoints_with_a_curve(call: Call, run: Run) -> None:
     assert code == 0 and curve.parent == run.path and b"<svg" in curve.read_bytes()
     assert [line.split()[0] for line in said.splitlines()[-5:-1]] == ["step", "7", "14", "floor"]
     assert call("evaluate", run.path, "--checkpoint", "7", *FEW)[0] == 0
+    code, said, _ = call("evaluate", run.path, "--checkpoint", "all", "--metrics", "diversity")
+    assert code == 0 and ".svg" not in said  # there is nothing to draw a curve of
     best = call("evaluate", run.path, "--checkpoint", "best", "--seed", 4, *FEW)[1]
     assert best.startswith("best of 2 by FD on seed 5, reported on seed 4\n")
 

@@ -119,10 +119,17 @@ def test_pictures_of_ones_own(tmp_path: Path) -> None:
         for i, picture in enumerate(DIGITS.values[:n] if split == "train" else DIGITS.values[-n:]):
             (tmp_path / split).mkdir(exist_ok=True)
             (tmp_path / split / f"{i:03}.png").write_bytes(png(picture))
-    ref = reference(preset("raw-10k").but(n=50), str(tmp_path), place())
+    protocol = preset("raw-10k").but(n=50)
+    ref = reference(protocol, str(tmp_path), place())
     row = evaluate.evaluate(DIGITS.values[200:250], ref)
     assert row["floor_n"] == 40 and row["values"]["precision"]["floor"] is not None
     assert "score" not in row["values"] and row["values"]["copies"]["floor"] is None
+    (tmp_path / "test/000.png").write_bytes(png(255 - DIGITS.values[0]))
+    other = reference(protocol, str(tmp_path), place())  # the cache knows those that were there
+    assert other.held_out is not None and ref.held_out is not None
+    assert not torch.equal(other.held_out.features, ref.held_out.features)
+    again = evaluate.evaluate(DIGITS.values[200:250], other)
+    assert again["values"]["fd"]["floor"] != row["values"]["fd"]["floor"]
     with pytest.raises(ValueError, match=r"no conv judge .*ganatomy judge fit"):
         reference(preset("judge-2k"), str(tmp_path), place())
 

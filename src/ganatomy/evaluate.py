@@ -4,6 +4,7 @@ What is measured becomes a row: its step, its protocol and fingerprint, its valu
 """
 
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -147,7 +148,7 @@ def _measure(fake: Seen, ref: Reference, metrics: Sequence[str]) -> dict[str, Es
 def _floors(n: int, ref: Reference, metrics: Sequence[str]) -> tuple[int | None, dict[str, float]]:
     """Measure held-out real pictures, as many as there are fakes if there are so many.
 
-    What the floor of a metric is depends on the protocol alone, so it is kept in the cache.
+    It depends on the protocol and on what was kept back alone, so it is kept in the cache.
     """
     if ref.held_out is None:
         return None, {}
@@ -157,10 +158,11 @@ def _floors(n: int, ref: Reference, metrics: Sequence[str]) -> tuple[int | None,
     real = Seen(features[spread], None if logits is None else logits[spread])
     comparison = _comparison(real, ref)
     alike = ref.protocol.but(n=n, mode="given", weights="given")
+    kept_back = hashlib.sha256(features.numpy().tobytes()).hexdigest()
     values: dict[str, float] = {}
     for metric in metrics or METRICS:
         if available(METRICS[metric], comparison):
-            key = f"floor {alike.fingerprint} {metric} {torch.__version__}"
+            key = f"floor {alike.fingerprint} {kept_back} {metric} {torch.__version__}"
             with contextlib.suppress(ValueError):  # too few were kept back for this metric
                 values |= remembered(key, partial(_plain, metric, comparison))
     return n, values

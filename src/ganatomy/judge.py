@@ -95,8 +95,9 @@ def see(net: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def logits(net: Classifier, features: Tensor) -> Tensor:
-    """Return the logits (N, classes) that go with features (N, FEATURES)."""
-    return net.head(features)
+    """Return the logits (N, classes) that go with features (N, FEATURES), both on the CPU."""
+    device = next(net.parameters()).device
+    return net.head(features.to(device)).cpu()
 
 
 def scaled(pixels: Tensor) -> Tensor:

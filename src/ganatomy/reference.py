@@ -81,7 +81,8 @@ def reference(protocol: Protocol, data: str, place: Place) -> Reference:
         counts = torch.tensor(space.judge.about["class_counts"])
         shares = counts / counts.sum()
     chosen = balanced(train, protocol.n_real or REAL)
-    seen = _remembered(protocol, lambda: _look(protocol, space, train, test, chosen))
+    kept_back = "" if test is None else digest(test)
+    seen = _remembered(protocol, kept_back, lambda: _look(protocol, space, train, test, chosen))
     return Reference(
         protocol,
         space,
@@ -124,10 +125,10 @@ def _look(
     return _Seen(real, moments(space.see(train.values)[0]), held_out)
 
 
-def _remembered(protocol: Protocol, look: Callable[[], _Seen]) -> _Seen:
+def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Seen]) -> _Seen:
     """Read from the cache what these hashes stand for, or compute it and keep it."""
     parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
-    text = json.dumps([*parts, protocol.n_real, torch.__version__])
+    text = json.dumps([*parts, protocol.n_real, kept_back, torch.__version__])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     file = cache_root() / "references" / f"{key}.safetensors"
     try:

@@ -163,7 +163,7 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
             run.append("metrics", row)
             rows.append(row)
     about: dict[str, Any] = {"run": str(run.path), "picked": said}
-    if command.checkpoint == "all":
+    if command.checkpoint == "all" and "fd" in rows[0]["values"]:
         about["curve"] = str(_curve(run, ref))
     return _result(command, rows, about)
 
