@@ -33,6 +33,30 @@ MLP = Recipe(
     ema=0.9,
 )
 CONV = MLP.but(model="dcgan", g_widths=(4,), d_widths=(4,))
+PENALISED = MLP.but(
+    d_norm="none",
+    g_activation="relu",
+    d_activation="tanh",
+    latent="uniform",
+    spectral="both",
+    init="xavier",
+    loss="least_squares",
+    gp=2.0,
+    dragan=1.0,
+    r1=0.5,
+    r2=0.3,
+    same_fakes=True,
+    opt_d="rmsprop",
+    lr_d=4e-4,
+    schedule="cosine",
+)
+"""With every penalty, spectral norm and a schedule."""
+
+SAGAN = PENALISED.but(
+    model="sagan", g_widths=(4,), d_widths=(4,), attention=(14,), batch=4, steps=6, d_steps=1
+)
+"""The same with attention: one of its steps takes ten of the others'."""
+
 FULL = {"mlp": MLP, "dcgan": CONV}
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,18 @@ from ganatomy.data import (
     load,
     mix,
     mnist,
+    published,
 )
 
 DIGITS = mnist.mnist10k(Path())
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
-@pytest.mark.parametrize("name", [n for n in DATASETS if n != "mnist"])
+READ = ("mnist", "fashion-mnist", "cifar10", "celeba")
+"""What the package does not bring along."""
+
+
+@pytest.mark.parametrize("name", [n for n in DATASETS if n not in READ])
 def test_datasets_are_the_same_each_time(name: str) -> None:
     first, second = DATASETS[name][1](Path()), DATASETS[name][1](Path())
     assert torch.equal(first.values, second.values) and len(first.labels) == len(first)
@@ -165,6 +171,77 @@ def test_damaged_mnist_is_not_used(tmp_path: Path) -> None:
     for split in SPLITS:
         with pytest.raises(ValueError, match="damaged MNIST"):
             mnist.mnist(tmp_path, split)
+
+
+def write_idx(raw: Path, part: str, count: int) -> None:
+    """Pictures and labels that say which they are, as MNIST's files do."""
+    raw.mkdir(parents=True, exist_ok=True)
+    labels = (np.arange(count) % 10).astype(np.uint8)
+    for kind, array in (("labels-idx1", labels), ("images-idx3", np.tile(labels, (28, 28, 1)).T)):
+        header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">i4").tobytes()
+        (raw / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+
+
+def test_fashion_mnist(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST/raw"
+    write_idx(raw, "train", 5)
+    write_idx(raw, "t10k", 10_000)
+    test = load("fashion-mnist", tmp_path, "test")
+    assert test.values.shape == (10_000, 1, 28, 28) and len(test.classes) == 10
+    assert torch.equal(test.values[:, 0, 3, 4].long(), test.labels)
+    with pytest.raises(ValueError, match=r"damaged FashionMNIST.*wrong sizes, \(5, 28, 28\)"):
+        load("fashion-mnist", tmp_path, "train")
+
+
+def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision.datasets
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rows = np.arange(10_000 * 3072, dtype=np.int64).astype(np.uint8).reshape(10_000, 3072)
+    batch = {"data": rows, "labels": [i % 10 for i in range(10_000)]}
+    contents = {name: pickle.dumps({}) for name in published.CIFAR10.files}
+    contents["test_batch"] = pickle.dumps(batch)
+    contents["batches.meta"] = pickle.dumps({"label_names": list(published.CIFAR10.classes)})
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged CIFAR10.*corrupted"):
+        load("cifar10", tmp_path, "test")
+    sums = [[name, hashlib.md5(contents[name]).hexdigest()] for name in published.CIFAR10.files]
+    kind = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(kind, "train_list", sums[:5])
+    monkeypatch.setattr(kind, "test_list", sums[5:6])
+    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": sums[6][1]})
+    test = load("cifar10", tmp_path, "test")
+    assert test.values.shape == (10_000, 3, 32, 32) and test.values.is_contiguous()
+    assert np.array_equal(test.values.flatten(1).numpy(), rows)
+    assert test.labels.dtype == torch.int64 and test.labels.tolist() == batch["labels"]
+    assert test.classes[:2] == ("airplane", "automobile") and len(test.classes) == 10
+    (folder / "test_batch").write_bytes(contents["test_batch"][:-1])
+    with pytest.raises(ValueError, match="damaged CIFAR10"):
+        load("cifar10", tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "folder"),
+    [
+        ("fashion-mnist", "FashionMNIST", "FashionMNIST/raw"),
+        ("cifar10", "CIFAR10", "cifar-10-batches-py"),
+    ],
+)
+def test_absent_and_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, folder: str
+) -> None:
+    import torchvision.datasets
+
+    def offline(self: object) -> None:
+        raise OSError("<urlopen error no network>")
+
+    monkeypatch.setattr(getattr(torchvision.datasets, kind), "download", offline)
+    for split in SPLITS:
+        with pytest.raises(ValueError, match=f"no {kind} in .*{folder}.*point --data-root") as line:
+            load(name, tmp_path, split)
+        assert "\n" not in str(line.value)
 
 
 def test_data_root(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganatomy import evaluate, judge, scores
 from ganatomy.data import balanced, load
+from ganatomy.data.shape import reshape_all
 from ganatomy.fit import fit
 from ganatomy.metrics import VALUES
 from ganatomy.pictures import grid, png, ungrid
@@ -52,6 +53,25 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(autouse=True)
 def few_samples_are_no_matter() -> None:
     warnings.filterwarnings("ignore", message="n = .*")
+
+
+def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
+    larger = reshape_all(DIGITS, (1, 64, 64))
+    chosen = evaluate.choose(larger.values, 2048, 0)
+    there = reference(preset("judge-2k"), "mnist10k", place()._replace(shape=(1, 64, 64)))
+    assert there.real.pixels is not None and torch.equal(there.real.pixels, larger.values)
+    assert torch.equal(evaluate.fitted(chosen, there), chosen)
+    alike = evaluate.evaluate(chosen, there, ["fd", "classes"])
+    unlike = evaluate.evaluate(evaluate.fitted(chosen, ref), ref, ["fd"])
+    assert unlike["values"]["fd"]["value"] > 10 * alike["values"]["fd"]["value"]
+    assert alike["fingerprint"] != unlike["fingerprint"]
+    assert alike["settings"]["resize"].startswith("to the judge's shape")
+    assert alike["values"]["missing"]["value"] == 0 and sum(alike["class_counts"]) == 2048
+
+
+def test_points_have_no_protocol() -> None:
+    with pytest.raises(ValueError, match=r"ring8 is points.*ganatomy modes"):
+        reference(preset("judge-2k"), "ring8", place())
 
 
 def test_all_is_measured_and_travels_with_its_protocol(row: Row, ref: Reference) -> None:

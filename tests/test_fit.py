@@ -66,7 +66,8 @@ class _NoBoard:
 def test_a_run_folder_holds_what_it_should(recipe: Recipe, tmp_path: Path) -> None:
     run = fit(recipe, tmp_path / "run", OPTIONS)
     assert [row["step"] for row in run.rows("log")] == [2, 4, 6, 8, 10, 12, 14]
-    fields = {"step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "d_fake_after", "g_grad"}
+    fields = {"step", "epoch", "d_loss", "g_loss", "d_loss_real", "d_loss_fake"}
+    fields |= {"d_real", "d_fake", "d_fake_after", "g_grad"}
     assert all(row.keys() == fields for row in run.rows("log"))
     assert [step for step, _ in run.grids()] == [0, 5, 10, 14]
     assert [p.name for p in run.checkpoints()] == [f"step-{s:08d}.pt" for s in (5, 10, 14)]
@@ -194,8 +195,9 @@ def test_nan_keeps_the_last_good_checkpoint(
     calls = itertools.count()
     good = LOSSES["non_saturating"]
 
-    def turns_bad(real: Tensor, fake: Tensor, labels: Labels) -> Tensor:
-        return good.d(real, fake, labels) * (math.nan if next(calls) >= 2 * 7 else 1.0)
+    def turns_bad(real: Tensor, fake: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
+        on_real, on_fake = good.d(real, fake, labels)
+        return on_real * (math.nan if next(calls) >= 2 * 7 else 1.0), on_fake
 
     monkeypatch.setitem(LOSSES, "non_saturating", good._replace(d=turns_bad))
     with pytest.raises(FloatingPointError, match=r"d_loss \(nan\).*step 8.*step-00000005\.pt"):
@@ -251,7 +253,8 @@ def test_tensorboard_has_the_rows(tmp_path: Path) -> None:
     run = fit(MLP, tmp_path / "run", OPTIONS)
     events = EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()
-    assert set(events.Tags()["scalars"]) == set(fitting.TAGS.values())
+    assert set(events.Tags()["scalars"]) == set(fitting.TAGS.values()) - {"Loss/penalty"}
+    assert {"Loss/real_discriminator", "Loss/fake_discriminator"} < {*events.Tags()["scalars"]}
     for field, tag in fitting.TAGS.items():
         shown = [(e.step, pytest.approx(e.value, rel=1e-6)) for e in events.Scalars(tag)]
         assert [(row["step"], row[field]) for row in run.rows("log")] == shown

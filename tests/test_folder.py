@@ -16,8 +16,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganatomy.data import Samples, Split, digest, pictures, pixels
-from ganatomy.data import folder as folders
+from ganatomy.data import Samples, Split, digest, listing, pictures, pixels
 
 Files = Mapping[str, bytes]
 
@@ -177,7 +176,7 @@ def test_too_much_is_refused(
 ) -> None:
     path = write({"a.png": png(1), "b.png": png(1) + bytes(5000)})
     assert len(pictures(path)) == 2
-    monkeypatch.setattr(folders, "LIMIT", 4000)
+    monkeypatch.setattr(listing, "LIMIT", 4000)
     monkeypatch.setattr(pixels, "LIMIT", 4000)
     refuses(path, "b.png .*more than 4,000 bytes")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)

@@ -15,29 +15,52 @@ from torch import nn
 from ganatomy import latent, pictures
 from ganatomy.evaluate import MODES
 from ganatomy.latent import generate
+from ganatomy.recipe import Recipe
+
+SEVEN, SIX, THREE, ONE = (Recipe(steps=1, z_dim=z_dim) for z_dim in (7, 6, 3, 1))
 
 
 def test_more_samples_keep_the_first_ones() -> None:
     generator = nn.Sequential(nn.Linear(7, 5), nn.Tanh())
-    many = generate(generator, latent.CHUNK + 40, 7, seed=3)
+    many = generate(generator, latent.CHUNK + 40, SEVEN, seed=3)
     assert len(many) == latent.CHUNK + 40
-    assert torch.equal(generate(generator, 5, 7, seed=3), many[:5])
-    assert not torch.equal(generate(generator, 5, 7, seed=4), many[:5])
+    assert torch.equal(generate(generator, 5, SEVEN, seed=3), many[:5])
+    assert not torch.equal(generate(generator, 5, SEVEN, seed=4), many[:5])
     assert len({tuple(row.tolist()) for row in many}) == len(many)
 
 
-def test_latents_are_standard_normal() -> None:
-    z = generate(nn.Linear(64, 1), 1, 64, 0)
-    assert z.shape == (1, 1)
-    drawn = torch.cat([latent._latent(64, 0, chunk) for chunk in range(8)])
-    assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 1) < 0.02
+def drawn(prior: Any) -> torch.Tensor:
+    """Some 100,000 latent values: what a generator that changes nothing makes of them."""
+    same = nn.Linear(64, 64, bias=False)
+    nn.init.eye_(same.weight)
+    return generate(same, 1600, Recipe(steps=1, z_dim=64, latent=prior), 0)
+
+
+def test_normal_latents() -> None:
+    z = drawn("normal")
+    assert z.shape == (1600, 64)
+    assert abs(z.mean()) < 0.02 and abs(z.std() - 1) < 0.02 and abs(z.pow(4).mean() - 3) < 0.1
+    assert torch.equal(z[:256], latent._latent(Recipe(steps=1, z_dim=64), 0, 0))
+
+
+def test_uniform_latents() -> None:
+    z = drawn("uniform")
+    assert z.min() >= -1 and z.max() <= 1 and abs(z.mean()) < 0.02
+    share = [((z >= k / 4) & (z < (k + 1) / 4)).float().mean().item() for k in range(-4, 4)]
+    assert share == pytest.approx([1 / 8] * 8, abs=0.005)
+
+
+def test_binary_latents() -> None:
+    z = drawn("binary")
+    assert set(z.unique().tolist()) == {-1, 1} and abs(z.mean()) < 0.02
+    assert len({tuple(row) for row in z.tolist()}) == len(z)
 
 
 def test_made_in_evaluation_mode_which_is_put_back() -> None:
     norm = nn.BatchNorm1d(5)
     generator = nn.Sequential(nn.Linear(7, 5), norm, nn.Dropout(0.5)).train()
     before = copy.deepcopy(norm.state_dict())
-    assert torch.equal(generate(generator, 4, 7, 0), generate(generator, 4, 7, 0))
+    assert torch.equal(generate(generator, 4, SEVEN, 0), generate(generator, 4, SEVEN, 0))
     assert generator.training
     assert all(torch.equal(before[k], v) for k, v in norm.state_dict().items())
 
@@ -65,8 +88,8 @@ def test_each_mode_is_what_it_says() -> None:
     linear = nn.Linear(1, 1, bias=False)
     nn.init.constant_(linear.weight, 2.0)
     generator = nn.Sequential(linear, norm)
-    made = {mode: generate(generator, 512, 1, 0, mode) for mode in MODES}
-    z = torch.cat([latent._latent(1, 0, chunk) for chunk in range(2)])
+    made = {mode: generate(generator, 512, ONE, 0, mode) for mode in MODES}
+    z = torch.cat([latent._latent(ONE, 0, chunk) for chunk in range(2)])
     torch.testing.assert_close(made["eval"], 2 * z, rtol=1e-4, atol=1e-4)  # as new: variance 1
     for chunk in (slice(0, 256), slice(256, 512)):
         batch = made["train"][chunk]
@@ -77,10 +100,10 @@ def test_each_mode_is_what_it_says() -> None:
 
 def test_dropout_drops_in_train_mode_only_and_the_same_each_time() -> None:
     generator = nn.Sequential(nn.Linear(3, 50), nn.Dropout(0.5))
-    train = [generate(generator, 9, 3, 0, "train") for _ in range(2)]
+    train = [generate(generator, 9, THREE, 0, "train") for _ in range(2)]
     assert torch.equal(*train) and (train[0] == 0).float().mean() > 0.3
     for mode in ("eval", "reestimated"):
-        assert (generate(generator, 9, 3, 0, mode) != 0).all()
+        assert (generate(generator, 9, THREE, 0, mode) != 0).all()
 
 
 vectors = arrays(np.float64, (4, 6), elements=st.floats(-3, 3))
@@ -107,14 +130,14 @@ def test_arcs_keep_length_and_share_the_angle() -> None:
 
 def test_a_walk_has_its_ends_and_tells_jumps_from_even_change() -> None:
     even = nn.Sequential(nn.Linear(6, 9), nn.Unflatten(1, (1, 3, 3)))
-    way = latent.walk(even, 3, 8, 6, seed=0)
+    way = latent.walk(even, 3, 8, SIX, seed=0)
     assert way.samples.shape == (3, 9, 1, 3, 3)
     assert way.jump == pytest.approx([1, 1, 1], abs=1e-4)  # straight, and the generator is linear
-    ends = even(latent._latent(6, 0, 0)[:6]).view(3, 2, 1, 3, 3)
+    ends = even(latent._latent(SIX, 0, 0)[:6]).view(3, 2, 1, 3, 3)
     torch.testing.assert_close(way.samples[:, [0, -1]], ends)
-    assert latent.walk(even, 3, 8, 6, seed=0, curved=True).jump != pytest.approx([1, 1, 1])
+    assert latent.walk(even, 3, 8, SIX, seed=0, curved=True).jump != pytest.approx([1, 1, 1])
     sudden = nn.Sequential(nn.Linear(6, 1, bias=False), Step(), nn.Unflatten(1, (1, 1, 1)))
-    jumps = latent.walk(sudden, 40, 8, 6, seed=0).jump
+    jumps = latent.walk(sudden, 40, 8, SIX, seed=0).jump
     assert {round(j, 3) for j in jumps} == {1, 8}  # it crosses the step once, or stays
 
 

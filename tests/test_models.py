@@ -1,16 +1,23 @@
 """Every registered model keeps its promise; layer plans that reports state are exact."""
 
+from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ganatomy.models import MODELS, Net, dcgan, mlp
-from ganatomy.recipe import Recipe
+from ganatomy.models import MODELS, Net, dcgan, sagan
+from ganatomy.models.attention import SelfAttention
+from ganatomy.models.net import ACTIVATIONS
 from ganatomy.recipes import RECIPES
+from ganatomy.train import nets
 
-NETS = {"mlp": Net(widths=(8, 8)), "dcgan": Net(widths=(4,))}
+NETS = {"mlp": Net(widths=(8, 8)), "dcgan": Net(widths=(4,)), "sagan": Net(widths=(4,))}
+MAPPED = [name for name in MODELS if name != "mlp"]
+"""Models that have feature maps."""
 
 
 def counts(net: nn.Module) -> list[int]:
@@ -19,10 +26,24 @@ def counts(net: nn.Module) -> list[int]:
     return [n for m in leaves if (n := sum(p.numel() for p in m.parameters()))]
 
 
-def built(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-    g = Net(widths=recipe.g_widths, norm=recipe.g_norm, dropout=recipe.g_dropout)
-    d = Net(widths=recipe.d_widths, norm=recipe.d_norm, dropout=recipe.d_dropout)
-    return MODELS[recipe.model]((1, 28, 28), recipe.z_dim, g, d)
+def built(name: str, shape: tuple[int, ...] = (1, 28, 28)) -> tuple[nn.Module, nn.Module]:
+    recipe = RECIPES[name][1]
+    return MODELS[recipe.model](recipe.shape or shape, recipe.z_dim, *nets(recipe))
+
+
+def kinds(net: nn.Module) -> list[str]:
+    """The types of its layers, from its input to its output."""
+    return [type(m).__name__ for m in net.modules() if not list(m.children())]
+
+
+def sides(net: nn.Module, x: Tensor) -> list[int]:
+    """The sides of what each convolution of a plain stack makes of x."""
+    seen = []
+    for layer in net.children():
+        x = layer(x)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            seen.append(x.shape[-1])
+    return seen
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -39,14 +60,13 @@ def test_shapes_and_range(model: str, side: int, channels: int) -> None:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_norm_and_dropout_are_each_networks_own(model: str, norm: str, dropout: float) -> None:
+def test_norm_and_dropout_are_each_networks_own(model: str, norm: Any, dropout: float) -> None:
     plain = NETS[model]
-    fancy = Net(widths=plain.widths, norm=norm, dropout=dropout)  # type: ignore[arg-type]
+    fancy = Net(widths=plain.widths, norm=norm, dropout=dropout)
 
     def parts(net: nn.Module) -> tuple[bool, bool]:
-        kinds = [type(m) for m in net.modules()]
-        norms = nn.BatchNorm1d in kinds or nn.BatchNorm2d in kinds
-        return norms, nn.Dropout in kinds
+        norms = {"BatchNorm1d", "BatchNorm2d"} & {*kinds(net)}
+        return bool(norms), "Dropout" in kinds(net)
 
     g, d = MODELS[model]((1, 28, 28), 6, fancy, plain)
     assert parts(g) == (norm == "batch", dropout > 0) and parts(d) == (False, False)
@@ -54,33 +74,53 @@ def test_norm_and_dropout_are_each_networks_own(model: str, norm: str, dropout: 
     assert parts(d) == (norm == "batch", dropout > 0) and parts(g) == (False, False)
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_activations_of_r1_3(model: str, activation: str | None) -> None:
+    names = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+    assert names.keys() == ACTIVATIONS.keys()
+    own = {"mlp": ["leaky_relu"] * 2, "dcgan": ["relu", "leaky_relu"], "sagan": ["relu"] * 2}
+    plain = NETS[model]
+    asked = Net(widths=plain.widths, activation=activation)
+    for which, given in enumerate([(asked, plain), (plain, asked)]):
+        networks = MODELS[model]((1, 28, 28), 6, *given)
+        for k, net in enumerate(networks):
+            found = Counter(kind for kind in kinds(net) if kind in names.values())
+            found -= Counter({"Tanh": int(k == 0)})  # G's last
+            expected = names[own[model][k] if k != which or activation is None else activation]
+            assert found.keys() == {expected} and found[expected] >= len(plain.widths)
+            leaks = {m.negative_slope for m in net.modules() if isinstance(m, nn.LeakyReLU)}
+            assert leaks <= {0.2}
+
+
 def test_basic_gan_has_the_layers_of_r0_1() -> None:
-    g, d = built(RECIPES["basic-gan"][1])
+    networks = built("basic-gan")
     sizes = [[(m.in_features, m.out_features) for m in net.modules() if isinstance(m, nn.Linear)]
-             for net in (g, d)]  # fmt: skip
+             for net in networks]  # fmt: skip
     assert sizes == [[(100, 256), (256, 512), (512, 784)], [(784, 512), (512, 256), (256, 1)]]
+    assert [Counter(kinds(net))["LeakyReLU"] for net in networks] == [2, 2]
+    assert kinds(networks[0])[-2:] == ["Tanh", "Unflatten"]
 
 
 def test_conv_gan_has_the_parts_of_r0_2() -> None:
-    g, d = built(RECIPES["conv-gan"][1])
-    kinds = [{type(m).__name__ for m in net.children()} for net in (g, d)]
-    assert kinds[0] == {"Unflatten", "ConvTranspose2d", "BatchNorm2d", "ReLU", "Tanh"}
-    assert kinds[1] == {"Conv2d", "LeakyReLU", "Dropout", "Flatten"}
+    g, d = built("conv-gan")
+    assert {*kinds(g)} == {"Unflatten", "ConvTranspose2d", "BatchNorm2d", "ReLU", "Tanh"}
+    assert {*kinds(d)} == {"Conv2d", "LeakyReLU", "Dropout", "Flatten"}
     assert {m.p for m in d.modules() if isinstance(m, nn.Dropout)} == {0.3}
 
 
-def test_mlp_counts_of_r1_1_and_r1_2() -> None:
-    g, d = mlp.build(
-        (1, 28, 28), 100, Net(widths=(256, 512, 1024)), Net(widths=(1024, 512, 256), dropout=0.3)
-    )
-    assert counts(g) == [25_856, 131_584, 525_312, 803_600]
+def test_original_gan_has_the_layers_of_r1_1_and_r1_2() -> None:
+    g, d = built("original-gan")
+    assert counts(g) == [25_856, 131_584, 525_312, 803_600] and sum(counts(g)) == 1_486_352
     assert counts(d) == [803_840, 524_800, 131_328, 257]
+    assert kinds(g) == [*["Linear", "LeakyReLU"] * 3, "Linear", "Tanh", "Unflatten"]
+    hidden = ["Linear", "LeakyReLU", "Dropout"]
+    assert kinds(d) == ["Flatten", *hidden * 3, "Linear", "Flatten"]
 
 
-def test_dcgan_counts_of_r2_1() -> None:
+def test_dcgan64_has_the_counts_of_r2_1() -> None:
     # 4 x 4 kernels without bias where batch norm (2 per channel) follows: nz 100, ngf ndf 64, nc 1
-    net = Net(widths=(64,), norm="batch")
-    g, d = dcgan.build((1, 64, 64), 100, net, net)
+    g, d = built("dcgan64")
     up = [100, 512, 256, 128, 64]
     expected = [n for a, b in pairwise(up) for n in (16 * a * b, 2 * b)]
     assert counts(g) == [*expected, 16 * 64 + 1]
@@ -91,30 +131,134 @@ def test_dcgan_counts_of_r2_1() -> None:
         16 * 256 * 512, 1024,
         16 * 512 + 1,
     ]  # fmt: skip
+    assert sides(g, torch.randn(2, 100)) == [4, 8, 16, 32, 64]
+    assert sides(d, torch.randn(2, 1, 64, 64)) == [32, 16, 8, 4, 1]
+    wider = built("dcgan64-z200")[0]
+    assert counts(wider) == [200 * 16 * 512, *counts(g)[1:]]  # R2.5
 
 
-def test_dcgan_sizes_of_r1_4() -> None:
-    net = Net(widths=(4,))
-    g, d = dcgan.build((1, 28, 28), 6, net, net)
-
-    def sides(layers: nn.Module, x: torch.Tensor) -> list[int]:
-        seen = []
-        for layer in layers:  # type: ignore[attr-defined]
-            x = layer(x)
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                seen.append(x.shape[-1])
-        return seen
-
-    assert sides(g, torch.randn(1, 6)) == [4, 8, 14, 28]
+def test_enhanced_gan_has_the_plan_of_r1_4() -> None:
+    g, d = (net.eval() for net in built("enhanced-gan"))
+    assert sides(g, torch.randn(1, 100)) == [4, 8, 14, 28]
     assert sides(d, torch.randn(1, 1, 28, 28)) == [14, 8, 4, 1]
+    for net, way in ((g, nn.ConvTranspose2d), (d, nn.Conv2d)):
+        layers = [m for m in net.modules() if isinstance(m, way)]
+        geometry = [(m.kernel_size[0], m.stride[0], int(m.padding[0])) for m in layers]
+        plan = [(4, 1, 0), (4, 2, 1), (4, 2, 2), (4, 2, 1)]
+        assert geometry == (plan if way is nn.ConvTranspose2d else plan[::-1])
+        assert kinds(net).count("BatchNorm2d") == 3  # between layers, the first one too
+        widths = [m.in_channels if net is d else m.out_channels for m in layers]
+        assert widths == ([256, 128, 64, 1] if net is g else [1, 64, 128, 256])
 
 
-@pytest.mark.parametrize("shape", [(1, 20, 20), (1, 28, 32), (2,)])
-def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="28, 32 or 64"):
-        dcgan.build(shape, 6, NETS["dcgan"], NETS["dcgan"])
+def test_celeba_takes_one_block_more_and_three_colours_as_in_r1_5() -> None:
+    for large, small in zip(built("enhanced-gan-celeba"), built("enhanced-gan"), strict=True):
+        assert len(kinds(large)) == len(kinds(small)) + 3  # convolution, norm, activation
+    assert built("enhanced-gan-celeba")[0].eval()(torch.randn(1, 100)).shape == (1, 3, 64, 64)
 
 
-def test_dcgan_takes_one_width() -> None:
-    with pytest.raises(ValueError, match="one number in d_widths"):
-        dcgan.build((1, 28, 28), 6, NETS["dcgan"], NETS["mlp"])
+@pytest.mark.parametrize("on", ["g", "d", "neither"])
+def test_the_ablation_of_r1_10_takes_norm_away(on: str) -> None:
+    missing = {"g": "-no-d-norm", "d": "-no-g-norm", "neither": "-no-norm"}[on]
+    found = ["BatchNorm2d" in kinds(net) for net in built(f"enhanced-gan{missing}")]
+    assert found == [on == "g", on == "d"]
+
+
+def test_dcgan_cifar10_has_the_layers_of_r4_1() -> None:
+    g, d = built("dcgan-cifar10", (3, 32, 32))
+    between = ["BatchNorm2d", "ReLU"]
+    assert kinds(g) == ["Unflatten", *["ConvTranspose2d", *between] * 3, "ConvTranspose2d", "Tanh"]
+    assert kinds(d) == [*["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3, "Conv2d", "Flatten"]
+
+
+@pytest.mark.parametrize(("z", "gh", "dh"), [(16, 100, 16), (16, 16, 100), (100, 100, 100)])
+def test_capacity_is_what_r3_1_names(z: int, gh: int, dh: int) -> None:
+    g, d = built(f"capacity-z{z}-g{gh}-d{dh}")
+    up = [m for m in g.modules() if isinstance(m, nn.ConvTranspose2d)]
+    down = [m for m in d.modules() if isinstance(m, nn.Conv2d)]
+    assert (up[0].in_channels, up[-1].in_channels, down[0].out_channels) == (z, gh, dh)
+
+
+@pytest.mark.parametrize("model", MAPPED)
+@pytest.mark.parametrize("side", [16, 8])
+def test_attention_follows_maps_of_the_sides_asked_for(model: str, side: int) -> None:
+    seen: list[tuple[int, ...]] = []
+    net = Net(widths=(4,), attention=(side,))
+    g, d = MODELS[model]((1, 32, 32), 6, net, net)
+    for module in (*g.modules(), *d.modules()):
+        if isinstance(module, SelfAttention):
+            module.register_forward_hook(lambda _, given, made: seen.append(tuple(made.shape[2:])))
+    d(g(torch.randn(2, 6)))
+    assert seen == [(side, side)] * 2  # once in each network
+
+
+@pytest.mark.parametrize("model", MAPPED)
+def test_attention_begins_as_if_it_were_not_there(model: str) -> None:
+    net = Net(widths=(8,), attention=(16,))
+    g, d = MODELS[model]((3, 32, 32), 6, net, net)
+    z, x = torch.randn(4, 6), torch.rand(4, 3, 32, 32) * 2 - 1
+    for whole, given in ((g, z), (d, x)):
+        without = nn.Sequential(*(m for m in whole if not isinstance(m, SelfAttention)))  # type: ignore[attr-defined]
+        assert len(without) == len(list(whole.children())) - 1
+        assert torch.equal(whole.eval()(given), without.eval()(given))
+        for module in whole.modules():
+            if isinstance(module, SelfAttention):
+                nn.init.ones_(module.gate)
+        assert not torch.allclose(whole(given), without(given))
+
+
+@pytest.mark.parametrize("side", [10, 24, 28, 32, 40, 64])
+def test_sagan_takes_sides_that_halve_to_8_or_less(side: int) -> None:
+    g, d = sagan.build((1, side, side), 6, NETS["sagan"], NETS["sagan"])
+    assert d(g(torch.randn(2, 6))).shape == (2,)
+
+
+@pytest.mark.parametrize("model", MAPPED)
+@pytest.mark.parametrize("shape", [(1, 28, 32), (1, 50, 50), (2,), (1, 22, 22)])
+def test_sides_that_cannot_be_reached(model: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"{model} makes square pictures .*; set shape, such as 3"):
+        MODELS[model](shape, 6, NETS[model], NETS[model])
+
+
+def test_dcgan_names_the_sides_it_makes() -> None:
+    with pytest.raises(ValueError, match=r"of 28, 32, 64, 128, 256 pixels, not \(1, 20, 20\)"):
+        dcgan.build((1, 20, 20), 6, NETS["dcgan"], NETS["dcgan"])
+
+
+@pytest.mark.parametrize("model", MAPPED)
+@pytest.mark.parametrize("which", ["g_widths", "d_widths"])
+def test_one_width_for_models_of_feature_maps(model: str, which: str) -> None:
+    one, two = Net(widths=(4,)), Net(widths=(4, 4))
+    g, d = (two, one) if which == "g_widths" else (one, two)
+    with pytest.raises(ValueError, match=f"{model} takes one number in {which}, .* got 2"):
+        MODELS[model]((1, 28, 28), 6, g, d)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("which", ["g", "d"])
+def test_attention_where_there_is_nothing_to_attend_to(model: str, which: str) -> None:
+    plain, asked = (Net(widths=NETS[model].widths, attention=sides) for sides in ((), (15,)))
+    g, d = (asked, plain) if which == "g" else (plain, asked)
+    said = "attention 15: .* it has .*14" if model in MAPPED else "attention: .* use model dcgan"
+    with pytest.raises(ValueError, match=said):
+        MODELS[model]((1, 28, 28), 6, g, d)
+
+
+def test_sagans_blocks_change_sizes_as_miyatos_do() -> None:
+    net, x = Net(widths=(4,), norm="batch"), torch.randn(2, 4, 6, 6)
+    up = sagan.UpBlock(4, net).eval()
+    expected = up.rest(up.first(double(up.before(x)))) + up.skip(double(x))
+    torch.testing.assert_close(up(x), expected, rtol=1e-4, atol=1e-5)
+    down = sagan.DownBlock(4, 5, net, halve=True, first=False).eval()
+    torch.testing.assert_close(
+        down(x), F.avg_pool2d(down.inner(x) + down.skip(x), 2), rtol=1e-4, atol=1e-5
+    )
+    same = sagan.DownBlock(4, 4, net, halve=False, first=False).eval()
+    assert torch.equal(same(x), same.inner(x) + x)
+    starts = [sagan.DownBlock(4, 5, net, halve=True, first=first).inner for first in (True, False)]
+    assert [kinds(start)[0] for start in starts] == ["Conv2d", "BatchNorm2d"]
+    assert torch.equal(sagan.SumPool()(x), x.sum((2, 3)))
+
+
+def double(x: Tensor) -> Tensor:
+    return x.repeat_interleave(2, 2).repeat_interleave(2, 3)

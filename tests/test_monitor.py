@@ -57,6 +57,18 @@ def measured(step: int, *changes: dict[str, float], n: int = 2048) -> Row:
     return {"step": step, "n": n, "values": kept, "class_counts": [n // 10] * 10}
 
 
+@pytest.mark.parametrize("loss", ["wasserstein", "hinge", "least_squares", "relativistic"])
+def test_scores_are_not_read_as_probabilities(loss: str) -> None:
+    # a critic's scores go where they like, and its gradient may be small
+    critic = {"d_real": 40.0, "d_fake": -60.0, "d_fake_after": -60.0, "d_loss": -100.0}
+    recipe = PLAIN.but(loss=loss)
+    rows = logs((3 * WINDOW, critic | {"g_loss": 60.0, "g_grad": 0.001}))
+    assert diagnose(recipe, rows, []) == []
+    assert {*names(diagnose(PLAIN, rows, []))} >= {"discriminator domination"}
+    worse = logs((WINDOW, critic), (2 * WINDOW, critic | {"d_loss": -5000.0}))
+    assert names(diagnose(recipe, worse, [])) == ["divergence"]
+
+
 def names(found: list[Diagnosis]) -> list[str]:
     return [d.name for d in found]
 

@@ -18,7 +18,28 @@ from ganatomy.models import MODELS
 from ganatomy.recipe import Options, Recipe, differences
 from ganatomy.recipes import RECIPES
 
-KEYS = {"basic-gan": "f79cc65a", "conv-gan": "283c1f47"}
+KEYS = {
+    "basic-gan": "f79cc65a",
+    "conv-gan": "283c1f47",
+    "original-gan": "fd75201e",
+    "enhanced-gan": "04b31c36",
+    "enhanced-gan-no-g-norm": "de0dddfd",
+    "enhanced-gan-no-d-norm": "0ae1f80e",
+    "enhanced-gan-no-norm": "3d2e3fbf",
+    "enhanced-gan-celeba": "b448506f",
+    "dcgan64": "04f34915",
+    "dcgan64-z200": "1a37aab8",
+    "capacity-z16-g16-d16": "d240ea89",
+    "capacity-z16-g100-d16": "15418ee1",
+    "capacity-z16-g16-d100": "ddd6f818",
+    "capacity-z16-g100-d100": "fef6282b",
+    "capacity-z100-g16-d16": "5120f52d",
+    "capacity-z100-g100-d100": "aed75e67",
+    "dcgan-cifar10": "f0721486",
+    "sagan-cifar10": "bfe6170c",
+    "wgan-cifar10": "df1dad71",
+    "wgan-gp-cifar10": "85925ee0",
+}
 """Published keys; they never change."""
 
 
@@ -28,6 +49,10 @@ def test_named_recipes_name_real_parts_and_keep_their_keys(name: str) -> None:
     assert recipe.dataset in DATASETS and recipe.model in MODELS and recipe.loss in LOSSES
     assert recipe.key == KEYS[name]
     assert about.startswith("R")  # the row of the reports that it repeats
+
+
+def test_no_published_recipe_is_gone_and_no_two_are_one() -> None:
+    assert RECIPES.keys() == KEYS.keys() and len(set(KEYS.values())) == len(KEYS)
 
 
 @given(
@@ -46,21 +71,34 @@ def test_round_trip(z_dim: int, lr_g: float, widths: list[int], epochs: float, n
 def test_key_depends_on_every_field() -> None:
     others = {
         "dataset": "other",
+        "shape": (1, 32, 32),
         "model": "dcgan",
+        "latent": "binary",
         "g_widths": (1,),
         "d_widths": (1,),
-        "g_norm": "none",
-        "d_norm": "none",
+        "g_norm": "batch",
+        "d_norm": "batch_all",
+        "g_activation": "tanh",
+        "d_activation": "tanh",
+        "spectral": "d",
+        "attention": (14,),
+        "init": "dcgan",
         "loss": "minimax",
         "real_label": (0.9, 0.9),
         "fake_label": (0.1, 0.1),
         "epochs": 3.0,
+        "same_fakes": True,
+        "opt_g": "sgd",
+        "opt_d": "sgd",
+        "schedule": "linear",
     }
+    plain = Recipe(steps=9)
     for field in dataclasses.fields(Recipe):
-        now: Any = getattr(MLP, field.name)
-        value = others.get(field.name) or (now + 1 if isinstance(now, int) else now / 2)
-        changed = MLP.but(**{field.name: value})
-        assert changed.key != MLP.key, field.name
+        now: Any = getattr(plain, field.name)
+        value = others.get(field.name) or (now + 1 if isinstance(now, int) else now / 2 or 0.5)
+        changed = plain.but(**{field.name: value})
+        assert changed.key != plain.key, field.name
+        assert from_dict(Recipe, json.loads(json.dumps(to_dict(changed)))) == changed
 
 
 def test_key_ignores_fields_at_their_defaults() -> None:
@@ -82,13 +120,35 @@ def test_field_budget() -> None:
         ("beta1", 1.0, "beta1 must lie"),
         ("batch", 0, r"batch must lie in \[1"),
         ("d_dropout", 1.5, "d_dropout must lie"),
-        ("g_norm", "layer", "g_norm must be one of batch, none"),
+        ("g_norm", "layer", "g_norm must be one of batch, batch_all, none"),
         ("g_widths", 64, "g_widths must be a list"),
         ("g_widths", [64, "a"], "g_widths must be a whole number"),
         ("real_label", [1.0], "real_label must be a list of 2"),
         ("real_label", [1.0, 0.7], "low before high"),
         ("steps", None, "neither"),
         ("epochs", 1.0, "both"),
+        ("shape", [1, 28], "channels .1 or 3., height and width"),
+        ("shape", [2, 28, 28], "channels .1 or 3., height and width"),
+        ("shape", [3, 64, 64, 1], "channels .1 or 3., height and width"),
+        ("shape", [1, 0, 28], r"shape must lie in \[1"),
+        ("shape", 28, "shape must be a list"),
+        ("latent", "gauss", "latent must be one of normal, uniform, binary, got 'gauss'"),
+        ("g_activation", "gelu", "g_activation must be one of relu, leaky_relu, sigmoid, tanh"),
+        ("d_activation", "gelu", "d_activation must be one of relu, leaky_relu, sigmoid, tanh"),
+        ("spectral", "g", "spectral must be one of none, d, both"),
+        ("attention", [0], "attention must lie"),
+        ("attention", 16, "attention must be a list"),
+        ("init", "he", "init must be one of pytorch, dcgan, xavier"),
+        ("opt_g", "lion", "opt_g must be one of adam, rmsprop, sgd"),
+        ("opt_d", "lion", "opt_d must be one of adam, rmsprop, sgd"),
+        ("schedule", "step", "schedule must be one of constant, linear, cosine"),
+        ("same_fakes", 1, "same_fakes must be true or false"),
+        ("gp", -1.0, "gp must lie"),
+        ("clip", -0.01, "clip must lie"),
+        ("gp", 10.0, "gp looks at .* d_norm batch mixes .*; set d_norm none"),
+        ("dragan", 10.0, "dragan looks at .*; set d_norm none"),
+        ("r1", 10.0, "r1 looks at .*; set d_norm none"),
+        ("r2", 10.0, "r2 looks at .*; set d_norm none"),
         ("lerning_rate", 1.0, "unknown field 'lerning_rate'"),
     ],
 )
@@ -105,6 +165,19 @@ def test_unknown_field_suggests_the_nearest() -> None:
 def test_batch_norm_needs_two_samples() -> None:
     with pytest.raises(ValueError, match="batch norm needs batch >= 2"):
         MLP.but(batch=1)
+
+
+@pytest.mark.parametrize("spectral", ["d", "both"])
+def test_one_bound_of_ds_weights_is_enough(spectral: Any) -> None:
+    with pytest.raises(ValueError, match="set clip 0 or spectral none"):
+        MLP.but(clip=0.01, spectral=spectral)
+
+
+@pytest.mark.parametrize("penalty", ["gp", "dragan", "r1", "r2"])
+def test_penalties_go_with_norm_in_the_generator_alone(penalty: str) -> None:
+    assert MLP.but(d_norm="none", **{penalty: 1.0}).g_norm == "batch"
+    with pytest.raises(ValueError, match=f"{penalty} looks at .* d_norm batch_all mixes"):
+        MLP.but(d_norm="batch_all", **{penalty: 1.0})
 
 
 def test_length() -> None:

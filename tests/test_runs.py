@@ -28,6 +28,14 @@ def test_another_recipe_is_refused_by_its_fields(tmp_path: Path) -> None:
         Run.create(tmp_path / "run", CONV, longer=True)
 
 
+def test_a_run_with_a_schedule_cannot_be_made_longer(tmp_path: Path) -> None:
+    falling = MLP.but(schedule="linear", steps=14)
+    Run.create(tmp_path, falling)
+    Run.check(tmp_path, falling, longer=True)
+    with pytest.raises(ValueError, match=r"schedule linear.*another --out"):
+        Run.check(tmp_path, falling.but(steps=20), longer=True)
+
+
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="no run folder"):

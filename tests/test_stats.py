@@ -1,11 +1,13 @@
 """Intervals cover as often as they say, and resamples are bootstrap's."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganatomy.stats import FEW, interval, reach, resamples, share_interval
+from ganatomy.stats import FEW, fluctuation, interval, reach, resamples, share_interval
 
 
 def test_resamples_are_counts_of_n_draws() -> None:
@@ -15,6 +17,22 @@ def test_resamples_are_counts_of_n_draws() -> None:
     assert counts.var() == pytest.approx(1 - 1 / 50, rel=0.05)  # binomial (n, 1/n)
     assert (counts == resamples(50, 400, seed=1)).all()
     assert (counts != resamples(50, 400, seed=2)).any()
+
+
+@given(slope=st.floats(-1e-3, 1e-3), scale=st.floats(0.1, 10), shift=st.floats(-100, 100))
+def test_fluctuation_is_the_deviation_of_noise_on_a_slow_trend(
+    slope: float, scale: float, shift: float
+) -> None:
+    noise = np.random.default_rng(0).standard_normal(20_000) * scale
+    curve = shift + slope * np.arange(20_000) + noise
+    assert fluctuation(curve) == pytest.approx(scale, rel=0.03)
+
+
+def test_fluctuation_by_hand() -> None:
+    assert fluctuation(np.array([0.0, 2.0, 0.0])) == pytest.approx(math.sqrt(2))
+    assert fluctuation(np.ones(5)) == 0
+    with pytest.raises(ValueError, match="log more often"):
+        fluctuation(np.ones(1))
 
 
 def test_interval_is_of_percentiles_put_at_the_value() -> None:

@@ -45,14 +45,43 @@ def test_quiet_and_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("step", "total", "per_epoch", "begins"),
+    [
+        (24 * 469 + 451, 25 * 469, 469.0, "[24/25][450/469]"),  # the report's own line
+        (1, 25 * 469, 469.0, "[0/25][0/469]"),
+        (470, 25 * 469, 469.0, "[1/25][0/469]"),
+        (11_719, 11_719, 468.75, "[24/25][468/469]"),  # 25 epochs of 60,000 in batches of 128
+        (470, 11_719, 468.75, "[1/25][0/469]"),  # half a batch of it is of epoch 0
+        (900, 900, 1875.0, "[0/1][899/1875]"),
+        (1, 1, 0.5, "[0/1][0/1]"),
+    ],
+)
+def test_dcgan_lines_are_those_of_r2_3(
+    step: int, total: int, per_epoch: float, begins: str
+) -> None:
+    values = (0.9578, 2.3186, 0.8398, 0.4703, 0.1420)
+    names = ("d_loss", "g_loss", "d_real", "d_fake", "d_fake_after")
+    logs = dict(zip(names, values, strict=True))
+    line = terminal.dcgan_line(Tick(step, total, step / per_epoch, logs))  # type: ignore[arg-type]
+    rest = "Loss_D: 0.9578 Loss_G: 2.3186 D(x): 0.8398 D(G(z)): 0.4703 / 0.1420"
+    assert line == f"{begins} {rest}"
+
+
+def test_dcgan_lines_come_at_intervals_and_last(capsys: pytest.CaptureFixture[str]) -> None:
+    ticks = [Tick(0, 5, 0.0, {}), *(Tick(i, 5, i / 5, LOGS) for i in range(1, 6))]  # type: ignore[arg-type]
+    terminal.follow(ticks, "mine", 100, quiet=False, stderr=False, lines_every=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["[0/1][1/5]", "[0/1][3/5]", "[0/1][4/5]"]
+
+
 @pytest.mark.parametrize("width", [60, 120])
 def test_bar_fits_a_narrow_terminal(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    console = rich.console.Console
-    monkeypatch.setattr(
-        terminal, "Console", lambda stderr: console(force_terminal=True, width=width)
-    )
+    console = rich.console.Console(force_terminal=True, width=width)
+    monkeypatch.setattr(rich, "reconfigure", lambda stderr: None)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
     follow([Tick(0, 3, 0.0, {}), *(Tick(i, 3, i, LOGS) for i in (1, 2, 3))])  # type: ignore[arg-type]
     last = rich.console.Console(width=width)
     with last.capture() as capture:

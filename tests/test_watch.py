@@ -42,6 +42,20 @@ def test_collapse_is_warned_of_once_and_not_at_once(watch: Watch) -> None:
     assert looks(watch, ONE, range(10, 20)) == []
 
 
+def test_larger_pictures_are_judged_at_the_judges_size() -> None:
+    larger = watching(MLP.but(dataset="mnist10k", shape=(1, 56, 56)), Options(), CPU)
+    pictures = MANY.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert looks(larger, pictures, range(12)) == []
+    assert larger.measures[-1]["values"]["missing"]["value"] == 0
+    (said,) = looks(larger, pictures[:1].expand(GRID, -1, -1, -1), range(20, 20 + PATIENCE))
+    assert said.startswith("mode collapse since step 20")
+
+
+def test_points_are_not_judged() -> None:
+    toy = watching(MLP.but(dataset="ring8"), Options(), CPU)
+    assert toy.judge is None and looks(toy, torch.zeros(9, 2), range(9)) == []
+
+
 def test_healthy_grids_are_not_warned_of(watch: Watch) -> None:
     assert looks(watch, MANY, range(12)) == []
     assert looks(watch, ONE, range(12, 12 + PATIENCE - 1)) == []

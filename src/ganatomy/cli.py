@@ -29,6 +29,9 @@ Command = (
     | commands.Diagnose
     | commands.Protocols
     | commands.Judge
+    | commands.Theory
+    | commands.Data
+    | commands.Summary
     | commands.Recipes
     | commands.Datasets
     | commands.Doctor
@@ -45,6 +48,9 @@ COMMANDS: dict[str, type[Command]] = {
     "diagnose": commands.Diagnose,
     "protocols": commands.Protocols,
     "judge": commands.Judge,
+    "theory": commands.Theory,
+    "data": commands.Data,
+    "summary": commands.Summary,
     "recipes": commands.Recipes,
     "datasets": commands.Datasets,
     "doctor": commands.Doctor,
@@ -93,11 +99,11 @@ def _parse_any(arguments: list[str]) -> Command:
 
 
 def _default(name: str, rest: list[str]) -> Any:
-    """Defaults that depend on the first argument: train's recipe, resume's options."""
-    if name not in ("train", "resume"):
+    """Defaults that depend on the first argument: a recipe's fields, resume's options."""
+    if name not in ("train", "resume", "summary"):
         return tyro.MISSING_NONPROP
     if not rest or rest[0].startswith("-"):
-        wanted = "NAME or FILE of a recipe" if name == "train" else "run folder"
+        wanted = "run folder" if name == "resume" else "NAME or FILE of a recipe"
         raise ValueError(f"{name} wants the {wanted} first; see: ganatomy {name} --help")
     if name == "resume":
         from ganatomy.runs import Run
@@ -109,7 +115,8 @@ def _default(name: str, rest: list[str]) -> Any:
     for length in ("epochs", "steps"):  # one given on the command line replaces both
         if f"--{length}" in given:
             recipe = recipe.but(**{length: 1})
-    return commands.Train(name=rest[0], recipe=recipe)
+    kind = commands.Train if name == "train" else commands.Summary
+    return kind(name=rest[0], recipe=recipe)
 
 
 def _nearest_flag(word: str, kind: type) -> str:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ganatomy import judge
+from ganatomy.data import Samples
+from ganatomy.data.shape import reshape_all
 from ganatomy.judge import Judge
 from ganatomy.models.classifier import FEATURES as DIM
 
@@ -58,7 +60,7 @@ class Wanted(NamedTuple):
 
 
 def load_judge(kind: str, wanted: Wanted) -> Space:
-    """Load the judge for the wanted pictures.
+    """Load the judge for the wanted pictures; those of another shape are brought to its own.
 
     Raises:
         ValueError: if there is none, saying how to fit one.
@@ -67,6 +69,8 @@ def load_judge(kind: str, wanted: Wanted) -> Space:
     net = found.net.to(wanted.device)
 
     def see(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        labels = torch.zeros(len(pixels), dtype=torch.int64)
+        pixels = reshape_all(Samples(pixels, labels), found.shape).values
         features, logits = judge.see(net, pixels.to(wanted.device))
         return features.cpu(), logits.cpu()
 

@@ -74,7 +74,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
 def _conform(name: str, value: Any, kind: Any) -> Any:
     """Return value in the annotated type (ints widen to float, lists to tuple) or say why not."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         inner = next(a for a in args if a is not types.NoneType)
         return None if value is None else _conform(name, value, inner)
     if origin is Literal:

@@ -13,30 +13,31 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ganatomy.data import DATASETS, Samples, data_root
-from ganatomy.fields import lookup, to_dict
+from ganatomy.data import Samples, batch_indices, data_root, load
+from ganatomy.fields import to_dict
 from ganatomy.latent import generate
-from ganatomy.losses import LOSSES
 from ganatomy.machine import environment, pick_device, stop_signal
-from ganatomy.models import MODELS
-from ganatomy.pictures import GRID, grid, png, to_uint8
+from ganatomy.pictures import GRID, POINTS, encoded, to_uint8
 from ganatomy.recipe import Options, Recipe
 from ganatomy.runs import Row, Run
-from ganatomy.train import Logs, State, steps
+from ganatomy.train import Logs, State, parts, steps
 from ganatomy.watch import look, measure, watching
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 TAGS = {
-    "d_loss": "loss/discriminator",
-    "g_loss": "loss/generator",
+    "d_loss": "Loss/discriminator",
+    "d_loss_real": "Loss/real_discriminator",
+    "d_loss_fake": "Loss/fake_discriminator",
+    "d_penalty": "Loss/penalty",
+    "g_loss": "Loss/generator",
     "d_real": "D/real",
     "d_fake": "D/fake",
     "d_fake_after": "D/fake_after",
     "g_grad": "gradient/generator",
 }
-"""TensorBoard's tag of each logged value."""
+"""TensorBoard's tag of each logged value; those of losses are R4.5's."""
 
 
 class Tick(NamedTuple):
@@ -55,9 +56,10 @@ def load_data(recipe: Recipe, options: Options) -> Samples:
     Raises:
         ValueError: if a part is unknown or the dataset is not to be had.
     """
-    lookup(MODELS, recipe.model, "model")
-    lookup(LOSSES, recipe.loss, "loss")
-    return lookup(DATASETS, recipe.dataset, "dataset")[1](data_root(options.data_root))
+    parts(recipe)
+    return load(
+        recipe.dataset, data_root(options.data_root), "train", options.skip_bad, recipe.shape
+    )
 
 
 def fit(recipe: Recipe, folder: Path, options: Options | None = None) -> Run:
@@ -97,6 +99,12 @@ def ticks(
         if state.step == total:
             return
         session = _begin(run, recipe, options, state)
+        if state.step == 0:
+            _save_grid(run, state, recipe)
+            n = POINTS if len(state.shape) == 1 else GRID
+            _picture(
+                run, "samples/real.png", data.take(batch_indices(len(data), n, recipe.seed, 0))
+            )
         watch.logs.extend(run.rows("log"))
         with _board(run, state.step) as board, _noting_failure(run, session, state):
             for logs in steps(state, recipe, data):
@@ -105,7 +113,7 @@ def ticks(
                 if last or state.step % options.log_every == 0:
                     watch.logs.append(_log(run, board, tick))
                 if last or state.step % sample_every == 0:
-                    look(watch, state.step, _save_grid(run, state, recipe))
+                    look(watch, state.step, to_uint8(_save_grid(run, state, recipe)))
                 if options.eval_every and (last or state.step % options.eval_every == 0):
                     run.append("metrics", measure(watch, state.step, state.ema))
                 if last or stop or state.step % save_every == 0:
@@ -141,7 +149,7 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
 
 
 def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
-    """Record recipe, options and machine; at step 0 also the first grid."""
+    """Record recipe, options and machine."""
     device = next(state.generator.parameters()).device
     session = {"from_step": state.step, "device": str(device)} | environment()
     if run.sessions:
@@ -157,8 +165,6 @@ def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
         options = dataclasses.replace(options, data_root=options.data_root.absolute())
     run.write_settings(recipe, options)
     session["started"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-    if state.step == 0:
-        _save_grid(run, state, recipe)
     _end(run, session, state.step)
     return session
 
@@ -212,9 +218,14 @@ def _diverged(run: Run, step: int, what: str) -> str:
 
 
 def _save_grid(run: Run, state: State, recipe: Recipe) -> Tensor:
-    pixels = to_uint8(generate(state.ema, GRID, recipe.z_dim, recipe.seed))
-    run.write(f"samples/step-{state.step:08d}.png", png(grid(pixels)))
-    return pixels
+    n = POINTS if len(state.shape) == 1 else GRID
+    made = generate(state.ema, n, recipe, recipe.seed)
+    _picture(run, f"samples/step-{state.step:08d}.png", made)
+    return made
+
+
+def _picture(run: Run, name: str, samples: Tensor) -> None:
+    run.write(name, encoded(samples, ".png"))
 
 
 def _card(run: Run, step: int) -> str:

@@ -21,7 +21,7 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import DATASETS, Samples, balanced, digest, mix
+from ganatomy.data import DATASETS, Samples, Shape, balanced, digest, mix
 from ganatomy.data import load as read_pictures
 from ganatomy.fields import lookup
 from ganatomy.files import cache_root, replace
@@ -84,6 +84,11 @@ class Judge:
     """features (n, FEATURES) of up to HELD_OUT test pictures; float16 in the file"""
     sha256: str
     """of its file"""
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the pictures that it knows."""
+        return tuple(self.about["shape"])
 
 
 @torch.no_grad()
@@ -284,18 +289,21 @@ def find(kind: str, pictures: str, data: str) -> Judge:
     return load(found[-1].read_bytes(), str(found[-1]), found[-1].stem.rpartition("-")[2])
 
 
-def halves(data: str, root: Path) -> tuple[Samples, Samples | None]:
+def halves(
+    data: str, root: Path, shape: Shape | None = None, skip_bad: bool = False
+) -> tuple[Samples, Samples | None]:
     """Return training and test pictures of a dataset or a path.
 
     Of an undivided path a tenth, drawn at random and always the same, is for test; a dataset of
-    DATASETS that has no test pictures gives None.
+    DATASETS that has no test pictures gives None. Pictures are brought to shape, if one is given,
+    and bad ones of a path left out with skip_bad.
 
     Raises:
         ValueError: if there is no such dataset or path.
     """
-    train = read_pictures(data, root, "train")
+    train = read_pictures(data, root, "train", skip_bad, shape)
     try:
-        return train, read_pictures(data, root, "test")
+        return train, read_pictures(data, root, "test", skip_bad, shape)
     except ValueError:
         if data in DATASETS:
             return train, None

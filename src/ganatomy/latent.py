@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganatomy.data import mix
+from ganatomy.recipe import Recipe
 from ganatomy.runs import Run
-from ganatomy.train import State
+from ganatomy.train import State, draw_latent
 
 CHUNK = 256
 """Rows drawn and generated at a time; fixed, so that the i-th depends on nothing but seed and i."""
@@ -42,9 +43,9 @@ def load_generator(
 
 @torch.no_grad()
 def generate(
-    generator: nn.Module, n: int, z_dim: int, seed: int, mode: GeneratorMode = "eval"
+    generator: nn.Module, n: int, recipe: Recipe, seed: int, mode: GeneratorMode = "eval"
 ) -> Tensor:
-    """Return n samples in [-1, 1] on the CPU; the generator stays as it is.
+    """Return n samples in [-1, 1] on the CPU; the generator, of this recipe, stays as it is.
 
     The i-th sample depends on the seed, i and the mode alone: asking for more keeps the first ones.
     In mode train a sample also depends on the other 255 of its batch.
@@ -53,14 +54,14 @@ def generate(
     devices = [device] if device.type == "cuda" else []
     parts = []
     with torch.random.fork_rng(devices):
-        used = _in_mode(generator, mode, z_dim, seed)
+        used = _in_mode(generator, mode, recipe, seed)
         for chunk in range(-(-n // CHUNK)):
             torch.manual_seed(mix(seed, chunk, 1))  # of dropout, in mode train
-            parts.append(used(_latent(z_dim, seed, chunk).to(device)).cpu())
+            parts.append(used(_latent(recipe, seed, chunk).to(device)).cpu())
     return torch.cat(parts)[:n]
 
 
-def _in_mode(generator: nn.Module, mode: GeneratorMode, z_dim: int, seed: int) -> nn.Module:
+def _in_mode(generator: nn.Module, mode: GeneratorMode, recipe: Recipe, seed: int) -> nn.Module:
     """Return a copy of a generator in this mode."""
     if mode != "reestimated":
         return copy.deepcopy(generator).train(mode == "train")
@@ -72,13 +73,12 @@ def _in_mode(generator: nn.Module, mode: GeneratorMode, z_dim: int, seed: int) -
             module.momentum = None  # the plain average over what follows
             module.train()
     for chunk in range(ESTIMATION_CHUNKS):
-        used(_latent(z_dim, mix(seed, 2), chunk).to(device))
+        used(_latent(recipe, mix(seed, 2), chunk).to(device))
     return used.eval()
 
 
-def _latent(z_dim: int, seed: int, chunk: int) -> Tensor:
-    rng = torch.Generator().manual_seed(mix(seed, chunk))
-    return torch.randn(CHUNK, z_dim, generator=rng)
+def _latent(recipe: Recipe, seed: int, chunk: int) -> Tensor:
+    return draw_latent(recipe, CHUNK, torch.Generator().manual_seed(mix(seed, chunk)))
 
 
 class Walk(NamedTuple):
@@ -110,11 +110,11 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 @torch.no_grad()
 def walk(
-    generator: nn.Module, pairs: int, k: int, z_dim: int, seed: int, curved: bool = False
+    generator: nn.Module, pairs: int, k: int, recipe: Recipe, seed: int, curved: bool = False
 ) -> Walk:
     """Generate k + 1 pictures from one latent vector to another, for each of so many pairs."""
-    ends = torch.cat([_latent(z_dim, seed, chunk) for chunk in range(-(-2 * pairs // CHUNK))])
-    a, b = ends[: 2 * pairs].view(pairs, 2, 1, z_dim).unbind(1)
+    ends = torch.cat([_latent(recipe, seed, chunk) for chunk in range(-(-2 * pairs // CHUNK))])
+    a, b = ends[: 2 * pairs].view(pairs, 2, 1, -1).unbind(1)
     t = torch.linspace(0, 1, k + 1).view(1, k + 1, 1)
     z = (slerp if curved else lerp)(a, b, t)
     used = copy.deepcopy(generator).eval()

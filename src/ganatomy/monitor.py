@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganatomy.losses import LOSSES
 from ganatomy.recipe import Recipe
 
 Row = dict[str, Any]
@@ -57,7 +58,8 @@ class Window(NamedTuple):
     now: dict[str, float]
     first: dict[str, float]
     label_gap: float
-    """between real and fake labels, the widest that D(x) - D(G(z)) can sensibly be"""
+    """between real and fake labels, the widest that D(x) - D(G(z)) can sensibly be; 0 if the loss
+    knows no probabilities, as scores can be as far apart as they like"""
 
 
 def domination(w: Window) -> str | None:
@@ -70,7 +72,7 @@ def domination(w: Window) -> str | None:
 def vanishing(w: Window) -> str | None:
     """G's gradient has all but gone while D rejects everything (Goodfellow 2014, section 3)."""
     gradient = w.now["g_grad"]
-    if w.now["d_fake_after"] > 0.05 or gradient > VANISHED:
+    if w.label_gap <= 0 or w.now["d_fake_after"] > 0.05 or gradient > VANISHED:
         return None
     return f"norm of G's gradient {gradient:.1e}, D(G(z)) {w.now['d_fake_after']:.1e}"
 
@@ -79,7 +81,7 @@ def divergence(w: Window) -> str | None:
     """A loss has left every scale that a working GAN has, perhaps before the first row."""
     for name in ("d_loss", "g_loss"):
         now, first = abs(w.now[name]), abs(w.first[name])
-        if now > 1000 or now > max(25, 10 * first):
+        if now > 1000 or (w.label_gap > 0 and now > max(25, 10 * first)):
             return f"median {name} {w.now[name]:.4g}, {w.first[name]:.2g} at the start"
     return None
 
@@ -215,6 +217,7 @@ def _windows(recipe: Recipe, logs: Sequence[Row], names: Sequence[str]) -> list[
     medians = np.median(np.lib.stride_tricks.sliding_window_view(table, WINDOW, axis=0), axis=2)
     named = [dict(zip(names, row, strict=True)) for row in medians.tolist()]
     gap = float(np.mean(recipe.real_label) - np.mean(recipe.fake_label))
+    gap = gap if LOSSES[recipe.loss].probabilities else 0.0
     return [
         (rows[i + WINDOW // 2 if i else 0]["step"], Window(now, named[0], gap))
         for i, now in enumerate(named)

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,6 +49,25 @@ def ungrid(picture: bytes, shape: tuple[int, ...], columns: int = 8, gap: int = 
     return tiles.permute(1, 2, 0, 3, 4).reshape(rows * columns, *shape).contiguous()
 
 
+POINTS = 2000
+"""Samples in the scatter plots that a run on points keeps instead."""
+
+
+def scatter(points: Tensor, side: int = 360) -> bytes:
+    """Draw points (N, 2) as a PNG of the square from -1 to 1."""
+    from matplotlib.figure import Figure  # a second of import, so only where it is needed
+
+    figure = Figure(figsize=(side / 100, side / 100), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1))
+    x, y = points.T.tolist()
+    axes.scatter(x, y, s=2.5, color=COLOURS[0], alpha=0.5, linewidths=0)
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=(), yticks=())
+    axes.spines[:].set_color("#c8ccd1")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
 def png(picture: Tensor) -> bytes:
     """Encode one uint8 picture (C, H, W), C being 1 or 3, as PNG."""
     array = picture.permute(1, 2, 0).contiguous().numpy()
@@ -59,11 +78,25 @@ def png(picture: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def npz(pixels: Tensor) -> bytes:
-    """Encode uint8 pictures (N, C, H, W) as a compressed npz: array images, uint8 (N, H, W, C)."""
+def npz(samples: Tensor) -> bytes:
+    """Encode samples as a compressed npz.
+
+    Uint8 pictures (N, C, H, W) become the array images (N, H, W, C), points (N, D) become points.
+    """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=pixels.permute(0, 2, 3, 1).contiguous().numpy())
+    if samples.ndim == 2:
+        np.savez_compressed(buffer, points=samples.numpy())
+    else:
+        np.savez_compressed(buffer, images=samples.permute(0, 2, 3, 1).contiguous().numpy())
     return buffer.getvalue()
+
+
+def encoded(samples: Tensor, suffix: str, columns: int = 8) -> bytes:
+    """Encode samples in [-1, 1], pictures or points, as .npz or as one .png."""
+    if samples.ndim == 2:
+        return npz(samples) if suffix == ".npz" else scatter(samples)
+    pixels = to_uint8(samples)
+    return npz(pixels) if suffix == ".npz" else png(grid(pixels, columns))
 
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -110,7 +143,7 @@ def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] 
     )
     line = base.mark_line(strokeWidth=2).encode(y=altair.Y("mean:Q", scale=scale, title=None))
     chart = (band + line).properties(width=420, height=210).configure_view(stroke=None)
-    chart = chart.configure_axis(**_AXES).configure_axisY(minExtent=30)  # all charts of one size
+    chart = chart.configure_axis(**AXES).configure_axisY(minExtent=30)  # all charts of one size
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
@@ -153,7 +186,7 @@ def modes_figure(
     return buffer.getvalue()
 
 
-_AXES = {
+AXES: dict[str, Any] = {
     "gridColor": "#e6e8eb",
     "domainColor": "#9aa0a6",
     "tickColor": "#9aa0a6",
@@ -163,3 +196,4 @@ _AXES = {
     "labelFontSize": 12,
     "titleFontSize": 12,
 }
+"""How the axes of every chart look, as Altair takes it."""

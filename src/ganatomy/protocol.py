@@ -53,7 +53,9 @@ class Protocol:
     """of the latent vectors, and of bootstraps and subsets"""
     quantise: Literal["round to uint8"] = "round to uint8"
     """what is done to the generator's values before anything looks at them"""
-    resize: Literal["none", "299 x 299, bilinear as TensorFlow 1"] = "none"
+    resize: Literal[
+        "none", "to the judge's shape, bilinear as Pillow", "299 x 299, bilinear as TensorFlow 1"
+    ] = "none"
     """what is done to pictures before the feature space sees them"""
     reference_sha256: str = ""
     """of the reference pictures' pixels"""

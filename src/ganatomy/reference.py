@@ -17,7 +17,7 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 
 from ganatomy import judge
-from ganatomy.data import Samples, balanced, digest, load
+from ganatomy.data import Samples, Shape, balanced, digest, load
 from ganatomy.features import FEATURES, Space, Wanted
 from ganatomy.fields import lookup
 from ganatomy.files import cache_root, replace
@@ -47,13 +47,17 @@ class Reference(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where things are found and computed, and whether to put up with what is not as it should."""
+    """Where and how things are found and computed, and what is put up with."""
 
     root: Path
     """of full datasets"""
     device: torch.device = torch.device("cpu")
     inception_weights: Path | None = None
     force: bool = False
+    shape: Shape | None = None
+    """that real and generated pictures are brought to; None: as they are"""
+    skip_bad: bool = False
+    """leave bad pictures of a path out"""
 
 
 def reference(protocol: Protocol, data: str, place: Place) -> Reference:
@@ -65,24 +69,35 @@ def reference(protocol: Protocol, data: str, place: Place) -> Reference:
         ValueError: if the dataset or the feature space is not to be had.
     """
     space_named = lookup(FEATURES, protocol.features, "feature space")
-    builtin = protocol.features.startswith("judge") and data in ("mnist", "mnist10k")
-    if builtin:  # of the 60,000 the embedded ones are those that balanced() takes
+    digits = protocol.features.startswith("judge") and data in ("mnist", "mnist10k")
+    as_they_are = place.shape in (None, (1, 28, 28))
+    if digits and as_they_are:  # of the 60,000 the embedded ones are those that balanced() takes
         train, test, data = load("mnist10k", place.root, "train"), None, "mnist"
         pictures = judge.MNIST
     else:
-        train, test = judge.halves(data, place.root)
+        train, test = judge.halves(data, place.root, place.shape, place.skip_bad)
         pictures = digest(train)
-    space = space_named.load(Wanted(data, pictures, train.shape, *place[1:]))
+    if len(train.shape) != 3:
+        raise ValueError(
+            f"{data} is points, not pictures, which no protocol measures; count their modes with: "
+            "ganatomy modes RUN --out modes.png"
+        )
+    known = judge.MNIST if digits else pictures
+    space = space_named.load(Wanted(data, known, train.shape, *place[1:4]))
+    if space.judge is not None and space.judge.shape != train.shape:
+        protocol = protocol.but(resize="to the judge's shape, bilinear as Pillow")
     protocol = protocol.but(
         dataset=Path(data).name, reference_sha256=pictures, features_sha256=space.sha256
     )
-    shares = None
-    if space.judge is not None:
-        counts = torch.tensor(space.judge.about["class_counts"])
-        shares = counts / counts.sum()
     chosen = balanced(train, protocol.n_real or REAL)
     kept_back = "" if test is None else digest(test)
     seen = _remembered(protocol, kept_back, lambda: _look(protocol, space, train, test, chosen))
+    shares = None
+    if space.judge is not None:
+        counts = torch.tensor(space.judge.about["class_counts"])
+        if space.judge.shape != train.shape and seen.real.logits is not None:
+            counts = seen.real.logits.argmax(1).bincount(minlength=len(counts))
+        shares = counts / counts.sum()
     return Reference(
         protocol,
         space,
@@ -111,17 +126,18 @@ class _Seen(NamedTuple):
 def _look(
     protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
 ) -> _Seen:
-    """Extract what a reference consists of; a judge brings most of it along."""
+    """Extract what a reference consists of; a judge brings most of it along, in its own shape."""
     real = Seen(*space.see(chosen.values))
-    if space.judge is not None:
-        kept = space.judge.held_out
-        held_out: Seen | None = Seen(kept, judge.logits(space.judge.net, kept))
+    known = space.judge if space.judge and space.judge.shape == train.shape else None
+    if known is not None:
+        kept = known.held_out
+        held_out: Seen | None = Seen(kept, judge.logits(known.net, kept))
     else:
         held_out = None if test is None else Seen(*space.see(balanced(test, REAL).values))
-    if protocol.n_real is not None or (len(chosen) == len(train) and space.judge is None):
+    if protocol.n_real is not None or (len(chosen) == len(train) and known is None):
         return _Seen(real, moments(real.features), held_out)
-    if space.judge is not None:
-        return _Seen(real, space.judge.train, held_out)
+    if known is not None:
+        return _Seen(real, known.train, held_out)
     return _Seen(real, moments(space.see(train.values)[0]), held_out)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 
 from ganatomy.evaluate import measured
 from ganatomy.fields import to_dict
+from ganatomy.losses import LOSSES
 from ganatomy.pictures import COLOURS, Series, curves
 from ganatomy.recipe import Recipe
 from ganatomy.runs import Row, Run
 from ganatomy.scores import comparable, heading, many
+from ganatomy.stats import fluctuation
 
 EPOCHS_SHOWN = 10
 """Pairs of grids on the page, denser at the start, where pictures change fastest."""
@@ -27,7 +29,7 @@ CHARTS = (
     ("d_loss", "Discriminator loss", "of the two batches together", None),
     ("g_loss", "Generator loss", "as its loss function defines it", None),
 )
-"""Field of a row, its title, what it says, and the range of its axis."""
+"""Field of a row, its title, what it says, and the range of its axis, unless D gives scores."""
 
 
 class Shown(NamedTuple):
@@ -49,11 +51,13 @@ def compare(runs: list[Run]) -> str:
         ValueError: for a run that has logged nothing yet, or runs measured by unlike protocols.
     """
     shown = list(map(_read, runs, _names(runs), _colours(len(runs))))
+    rows = summary(runs)
+    scored = sorted({s.recipe.loss for s in shown if not LOSSES[s.recipe.loss].probabilities})
     charts = [
         {
             "title": title,
             "about": about,
-            "svg": curves([_series(s, field) for s in shown], "epoch", y_range),
+            "svg": curves([_series(s, field) for s in shown], "epoch", None if scored else y_range),
         }
         for field, title, about, y_range in CHARTS
     ]
@@ -69,10 +73,13 @@ def compare(runs: list[Run]) -> str:
     return template.render(
         shown=shown,
         columns=HEADINGS,
-        summary=map(cells, summary(runs)),
+        summary=map(cells, rows),
+        fluctuating=FLUCTUATING,
+        fluctuations=fluctuations(rows),
         scores=scores(runs),
         stages=_stages(shown),
         charts=charts,
+        scored=scored,
         differing=[(k, [f[k] for f in fields]) for k in fields[0] if len({*_texts(fields, k)}) > 1],
         shared=[(k, fields[0][k]) for k in fields[0] if len({*_texts(fields, k)}) == 1],
         environment=environment,
@@ -97,6 +104,23 @@ def scores(runs: list[Run]) -> dict[str, Any] | None:
     }
 
 
+FLUCTUATING = ("run", "D loss jumps by", "G loss jumps by", "at rows of")
+"""Of the cells of a row about fluctuation."""
+
+
+def fluctuations(rows: list[Row]) -> list[list[str]]:
+    """Write of summary rows how much their losses fluctuate, for people, under FLUCTUATING."""
+    return [
+        [
+            row["run"],
+            f"{row['d_fluctuation']:.3f}",
+            f"{row['g_fluctuation']:.3f}",
+            f"every {row['row_every']:g} steps",
+        ]
+        for row in rows
+    ]
+
+
 HEADINGS = ("run", "epochs", "steps", "trained", "images/s", "D(x)", "D(G(z))", "D loss", "G loss")
 """Of the cells of a summary row."""
 
@@ -117,9 +141,18 @@ def summary(runs: list[Run]) -> list[Row]:
                 "seconds": seconds,
                 "images_per_second": run.recipe.images_per_step * last["step"] / max(seconds, 0.1),
                 **{field: float(np.mean([row[field] for row in tail])) for field, *_ in CHARTS},
+                "row_every": float(np.median(np.diff([0, *(row["step"] for row in logged)]))),
+                "d_fluctuation": _jumps(logged, "d_loss"),
+                "g_fluctuation": _jumps(logged, "g_loss"),
             }
         )
     return rows
+
+
+def _jumps(logged: list[Row], field: str) -> float:
+    """How much a loss fluctuates in the latter half of a log; 0 where there are too few rows."""
+    late = np.array([row[field] for row in logged[len(logged) // 2 :]])
+    return fluctuation(late) if len(late) > 1 else 0.0
 
 
 def cells(row: Row) -> list[str]:

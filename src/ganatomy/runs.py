@@ -47,6 +47,11 @@ class Run:
             return
         changed = differences(cls(path).recipe, recipe)
         only_length = changed.keys() <= {"epochs", "steps"}
+        if changed and only_length and recipe.schedule != "constant":
+            raise ValueError(
+                f"{path} cannot be made longer: its learning rates fall over its length (schedule "
+                f"{recipe.schedule}); train the longer recipe in another --out"
+            )
         if changed and not (longer and only_length):
             listed = "; ".join(f"{k}: {a} there, {b} asked" for k, (a, b) in changed.items())
             cure = "change its length with: ganatomy resume" if only_length else "use another --out"

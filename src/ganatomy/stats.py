@@ -30,6 +30,20 @@ def resamples(n: int, times: int, seed: int) -> NDArray[np.int64]:
     return np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(times)])
 
 
+def fluctuation(values: NDArray[np.float64]) -> float:
+    """How much a curve (n,) jumps from point to point: the deviation of noise on a slow trend.
+
+    Root mean square of the differences of neighbours, over the root of 2 (von Neumann et al. 1941),
+    in units of the curve. For white noise of deviation s on a line it is s; a trend hardly counts.
+
+    Raises:
+        ValueError: for fewer than two points.
+    """
+    if len(values) < 2:
+        raise ValueError("a curve of one point cannot fluctuate; log more often with --log_every")
+    return float(np.sqrt(np.mean(np.square(np.diff(values))) / 2))
+
+
 def reach(free: int) -> float:
     """Return how many standard errors a 95 % interval reaches at so many degrees of freedom."""
     return float(stdtrit(free, 0.975))

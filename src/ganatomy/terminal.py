@@ -2,11 +2,13 @@
 
 import collections
 import datetime
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import rich
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -62,14 +64,27 @@ class _TwoLines(Progress):
         yield Text("  ".join(str(task.fields["logs"]) for task in self.tasks), "magenta")
 
 
-def follow(ticks: Iterable[T], label: str, images_per_step: int, *, quiet: bool, stderr: bool) -> T:
+def follow(
+    ticks: Iterable[T],
+    label: str,
+    images_per_step: int,
+    *,
+    quiet: bool,
+    stderr: bool,
+    lines_every: int | None = None,
+) -> T:
     """Consume a training and show it: a bar in a terminal, plain lines elsewhere, or nothing.
+
+    With lines_every it is instead a line in the format of R2.3 after so many steps each.
 
     Returns its last tick.
     """
-    console = Console(stderr=stderr)
+    rich.reconfigure(stderr=stderr)  # the one console, on which loading data shows a bar of its own
+    console = rich.get_console()
     if quiet:
         shown: Iterator[T] = iter(ticks)
+    elif lines_every is not None:
+        shown = _dcgan_lines(ticks, lines_every, console)
     elif console.is_terminal:
         shown = _bar(ticks, label, images_per_step, console)
     else:
@@ -114,6 +129,27 @@ def _lines(ticks: Iterable[T], label: str, images_per_step: int, console: Consol
             )
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         yield tick
+
+
+def _dcgan_lines(ticks: Iterable[T], every: int, console: Console) -> Iterator[T]:
+    for tick in ticks:
+        if tick.logs and (tick.step % every == 0 or tick.step == tick.total):
+            console.print(dcgan_line(tick), highlight=False, markup=False, soft_wrap=True)
+        yield tick
+
+
+def dcgan_line(tick: Tick) -> str:
+    """Write a step as PyTorch's DCGAN example and report row R2.3 do; epochs and batches from 0."""
+    per_epoch = tick.step / tick.epoch
+    epoch = int((tick.step - 1) / per_epoch + 1e-9)
+    batch = tick.step - 1 - math.ceil(epoch * per_epoch - 1e-9)
+    epochs = math.ceil((tick.total - 1) / per_epoch) or 1  # the last step may pass their end
+    value = {name: float(number) for name, number in tick.logs.items()}
+    return (
+        f"[{epoch}/{epochs}][{batch}/{math.ceil(per_epoch)}] "
+        f"Loss_D: {value['d_loss']:.4f} Loss_G: {value['g_loss']:.4f} D(x): {value['d_real']:.4f} "
+        f"D(G(z)): {value['d_fake']:.4f} / {value['d_fake_after']:.4f}"
+    )
 
 
 def brief(logs: Mapping[str, Any]) -> str:

@@ -5,18 +5,20 @@ Nothing random is carried from step to step: batches, noise, labels and dropout 
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ganatomy import losses
 from ganatomy.data import Samples, batch_indices, mix
 from ganatomy.fields import lookup
-from ganatomy.losses import LOSSES, Labels
-from ganatomy.models import MODELS, Net
-from ganatomy.recipe import Recipe
+from ganatomy.losses import LOSSES, Labels, Loss
+from ganatomy.models import MODELS, Net, initialise, normalise
+from ganatomy.recipe import Optimizer, Recipe
+from ganatomy.schedule import SCHEDULES
 
 Logs = dict[str, Tensor]
 
@@ -40,17 +42,19 @@ class State:
         cls, recipe: Recipe, shape: tuple[int, ...], device: torch.device | str = "cpu"
     ) -> "State":
         """Build networks and optimisers for samples of this shape from the recipe's seed."""
-        g_net = Net(widths=recipe.g_widths, norm=recipe.g_norm, dropout=recipe.g_dropout)
-        d_net = Net(widths=recipe.d_widths, norm=recipe.d_norm, dropout=recipe.d_dropout)
+        g_net, d_net = nets(recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(recipe.seed))
             g, d = lookup(MODELS, recipe.model, "model")(shape, recipe.z_dim, g_net, d_net)
+            for net, spectral in ((g, recipe.spectral == "both"), (d, recipe.spectral != "none")):
+                initialise(net, recipe.init)
+                if spectral:
+                    normalise(net)
         for net in (g, d):  # channels last: the same sums in the order that CPUs and GPUs read
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(g).requires_grad_(False) if recipe.ema else g
-        betas = (recipe.beta1, recipe.beta2)
-        opt_g = torch.optim.Adam(g.parameters(), recipe.lr_g, betas, fused=True)
-        opt_d = torch.optim.Adam(d.parameters(), recipe.lr_d, betas, fused=True)
+        opt_g = _optimizer(recipe.opt_g, g, recipe.lr_g, recipe)
+        opt_d = _optimizer(recipe.opt_d, d, recipe.lr_d, recipe)
         return cls(g, d, ema, opt_g, opt_d, shape)
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,18 +73,67 @@ class State:
         return {k: getattr(self, k) for k in names + ["ema"] * (self.ema is not self.generator)}
 
 
+def nets(recipe: Recipe) -> tuple[Net, Net]:
+    """Return what the recipe says of the generator and of the discriminator."""
+    sides = recipe.attention
+    return (
+        Net(
+            widths=recipe.g_widths,
+            norm=recipe.g_norm,
+            dropout=recipe.g_dropout,
+            activation=recipe.g_activation,
+            attention=sides,
+        ),
+        Net(
+            widths=recipe.d_widths,
+            norm=recipe.d_norm,
+            dropout=recipe.d_dropout,
+            activation=recipe.d_activation,
+            attention=sides,
+        ),
+    )
+
+
+def parts(recipe: Recipe) -> Loss:
+    """Return the recipe's loss, once its named parts are known to exist and to go together.
+
+    Raises:
+        ValueError: naming the fields that do not, and the cure.
+    """
+    lookup(MODELS, recipe.model, "model")
+    loss = lookup(LOSSES, recipe.loss, "loss")
+    if not loss.takes_labels and (recipe.real_label, recipe.fake_label) != ((1, 1), (0, 0)):
+        with_labels = ", ".join(name for name, other in LOSSES.items() if other.takes_labels)
+        raise ValueError(
+            f"real_label and fake_label mean nothing to the loss {recipe.loss}; leave them at "
+            f"1 1 and 0 0, or use {with_labels}"
+        )
+    return loss
+
+
+def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> Tensor:
+    """Draw latent vectors (n, z_dim) on the CPU, so that they are the same for every device."""
+    size = (n, recipe.z_dim)
+    if recipe.latent == "normal":
+        return torch.randn(*size, generator=rng)
+    uniform = torch.rand(*size, generator=rng)
+    return uniform * 2 - 1 if recipe.latent == "uniform" else (uniform < 0.5) * 2.0 - 1
+
+
 def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
     """Train from state.step to the recipe's end, yielding the logs of each step.
 
-    Logs are scalars: d_loss, g_loss; d_real, the mean of D(x); d_fake and d_fake_after, the mean
-    of D(G(z)) before and after the discriminator moved; g_grad, the norm of G's gradient.
+    Logs are scalars: d_loss, g_loss; d_loss_real and d_loss_fake, the parts of d_loss; d_penalty,
+    if the recipe has any; d_real, the mean of D(x); d_fake and d_fake_after, the mean of D(G(z))
+    before and after the discriminator moved (of scores, if the loss knows no probabilities);
+    g_grad, the norm of G's gradient.
     """
     device = next(state.generator.parameters()).device
-    loss = lookup(LOSSES, recipe.loss, "loss")
+    loss = parts(recipe)
     devices = [device] if device.type == "cuda" else []
 
-    def noise() -> Tensor:  # drawn on the CPU, so that it is the same on every device
-        return torch.randn(recipe.batch, recipe.z_dim).to(device)
+    def noise() -> Tensor:
+        return draw_latent(recipe, recipe.batch).to(device)
 
     def labels() -> Labels:
         ends = (recipe.real_label, recipe.fake_label)
@@ -93,51 +146,66 @@ def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
     state.discriminator.train()
     total = recipe.total_steps(len(data))
     while state.step < total:
+        set_rates(state, recipe, state.step / total)
         logs: Logs = {}
         with torch.random.fork_rng(devices):  # what follows draws from a generator of this step
             torch.manual_seed(mix(recipe.seed, state.step))
             first = state.step * recipe.d_steps
             for k in range(first, first + recipe.d_steps):
-                batch = real(k)
-                logs |= update_discriminator(state, loss.d, batch, noise(), labels())
-            for _ in range(recipe.g_steps):
-                logs |= update_generator(state, loss.g, batch, noise())
+                batch, z, targets = real(k), noise(), labels()
+                with torch.set_grad_enabled(recipe.same_fakes):
+                    fake = state.generator(z)
+                logs |= update_discriminator(state, recipe, loss, batch, fake.detach(), targets)
+            for k in range(recipe.g_steps):
+                fresh = k > 0 or not recipe.same_fakes
+                fake = state.generator(noise()) if fresh else fake
+                logs |= update_generator(state, loss, batch, fake)
         update_ema(state.ema, state.generator, recipe.ema)
         state.step += 1
         yield logs
 
 
 def update_discriminator(
-    state: State,
-    loss: Callable[[Tensor, Tensor, Labels], Tensor],
-    real: Tensor,
-    z: Tensor,
-    labels: Labels,
+    state: State, recipe: Recipe, loss: Loss, real: Tensor, fake: Tensor, labels: Labels
 ) -> Logs:
     """Take one discriminator step: real batch, generated batch, one update from both."""
     d = state.discriminator.requires_grad_(True)
-    with torch.no_grad():
-        fake = state.generator(z)
+    real, fake = real.requires_grad_(recipe.r1 > 0), fake.requires_grad_(recipe.r2 > 0)
     on_real, on_fake = d(real), d(fake)
-    d_loss = loss(on_real, on_fake, labels)
-    _descend(state.opt_d, d_loss)
-    return {"d_loss": d_loss.detach(), "d_real": _mean_d(on_real), "d_fake": _mean_d(on_fake)}
+    lost_real, lost_fake = loss.d(on_real, on_fake, labels)
+    d_loss = lost_real + lost_fake
+    penalties = list(_penalties(recipe, d, (on_real, real), (on_fake, fake)))
+    _descend(state.opt_d, sum(penalties, d_loss))
+    if recipe.clip:
+        for weight in d.parameters():
+            weight.data.clamp_(-recipe.clip, recipe.clip)
+    logs = {"d_loss": d_loss, "d_loss_real": lost_real, "d_loss_fake": lost_fake}
+    if penalties:
+        logs["d_penalty"] = sum(penalties, torch.zeros_like(d_loss))
+    logs = {name: value.detach() for name, value in logs.items()}
+    return logs | {"d_real": _mean_d(loss, on_real), "d_fake": _mean_d(loss, on_fake)}
 
 
-def update_generator(
-    state: State, loss: Callable[[Callable[[], Tensor], Tensor], Tensor], real: Tensor, z: Tensor
-) -> Logs:
-    """Take one generator step against a discriminator held still."""
+def update_generator(state: State, loss: Loss, real: Tensor, fake: Tensor) -> Logs:
+    """Take one generator step, from its fakes, against a discriminator held still."""
     d = state.discriminator.requires_grad_(False)
-    on_fake = d(state.generator(z))
-    g_loss = loss(lambda: d(real), on_fake)
+    on_fake = d(fake)
+    g_loss = loss.g(lambda: d(real.detach()), on_fake)
     _descend(state.opt_g, g_loss)
     grads = [p.grad for p in state.generator.parameters() if p.grad is not None]
     return {
         "g_loss": g_loss.detach(),
-        "d_fake_after": _mean_d(on_fake),
+        "d_fake_after": _mean_d(loss, on_fake),
         "g_grad": torch.nn.utils.get_total_norm(grads),
     }
+
+
+def set_rates(state: State, recipe: Recipe, done: float) -> None:
+    """Set both learning rates to what the schedule says at this share of the training."""
+    factor = SCHEDULES[recipe.schedule](done)
+    for optimizer, rate in ((state.opt_g, recipe.lr_g), (state.opt_d, recipe.lr_d)):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
 
 
 @torch.no_grad()
@@ -151,11 +219,43 @@ def update_ema(ema: nn.Module, source: nn.Module, decay: float) -> None:
         kept.copy_(buffer)
 
 
-def _mean_d(logits: Tensor) -> Tensor:
-    return logits.detach().sigmoid().mean()
+def _penalties(
+    recipe: Recipe, d: nn.Module, on_real: tuple[Tensor, Tensor], on_fake: tuple[Tensor, Tensor]
+) -> Iterator[Tensor]:
+    """The gradient penalties that the recipe has, given logits and samples of both batches."""
+    (_, real), (_, fake) = on_real, on_fake
+
+    def share() -> Tensor:  # drawn on the CPU, as all that is random
+        return torch.rand(len(real)).to(real.device)
+
+    if recipe.gp:
+        yield recipe.gp * losses.one_centred(d, losses.between(real, fake, share()))
+    if recipe.dragan:
+        noise = torch.rand(real.shape).to(real.device)
+        yield recipe.dragan * losses.one_centred(d, losses.around(real, noise, share()))
+    if recipe.r1:
+        yield recipe.r1 * losses.zero_centred(*on_real)
+    if recipe.r2:
+        yield recipe.r2 * losses.zero_centred(*on_fake)
+
+
+def _mean_d(loss: Loss, logits: Tensor) -> Tensor:
+    values = logits.detach()
+    return (values.sigmoid() if loss.probabilities else values).mean()
+
+
+def _optimizer(
+    kind: Optimizer, net: nn.Module, rate: float, recipe: Recipe
+) -> torch.optim.Optimizer:
+    weights = list(net.parameters())
+    if kind == "adam":
+        return torch.optim.Adam(weights, rate, (recipe.beta1, recipe.beta2), fused=True)
+    if kind == "rmsprop":
+        return torch.optim.RMSprop(weights, rate)
+    return torch.optim.SGD(weights, rate)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward(inputs=[w for group in optimizer.param_groups for w in group["params"]])
     optimizer.step()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganatomy.data import data_root
-from ganatomy.evaluate import evaluate, glance, samples
+from ganatomy.evaluate import evaluate, fitted, glance, samples
 from ganatomy.monitor import WINDOW, diagnose
 from ganatomy.pictures import GRID
 from ganatomy.protocol import preset
@@ -39,7 +39,9 @@ def watching(recipe: Recipe, options: Options, device: torch.device) -> Watch:
     Raises:
         ValueError: if eval_every is asked for and its protocol cannot be had.
     """
-    place = Place(data_root(options.data_root), device)
+    place = Place(
+        data_root(options.data_root), device, shape=recipe.shape, skip_bad=options.skip_bad
+    )
     measured = None
     if options.eval_every:
         measured = reference(preset(options.eval_protocol), recipe.dataset, place)
@@ -47,9 +49,12 @@ def watching(recipe: Recipe, options: Options, device: torch.device) -> Watch:
 
 
 def look(watch: Watch, step: int, pixels: Tensor) -> None:
-    """Judge a sample grid, and warn of whatever rows and grids have shown for a while."""
+    """Judge a sample grid, and warn of whatever rows and grids have shown for a while.
+
+    Points, which are no pictures, are not judged.
+    """
     if watch.judge is not None:
-        watch.measures.append({"step": step} | glance(pixels, watch.judge))
+        watch.measures.append({"step": step} | glance(fitted(pixels, watch.judge), watch.judge))
     logs = watch.logs[:WINDOW] + watch.logs[WINDOW:][-10 * WINDOW :]  # a long log would cost time
     for found in diagnose(watch.recipe, logs, watch.measures):
         lasts = found.until is None and found.looks >= PATIENCE
@@ -64,5 +69,5 @@ def look(watch: Watch, step: int, pixels: Tensor) -> None:
 def measure(watch: Watch, step: int, generator: nn.Module) -> Row:
     """Measure a generator as eval_every asks."""
     assert watch.reference is not None
-    pixels = samples(generator, watch.recipe.z_dim, watch.reference.protocol)
+    pixels = samples(generator, watch.recipe, watch.reference)
     return {"step": step} | evaluate(pixels, watch.reference)

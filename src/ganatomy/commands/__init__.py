@@ -5,13 +5,17 @@ its class and add a line to COMMANDS in cli.py.
 """
 
 from ganatomy.commands.about import Datasets, Doctor, Recipes
+from ganatomy.commands.data import Data
 from ganatomy.commands.judge import Judge
 from ganatomy.commands.look import Compare, Interpolate, Modes, Sample
 from ganatomy.commands.measure import Diagnose, Evaluate, Protocols
+from ganatomy.commands.summary import Summary
+from ganatomy.commands.theory import Theory
 from ganatomy.commands.train import Resume, Train
 
 __all__ = [
     "Compare",
+    "Data",
     "Datasets",
     "Diagnose",
     "Doctor",
@@ -23,5 +27,7 @@ __all__ = [
     "Recipes",
     "Resume",
     "Sample",
+    "Summary",
+    "Theory",
     "Train",
 ]

@@ -22,6 +22,10 @@ class Judge:
     """five convolutions; or R3.4's two hidden layers with hinge loss"""
     epochs: int = 12
     """passes over the training pictures"""
+    shape: tuple[int, int, int] | None = None
+    """channels, height, width that pictures are cut and resized to, as a recipe's shape"""
+    skip_bad: bool = False
+    """leave out pictures that cannot be used, rather than stop"""
     seed: int = 0
     """decides initial weights, order and how pictures are moved"""
     threads: int | None = None
@@ -38,20 +42,20 @@ class Judge:
         import torch
 
         from ganatomy import judge
-        from ganatomy.data import data_root, digest, load
+        from ganatomy.data import data_root, digest
         from ganatomy.files import replace
 
         if self.epochs < 1 or self.seed < 0:
             raise ValueError(f"--epochs must be at least 1 and --seed at least 0, got {self}")
         root = data_root(self.data_root)
         if self.action == "show":
-            if self.data == "mnist":
+            if self.data == "mnist" and self.shape is None:
                 return self._show(judge.shipped(self.kind), None)
-            known = digest(load(self.data, root, "train"))
+            known = digest(judge.halves(self.data, root, self.shape, self.skip_bad)[0])
             return self._show(judge.find(self.kind, known, self.data), None)
         if self.threads:
             torch.set_num_threads(self.threads)
-        train, test = judge.halves(self.data, root)
+        train, test = judge.halves(self.data, root, self.shape, self.skip_bad)
         content = None
         for at in judge.fit(train, test, self.data, self.kind, self.epochs, self.seed):
             if not self.json:

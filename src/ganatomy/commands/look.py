@@ -3,12 +3,15 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ganatomy import terminal
 from ganatomy.commands.answer import answer
+
+if TYPE_CHECKING:
+    from ganatomy.runs import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,7 @@ class Sample:
     n: int = 64
     """how many"""
     out: Path
-    """a .png (one grid) or an .npz (array images, uint8 N x H x W x C)"""
+    """a .png (one grid) or an .npz (array images, uint8 N x H x W x C; of a toy density: points)"""
     seed: int = 0
     """decides the latent vectors; the i-th picture depends on seed and i alone"""
     json: bool = False
@@ -40,13 +43,9 @@ class Sample:
 
         run = Run.open(self.run)
         step, generator = latent.load_generator(run)
-        made = latent.generate(generator, self.n, run.recipe.z_dim, self.seed)
-        pixels = pictures.to_uint8(made)
-        if self.out.suffix == ".npz":
-            content = pictures.npz(pixels)
-        else:
-            content = pictures.png(pictures.grid(pixels, columns=math.ceil(self.n**0.5)))
-        replace(self.out, content)
+        made = latent.generate(generator, self.n, run.recipe, self.seed)
+        columns = math.ceil(self.n**0.5)
+        replace(self.out, pictures.encoded(made, self.out.suffix, columns))
         result = {"out": str(self.out), "n": self.n, "step": step, "seed": self.seed}
         done = f"{self.n} samples of step {step}: {self.out}"
         return answer(self.json, result, lambda: terminal.say(done))
@@ -77,6 +76,8 @@ class Compare:
 
         def show() -> None:
             terminal.table(report.HEADINGS, map(report.cells, rows))
+            terminal.say("")
+            terminal.table(report.FLUCTUATING, report.fluctuations(rows))
             if scores is not None:
                 terminal.say(f"\n{scores['heading']}")
                 terminal.table(scores["columns"], scores["cells"])
@@ -118,7 +119,9 @@ class Interpolate:
 
         run = Run.open(self.run)
         step, generator = latent.load_generator(run)
-        way = latent.walk(generator, self.pairs, self.k, run.recipe.z_dim, self.seed, self.slerp)
+        way = latent.walk(generator, self.pairs, self.k, run.recipe, self.seed, self.slerp)
+        if way.samples.ndim == 3:
+            raise ValueError(f"{run.recipe.dataset} is points; interpolate draws pictures")
         pixels = pictures.to_uint8(way.samples.flatten(0, 1))
         replace(self.out, pictures.png(pictures.grid(pixels, columns=self.k + 1)))
         mean = sum(way.jump) / self.pairs
@@ -164,17 +167,21 @@ class Modes:
             raise ValueError(f"--n must be at least 2 and --seed at least 0, got {given}")
         from ganatomy import evaluate, latent, pictures
         from ganatomy.data import data_root
+        from ganatomy.data.toy import DENSITIES
         from ganatomy.files import replace
         from ganatomy.protocol import Protocol
         from ganatomy.reference import Place, reference
         from ganatomy.runs import Run
 
         run = Run.open(self.run)
+        if run.recipe.dataset in DENSITIES:
+            return _modes_of_points(self, run)
         protocol = Protocol(features=self.judge, n=self.n, seed=self.seed)
         root = data_root(self.data_root or run.options.data_root)
-        ref = reference(protocol, run.recipe.dataset, Place(root))
+        place = Place(root, shape=run.recipe.shape, skip_bad=run.options.skip_bad)
+        ref = reference(protocol, run.recipe.dataset, place)
         step, generator = latent.load_generator(run)
-        pixels = evaluate.samples(generator, run.recipe.z_dim, ref.protocol)
+        pixels = evaluate.samples(generator, run.recipe, ref)
         row = evaluate.evaluate(pixels, ref, ["classes"])
         predicted = evaluate.predict(pixels, ref)
         assert ref.class_shares is not None
@@ -198,3 +205,36 @@ class Modes:
             )
 
         return answer(self.json, result, show)
+
+
+def _modes_of_points(command: Modes, run: "Run") -> int:
+    """Count which modes of a toy density samples reach, and how many samples are near one."""
+    from ganatomy import latent, pictures
+    from ganatomy.data import load
+    from ganatomy.data.toy import HIGH_QUALITY, nearest_mode
+    from ganatomy.files import replace
+
+    if command.out.suffix != ".png":
+        raise ValueError(f"--out must end in .png for points, got {command.out}")
+    name = run.recipe.dataset
+    step, generator = latent.load_generator(run)
+    made = latent.generate(generator, command.n, run.recipe, command.seed)
+    mode, distance = nearest_mode(made, name)
+    good = distance <= HIGH_QUALITY
+    classes = load(name, Path(), "train").classes
+    counts = mode[good].bincount(minlength=len(classes)).tolist()
+    replace(command.out, pictures.scatter(made))
+    result = {
+        "out": str(command.out),
+        "step": step,
+        "n": command.n,
+        "modes": sum(count > 0 for count in counts),
+        "of": len(classes),
+        "high_quality": good.double().mean().item(),
+        "counts": dict(zip(classes, counts, strict=True)),
+    }
+    done = (
+        f"{result['modes']} of {len(classes)} modes reached; {result['high_quality']:.1%} of "
+        f"{command.n} samples within {HIGH_QUALITY:g} deviations of one, step {step}: {command.out}"
+    )
+    return answer(command.json, result, lambda: terminal.say(done))

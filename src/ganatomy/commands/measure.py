@@ -11,6 +11,7 @@ from ganatomy.commands.answer import answer, fields_table
 from ganatomy.protocol import PROTOCOLS, preset
 
 if TYPE_CHECKING:
+    from ganatomy.data import Shape
     from ganatomy.reference import Reference
     from ganatomy.runs import Row, Run
 
@@ -33,6 +34,9 @@ class Evaluate:
     """of the samples; this changes the fingerprint"""
     metrics: tuple[str, ...] = ()
     """which; by default all that the protocol allows"""
+    shape: tuple[int, int, int] | None = None
+    """channels, height, width that real and generated pictures are brought to first; by default
+    the run's; GANs of unlike sizes are comparable at one"""
     weights: Literal["ema", "raw"] = "ema"
     """the averaged generator, if the recipe averages, or the raw one"""
     audit: bool = False
@@ -87,7 +91,12 @@ class Diagnose:
         run = Run.open(self.run)
         if not run.checkpoints() and not run.rows("log"):
             raise ValueError(f"{run.path} has neither log nor checkpoint yet; train it first")
-        place = Place(data_root(self.data_root or run.options.data_root), pick_device(self.device))
+        place = Place(
+            data_root(self.data_root or run.options.data_root),
+            pick_device(self.device),
+            shape=run.recipe.shape,
+            skip_bad=run.options.skip_bad,
+        )
         ref = reference(preset("judge-2k"), run.recipe.dataset, place)
         few = ref._replace(protocol=ref.protocol.but(n=GRID))
         # the rules are about what a judge sees
@@ -146,7 +155,10 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
     best = command.checkpoint == "best"
     files = evaluate.checkpoints(run, "all" if best else command.checkpoint)
     data_root = command.data_root or run.options.data_root
-    ref = _reference(command, command.against or run.recipe.dataset, data_root)
+    data, shape, skip_bad = run.recipe.dataset, run.recipe.shape, run.options.skip_bad
+    if command.against:
+        data, shape, skip_bad = command.against, None, False
+    ref = _reference(command, data, data_root, command.shape or shape, skip_bad)
     said = None
     if best:
         seed = ref.protocol.seed
@@ -192,15 +204,17 @@ def _evaluate_pictures(command: Evaluate) -> int:
         )
     if command.audit or command.checkpoint != "last" or command.weights != "ema":
         raise ValueError("--audit, --checkpoint and --weights are for run folders")
-    ref = _reference(command, command.against, command.data_root)
-    given = load(str(command.what), Path(), None, command.skip_bad).values
+    ref = _reference(command, command.against, command.data_root, command.shape, False)
+    given = load(str(command.what), Path(), None, command.skip_bad, command.shape).values
     ref = ref._replace(protocol=ref.protocol.but(mode="given", weights="given"))
     pixels = evaluate.choose(given, ref.protocol.n, ref.protocol.seed)
     row = evaluate.evaluate(pixels, ref, command.metrics, command.force)
     return _result(command, [row], {"pictures": str(command.what), "found": len(given)})
 
 
-def _reference(command: Evaluate, data: str, data_root: Path | None) -> "Reference":
+def _reference(
+    command: Evaluate, data: str, data_root: Path | None, shape: "Shape | None", skip_bad: bool
+) -> "Reference":
     from ganatomy import data as datasets
     from ganatomy.machine import pick_device
     from ganatomy.reference import Place, reference
@@ -213,6 +227,8 @@ def _reference(command: Evaluate, data: str, data_root: Path | None) -> "Referen
         pick_device(command.device),
         command.inception_weights,
         command.force,
+        shape,
+        skip_bad or command.skip_bad,
     )
     return reference(protocol, data, place)
 

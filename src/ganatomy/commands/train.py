@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -28,6 +28,8 @@ class Train:
     """run folder; by default runs/NAME-KEY"""
     dry_run: bool = False
     """say what would be trained, and stop"""
+    log_style: Literal["bar", "dcgan"] = "bar"
+    """a progress bar; or a line every log_every steps as in PyTorch's DCGAN example (R2.3)"""
     quiet: bool = False
     """show no progress"""
     json: bool = False
@@ -55,6 +57,8 @@ class Resume:
     """new length of the whole run in steps"""
     epochs: float | None = None
     """new length of the whole run in epochs"""
+    log_style: Literal["bar", "dcgan"] = "bar"
+    """as of: ganatomy train"""
     quiet: bool = False
     """show no progress"""
     json: bool = False
@@ -81,9 +85,15 @@ def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) ->
 
         yield from fit.ticks(recipe, folder, command.options, longer)
 
-    show = {"quiet": command.quiet, "stderr": command.json}
     try:
-        last = terminal.follow(ticks(), folder.name, recipe.images_per_step, **show)
+        last = terminal.follow(
+            ticks(),
+            folder.name,
+            recipe.images_per_step,
+            quiet=command.quiet,
+            stderr=command.json,
+            lines_every=command.options.log_every if command.log_style == "dcgan" else None,
+        )
     except KeyboardInterrupt as stop:
         if not stop.args:  # before the first step, or a second Ctrl-C that did not want to wait
             raise

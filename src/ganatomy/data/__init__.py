@@ -2,22 +2,43 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from ganatomy.data import mnist
+from ganatomy.data import mnist, published, toy
+from ganatomy.data.celeba import celeba
 from ganatomy.data.folder import pictures
 from ganatomy.data.samples import Samples, Split, balanced, batch_indices, digest, mix
+from ganatomy.data.shape import Shape, reshape_all
 from ganatomy.fields import nearest
 from ganatomy.files import cache_root
 
 DATASETS: dict[str, tuple[str, Callable[..., Samples]]] = {
     "mnist": ("MNIST: 60,000 digits, 10,000 for tests; downloaded where absent", mnist.mnist),
     "mnist10k": ("1,000 training digits of each class; part of the package", mnist.mnist10k),
+    "fashion-mnist": (
+        "Fashion-MNIST: 60,000 pieces of clothing, 10,000 for tests; downloaded where absent",
+        published.fashion_mnist,
+    ),
+    "cifar10": (
+        "CIFAR-10: 50,000 pictures of 32 x 32, 10,000 for tests; downloaded where absent",
+        published.cifar10,
+    ),
+    "celeba": ("CelebA: 162,770 faces, 19,962 for tests, 64 x 64; put there by you", celeba),
+    "ring8": ("points: eight normal modes on a circle", partial(toy.load, "ring8")),
+    "grid25": ("points: 5 x 5 normal modes on a grid", partial(toy.load, "grid25")),
+    "moons": ("points: two half circles with noise", partial(toy.load, "moons")),
 }
-"""name -> (one line, loader(data root, split="train"))"""
+"""name -> (one line, loader(data root, split="train", shape=None))"""
 
 
-def load(name: str, root: Path, split: Split | None, skip_bad: bool = False) -> Samples:
+def load(
+    name: str,
+    root: Path,
+    split: Split | None,
+    skip_bad: bool = False,
+    shape: Shape | None = None,
+) -> Samples:
     """Load a dataset by its name in DATASETS or by the path of a folder, zip, tar or npz.
 
     Args:
@@ -25,18 +46,20 @@ def load(name: str, root: Path, split: Split | None, skip_bad: bool = False) -> 
         root: the data root, for datasets by name.
         split: None for the training pictures of a name, and for all that is in a path.
         skip_bad: leave out the bad pictures of a path, with a warning.
+        shape: (C, H, W) that pictures are cut and resized to (see shape.py); None leaves them.
 
     Raises:
         ValueError: if there is no such name or path, or it cannot be used.
+        OSError: if there is no space for the cache.
     """
     if name in DATASETS:
-        return DATASETS[name][1](root, split or "train")
+        return DATASETS[name][1](root, split or "train", shape)
     if not name or not Path(name).exists():
         raise ValueError(
             f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar "
             "or npz of pictures works too, but this is none"
         )
-    return pictures(Path(name), split, skip_bad)
+    return pictures(Path(name), split, skip_bad, shape)
 
 
 def data_root(given: Path | None = None) -> Path:
@@ -51,6 +74,7 @@ def data_root(given: Path | None = None) -> Path:
 __all__ = [
     "DATASETS",
     "Samples",
+    "Shape",
     "Split",
     "balanced",
     "batch_indices",
@@ -59,4 +83,5 @@ __all__ = [
     "load",
     "mix",
     "pictures",
+    "reshape_all",
 ]

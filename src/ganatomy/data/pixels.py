@@ -22,6 +22,22 @@ LIMIT = 100_000_000
 IMAGES, LABELS = ("images", "arr_0", "x"), ("labels", "y", "arr_1")
 """What the arrays of an npz may be called; the first that exists is used."""
 
+DEEP = ";16[BLN]"
+"""What Pillow calls channels of 16 bits, in the description of how it will read them."""
+
+MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with alpha",
+    "P": "palette",
+    "PA": "palette with alpha",
+    "I;16": "16-bit grey",
+    "I;16B": "16-bit grey",
+    "I": "32-bit grey",
+    "F": "float",
+}
+"""Pillow's modes in words; others, such as RGB, RGBA and CMYK, are known by those names."""
+
 MOST_CLASSES = 2**16
 """Labels from here on are some other numbers."""
 
@@ -63,13 +79,31 @@ def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
         if len(content) > LIMIT:
             raise OverflowError(f"more than {LIMIT:,} bytes")
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        deep = re.search(";16[BLN]", str(image.tile))  # of RGB, which Pillow would cut to 8 bits
+        deep = re.search(DEEP, str(image.tile))  # of RGB, which Pillow would cut to 8 bits
         image.load()
     except Exception as error:  # Pillow and zipfile raise many kinds
         raise ValueError(f"cannot be read: {_reason(error)}") from error
     if deep or image.mode.startswith(("I", "F")):
         raise ValueError("has 16-bit or float pixels; save it as grey or RGB of 8 bits")
     return image
+
+
+def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
+    """Return a picture file's format, what its pixels are, and width and height; None if unknown.
+
+    Nothing but the header is read, so the rest may still be damaged.
+    """
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(content), formats=FORMATS) as image,
+        ):
+            mode = MODES.get(image.mode, image.mode)
+            if re.search(DEEP, str(image.tile)):
+                mode = "16-bit RGB" if image.mode in ("RGB", "RGBA") else "16-bit grey"
+            return image.format or "unknown", mode, image.size
+    except Exception:  # Pillow raises many kinds
+        return None
 
 
 def size(shape: tuple[int, ...]) -> str:

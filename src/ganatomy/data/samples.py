@@ -15,7 +15,10 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Samples:
-    """A dataset in memory: pictures as uint8 (N, C, H, W), with one label each (N,)."""
+    """A dataset: uint8 pictures (N, C, H, W) or float32 points (N, D), with one label each (N,).
+
+    It is in memory, or the values are those of a file that is mapped there; see cache.py.
+    """
 
     values: Tensor
     labels: Tensor
@@ -31,8 +34,11 @@ class Samples:
         return tuple(self.values.shape[1:])
 
     def take(self, indices: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Return the samples at these positions as float32 in [-1, 1] on a device."""
-        return self.values[indices].to(device, torch.float32).div_(127.5).sub_(1)
+        """Return the samples at these positions as float32 on a device: pictures in [-1, 1]."""
+        taken = self.values[indices]
+        if taken.is_floating_point():
+            return taken.to(device, torch.float32)
+        return taken.to(device, torch.float32).div_(127.5).sub_(1)
 
 
 def balanced(samples: Samples, n: int) -> Samples:

@@ -1,11 +1,12 @@
 """Networks. To add one, write its build function and add a line to MODELS."""
 
-from ganatomy.models import dcgan, mlp
-from ganatomy.models.net import Build, Net
+from ganatomy.models import dcgan, mlp, sagan
+from ganatomy.models.net import Build, Net, initialise, normalise
 
 MODELS: dict[str, Build] = {
     "mlp": mlp.build,
     "dcgan": dcgan.build,
+    "sagan": sagan.build,
 }
 
-__all__ = ["MODELS", "Build", "Net"]
+__all__ = ["MODELS", "Build", "Net", "initialise", "normalise"]

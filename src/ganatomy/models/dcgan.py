@@ -1,72 +1,88 @@
-"""DCGAN (Radford et al. 2016, arXiv 1511.06434) for pictures of 28, 32 or 64 pixels.
+"""DCGAN (Radford et al. 2016, arXiv 1511.06434) for pictures of 28, 32, 64, 128 or more pixels.
 
 Sizes double from 4 x 4 in the generator while channels halve down to the one width it is given;
 the discriminator mirrors it. 28 pixels take the plan of 32 with two more pixels of padding at the
 8-pixel layer (4, 8, 14, 28), as in report row R1.4.
 """
 
+from itertools import pairwise
+
 from torch import nn
 
-from ganatomy.models.net import Net
+from ganatomy.models.attention import SelfAttention
+from ganatomy.models.net import Net, one_width, see_sides
 
-_PADDINGS = {28: (1, 2, 1), 32: (1, 1, 1), 64: (1, 1, 1, 1)}
-"""Padding of each stride-2 layer of the generator, from 4 x 4 up."""
+_SIDES = {28: (28, 14, 8, 4)} | {
+    4 << n: tuple(4 << k for k in range(n, -1, -1)) for n in (3, 4, 5, 6)
+}
+"""Sides of a picture and of its feature maps, from the picture down to 4."""
 
 
 def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module, nn.Module]:
-    """Build both networks, with PyTorch's own initial weights rather than the paper's normal ones.
+    """Build both networks.
 
     Raises:
-        ValueError: for a shape other than (channels, side, side) with side 28, 32 or 64, or for
-            more than one width per network.
+        ValueError: for a shape other than (channels, side, side) with such a side, for more than
+            one width per network, or for attention where there are no feature maps.
     """
-    if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in _PADDINGS:
-        raise ValueError(f"dcgan makes square pictures of 28, 32 or 64 pixels, not {shape}")
-    for name, net in (("g_widths", g), ("d_widths", d)):
-        if len(net.widths) != 1:
-            raise ValueError(
-                f"dcgan takes one number in {name} (the channels beside the picture, "
-                f"doubled at each halving), got {len(net.widths)}"
-            )
-    paddings = _PADDINGS[shape[1]]
-    generator = _generator(shape[0], z_dim, g, paddings)
-    return generator, _discriminator(shape[0], d, paddings[::-1])
+    if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in _SIDES:
+        raise ValueError(
+            f"dcgan makes square pictures of {', '.join(map(str, _SIDES))} pixels, not {shape}; "
+            "set shape, such as 3 64 64"
+        )
+    one_width("dcgan", (("g_widths", g), ("d_widths", d)))
+    sides = _SIDES[shape[1]]
+    for net in (g, d):
+        see_sides("dcgan", net, sides[1:])
+    return _generator(shape[0], z_dim, g, sides[::-1]), _discriminator(shape[0], d, sides)
 
 
-def _generator(channels: int, z_dim: int, net: Net, paddings: tuple[int, ...]) -> nn.Module:
-    width = net.widths[0] * 2 ** (len(paddings) - 1)
+def _padding(small: int, large: int) -> int:
+    """Of a 4 x 4 kernel of stride 2 between these sides."""
+    return small + 1 - large // 2
+
+
+def _generator(channels: int, z_dim: int, net: Net, sides: tuple[int, ...]) -> nn.Module:
+    width = net.widths[0] * 2 ** (len(sides) - 2)
     bias = net.norm == "none"  # batch norm has a shift of its own
     layers: list[nn.Module] = [
         nn.Unflatten(1, (z_dim, 1, 1)),
         nn.ConvTranspose2d(z_dim, width, 4, bias=bias),
-        *_between(width, net, nn.ReLU()),
+        *_between(width, net, "relu", sides[0]),
     ]
-    for padding in paddings[:-1]:
+    for small, large in pairwise(sides[:-1]):
+        padding = _padding(small, large)
         layers += [
             nn.ConvTranspose2d(width, width // 2, 4, 2, padding, bias=bias),
-            *_between(width // 2, net, nn.ReLU()),
+            *_between(width // 2, net, "relu", large),
         ]
         width //= 2
-    return nn.Sequential(
-        *layers, nn.ConvTranspose2d(width, channels, 4, 2, paddings[-1]), nn.Tanh()
-    )
+    padding = _padding(*sides[-2:])
+    return nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, padding), nn.Tanh())
 
 
-def _discriminator(channels: int, net: Net, paddings: tuple[int, ...]) -> nn.Module:
-    width, first = net.widths[0], Net(widths=net.widths, dropout=net.dropout)
-    layers: list[nn.Module] = [
-        nn.Conv2d(channels, width, 4, 2, paddings[0]),
-        *_between(width, first, nn.LeakyReLU(0.2)),  # the paper norms neither first nor last
-    ]
-    for padding in paddings[1:]:
+def _discriminator(channels: int, net: Net, sides: tuple[int, ...]) -> nn.Module:
+    layers: list[nn.Module] = []
+    before, width = channels, net.widths[0]
+    for large, small in pairwise(sides):
+        # the paper norms neither first nor last
+        normed = net.norm == "batch_all" or (net.norm == "batch" and bool(layers))
         layers += [
-            nn.Conv2d(width, width * 2, 4, 2, padding, bias=net.norm == "none"),
-            *_between(width * 2, net, nn.LeakyReLU(0.2)),
+            nn.Conv2d(before, width, 4, 2, _padding(small, large), bias=not normed),
+            *_between(width, net, "leaky_relu", small, normed),
         ]
-        width *= 2
-    return nn.Sequential(*layers, nn.Conv2d(width, 1, 4), nn.Flatten(0))
+        before, width = width, width * 2
+    return nn.Sequential(*layers, nn.Conv2d(before, 1, 4), nn.Flatten(0))
 
 
-def _between(width: int, net: Net, activation: nn.Module) -> list[nn.Module]:
-    norm = [nn.BatchNorm2d(width)] if net.norm == "batch" else []
-    return [*norm, activation, *([nn.Dropout(net.dropout)] if net.dropout else [])]
+def _between(
+    width: int, net: Net, own: str, side: int, normed: bool | None = None
+) -> list[nn.Module]:
+    """Norm, activation, dropout and attention after a layer."""
+    normed = net.norm != "none" if normed is None else normed
+    return [
+        *([nn.BatchNorm2d(width)] if normed else []),
+        net.active(own),
+        *([nn.Dropout(net.dropout)] if net.dropout else []),
+        *([SelfAttention(width)] if side in net.attention else []),
+    ]

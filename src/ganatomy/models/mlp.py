@@ -9,7 +9,14 @@ from ganatomy.models.net import Net
 
 
 def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module, nn.Module]:
-    """Stack one linear layer per hidden size; pictures are flattened, G ends in Tanh."""
+    """Stack one linear layer per hidden size; samples are flattened, G ends in Tanh.
+
+    Raises:
+        ValueError: if attention is asked for, as there are no feature maps.
+    """
+    for net in (g, d):
+        if net.attention:
+            raise ValueError("attention: mlp has no feature maps; use model dcgan or sagan")
     size = math.prod(shape)
     generator = nn.Sequential(*_stack(z_dim, g, size), nn.Tanh(), nn.Unflatten(1, shape))
     discriminator = nn.Sequential(nn.Flatten(), *_stack(size, d, 1), nn.Flatten(0))
@@ -20,9 +27,9 @@ def _stack(inputs: int, net: Net, outputs: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for wide_in, wide_out in pairwise((inputs, *net.widths)):
         layers.append(nn.Linear(wide_in, wide_out))
-        if net.norm == "batch":
+        if net.norm != "none":
             layers.append(nn.BatchNorm1d(wide_out))
-        layers.append(nn.LeakyReLU(0.2))
+        layers.append(net.active("leaky_relu"))
         if net.dropout:
             layers.append(nn.Dropout(net.dropout))
     return [*layers, nn.Linear((inputs, *net.widths)[-1], outputs)]

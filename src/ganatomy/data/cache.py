@@ -1,0 +1,186 @@
+"""Pictures that were decoded once, mapped into memory from a file: they never need to fit there.
+
+A folder for each content and policy, below pictures/ in the user's cache: values.npy, labels.npy
+and about.json. It is written beside its place and renamed when it is whole.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import PIL
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from ganatomy.data.decoding import Decoded, Source, decode_all, usable
+from ganatomy.data.pixels import LIMIT
+from ganatomy.data.samples import Samples
+from ganatomy.data.shape import Shape
+from ganatomy.files import cache_root, replace
+
+LARGE = 2000
+"""Pictures from which on they are cached; fewer are decoded sooner than looked for."""
+
+FORMAT = 1
+"""Of the files in a cache folder and of the policy that made them; it is part of the key."""
+
+Rows = Iterator[tuple[int, NDArray[np.uint8]]]
+"""Label and pixels of each picture, as decoding.usable yields them."""
+
+
+def collect(source: Source, shape: Shape | None, skip_bad: bool, key: str = "") -> Decoded:
+    """Decode a source; a large one into the cache, unless it is there already.
+
+    Args:
+        source: the pictures.
+        shape: what each is brought to, or None.
+        skip_bad: leave out those that cannot be used.
+        key: of the content and the policy, if that is known.
+
+    Raises:
+        ValueError: for the first picture that cannot be used; see decoding.usable.
+        OSError: if the cache cannot be written.
+    """
+    if len(source.labels) < LARGE:
+        return decode_all(source, shape, skip_bad)
+    key = key or source_key(source, shape, skip_bad)
+    return recall(key) or _build(key, source, shape, skip_bad)
+
+
+def archive_key(path: Path, *policy: object) -> str:
+    """Name an archive's bytes together with what decides which pictures are made of them."""
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return _key(content, *policy)
+
+
+def source_key(source: Source, *policy: object) -> str:
+    """Name a source's pictures, by their names and bytes, together with a policy."""
+    sha = hashlib.sha256()
+    for name, label in source.labels.items():
+        content = ""
+        with suppress(OSError), source.files[name]() as file:  # decoding will say what is wrong
+            content = hashlib.sha256(file.read(LIMIT + 1)).hexdigest()
+        sha.update(json.dumps([name, label, content]).encode())
+    return _key(sha.hexdigest(), source.classes, *policy)
+
+
+def _key(*parts: object) -> str:
+    # decoders round differently, so what another Pillow has made is not what this one makes
+    text = json.dumps([FORMAT, PIL.__version__, *parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def recall(key: str) -> Decoded | None:
+    """Open what is kept under a key; None if there is nothing, or it is not whole."""
+    folder = _root() / key
+    try:
+        about = json.loads((folder / "about.json").read_text())
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        # copied on writing, for torch warns of arrays that cannot be written to
+        values = np.load(folder / "values.npy", mmap_mode="c", allow_pickle=False)
+        shape, length = (about["count"], *about["shape"]), (folder / "values.npy").stat().st_size
+        fits = values.shape == shape and values.dtype == np.uint8 and len(labels) == len(values)
+        if not fits or values.offset + values.nbytes != length:
+            return None
+        samples = Samples(
+            torch.from_numpy(values), torch.from_numpy(labels), tuple(about["classes"])
+        )
+        return Decoded(samples, dict(about["left_out"]))
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
+        return None
+
+
+def _root() -> Path:
+    return cache_root() / "pictures"
+
+
+def _build(key: str, source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
+    """Decode into a folder of the cache, and open that."""
+    root, left_out = _root(), dict[str, str]()
+    with closing(usable(source, shape, skip_bad, left_out)) as rows:
+        first = next(rows)
+        needed = len(source.labels) * first[1].size
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{key}.lock"):
+                if recall(key) is None:  # else another process has been quicker
+                    _tidy(root, key)
+                    _write(root, key, source, chain([first], rows), needed, left_out)
+            made = recall(key)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "no space left in" if full else f"cannot write ({error.strerror or error})"
+            cure = "free some or set XDG_CACHE_HOME to a folder that has it"
+            raise OSError(f"{what} {root}: needs about {needed / 1e9:.2g} GB; {cure}") from error
+    assert made is not None, f"{root / key} was changed by others"
+    return made
+
+
+def _tidy(root: Path, key: str) -> None:
+    """Remove what processes left that died while they built; the lock of key is ours."""
+    for left in root.glob(".*.tmp"):
+        if left.stem == f".{key}":
+            shutil.rmtree(left)
+            continue
+        with suppress(Timeout), FileLock(left.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(left)
+
+
+def _write(
+    root: Path, key: str, source: Source, rows: Rows, needed: int, left_out: dict[str, str]
+) -> None:
+    """Put a cache folder into its place; left_out is complete when the rows have ended."""
+    if shutil.disk_usage(root).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    folder = root / f".{key}.tmp"
+    folder.mkdir()
+    try:
+        labels, shape = _write_values(folder / "values.npy", rows, len(source.labels))
+        np.save(folder / "labels.npy", np.array(labels, np.int64))
+        about = {
+            "source": source.name,
+            "count": len(labels),
+            "shape": shape,
+            "classes": source.classes,
+            "left_out": left_out,
+        }
+        replace(folder / "about.json", json.dumps(about, indent=1).encode())
+        shutil.rmtree(root / key, ignore_errors=True)  # one that is not whole
+        folder.replace(root / key)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_values(path: Path, rows: Rows, most: int) -> tuple[list[int], Shape]:
+    """Append rows to an npy file; not to a map of it, where a full disk would end the process."""
+    labels: list[int] = []
+    shape: Shape = ()
+    with path.open("wb") as file:
+        for label, pixels in rows:
+            if not labels:
+                shape = pixels.shape
+                begin = _write_header(file, (most, *shape))
+            file.write(pixels.tobytes())
+            labels.append(label)
+        file.seek(0)
+        # numpy leaves room in headers for the first dimension to change
+        assert _write_header(file, (len(labels), *shape)) == begin
+        file.flush()
+        os.fsync(file.fileno())
+    return labels, shape
+
+
+def _write_header(file: IO[bytes], shape: Shape) -> int:
+    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+    return file.tell()

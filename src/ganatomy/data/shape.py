@@ -1,0 +1,75 @@
+"""How a picture is brought to another shape: cut at the centre, then resized; the one policy.
+
+A picture is cut to the largest rectangle around its centre that has the wanted proportions (of a
+width or height that must be rounded, to the nearest pixel), and that is resized by Pillow's
+BILINEAR, which averages over all pixels where it makes smaller (antialiasing) and interpolates
+where it makes larger. Grey becomes RGB by repetition, RGB grey by Pillow's "L" (ITU-R 601-2 luma:
+0.299 R + 0.587 G + 0.114 B), before it is resized.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganatomy.data.samples import Samples
+
+Shape = tuple[int, ...]
+"""(C, H, W) of pictures, (2,) of points."""
+
+MOST = 4096
+"""Pixels of the largest side."""
+
+
+def check(shape: Shape | None) -> None:
+    """See that this is a shape of pictures, or None, which leaves them as they are.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if shape is None:
+        return
+    if len(shape) != 3 or shape[0] not in (1, 3) or not all(1 <= n <= MOST for n in shape[1:]):
+        raise ValueError(
+            f"shape is channels (1 or 3), height and width (1 to {MOST:,}), such as --shape 3 64 "
+            f"64; got {' '.join(map(str, shape)) or 'nothing'}"
+        )
+
+
+def reshape(pixels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
+    """Bring one picture (C, H, W) to another shape; see the top of this module.
+
+    One that has it already is not touched. A constant picture stays constant.
+    """
+    if pixels.shape == shape:
+        return pixels
+    channels, height, width = shape
+    grey = len(pixels) == 1
+    image = Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    if channels == 1 and not grey:
+        image = image.convert("L")
+    image = image.crop(_centre(image.width, image.height, width, height))
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    made = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    return np.repeat(made, 3, axis=0) if channels == 3 and grey else made
+
+
+def reshape_all(samples: Samples, shape: Shape | None) -> Samples:
+    """Bring every picture of a dataset to a shape, in memory; None leaves them as they are."""
+    if shape is None or samples.shape == shape:
+        return samples
+    values = np.empty((len(samples), *shape), np.uint8)
+    for made, pixels in zip(values, samples.values.numpy(), strict=True):
+        made[:] = reshape(pixels, shape)
+    return Samples(torch.from_numpy(values), samples.labels, samples.classes)
+
+
+def _centre(width: int, height: int, w: int, h: int) -> tuple[int, int, int, int]:
+    """The largest box around the centre of width x height with the proportions w : h."""
+    wide, high = width, height
+    if width * h > height * w:
+        wide = max(1, (2 * height * w + h) // (2 * h))
+    else:
+        high = max(1, (2 * width * h + w) // (2 * w))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return left, top, left + wide, top + high

@@ -1,0 +1,133 @@
+"""SAGAN (Zhang et al. 2019, arXiv 1805.08318) without classes, for square pictures of many sizes.
+
+Residual blocks as in Miyato et al. 2018 (arXiv 1802.05957), self-attention between them. The
+generator doubles sizes from the least that a picture's side can be halved to (4, or 7 for 28);
+the discriminator halves them to 8 or less, goes through two more blocks, and sums over places.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganatomy.models.attention import SelfAttention
+from ganatomy.models.net import Net, one_width, see_sides
+
+
+class UpBlock(nn.Module):
+    """Norm, activation and 3 x 3 convolution, twice, from side s to 2 s, beside a 1 x 1 way."""
+
+    def __init__(self, channels: int, net: Net) -> None:
+        super().__init__()
+        self.before = nn.Sequential(*_entry(channels, net))
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.rest = nn.Sequential(
+            *_entry(channels, net), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+        self.skip = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, s, s) to (N, C, 2 s, 2 s)."""
+        inner = self.rest(self.first(_double(self.before(x))))
+        # a 1 x 1 convolution commutes with doubling, and is a quarter of the work before it
+        return inner + _double(self.skip(x))
+
+
+class DownBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a 1 x 1 way, from side s to s or, by averages of four, s / 2.
+
+    The first block of a network takes pictures, to which no activation is applied.
+    """
+
+    def __init__(self, before: int, channels: int, net: Net, *, halve: bool, first: bool) -> None:
+        super().__init__()
+        start: list[nn.Module] = [] if first else _entry(before, net)
+        self.inner = nn.Sequential(
+            *start,
+            nn.Conv2d(before, channels, 3, padding=1),
+            *_entry(channels, net),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        plain = before == channels and not halve
+        self.skip: nn.Module = nn.Identity() if plain else nn.Conv2d(before, channels, 1)
+        self.halve = halve
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, before, s, s) to (N, channels, s or s / 2, the same)."""
+        inner = self.inner(x)
+        if self.halve:  # averages commute with a 1 x 1 convolution too
+            inner, x = F.avg_pool2d(inner, 2), F.avg_pool2d(x, 2)
+        return inner + self.skip(x)
+
+
+class SumPool(nn.Module):
+    """Feature maps (N, C, H, W) to their sums over places (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return them."""
+        return x.sum((2, 3))
+
+
+def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module, nn.Module]:
+    """Build both networks, every block with the one width that each is given.
+
+    Raises:
+        ValueError: for pictures that are not square or whose side cannot be halved to 8 or less,
+            for more than one width, or for attention where there are no feature maps.
+    """
+    ups = _halved(shape[-1], 4)[::-1]
+    downs = _halved(shape[-1], 8)
+    if len(shape) != 3 or shape[1] != shape[2] or downs[-1] > 8 or len(downs) < 2:
+        raise ValueError(
+            f"sagan makes square pictures whose side can be halved to 8 or less, not {shape}; "
+            "set shape, such as 3 32 32"
+        )
+    one_width("sagan", (("g_widths", g), ("d_widths", d)))
+    see_sides("sagan", g, ups[1:])
+    see_sides("sagan", d, downs[1:])
+    return _generator(shape[0], z_dim, g, ups), _discriminator(shape[0], d, downs)
+
+
+def _halved(side: int, least: int) -> list[int]:
+    """A side, and what halving it gives down to the least or to an odd number."""
+    sides = [side]
+    while sides[-1] % 2 == 0 and sides[-1] > least:
+        sides.append(sides[-1] // 2)
+    return sides
+
+
+def _generator(channels: int, z_dim: int, net: Net, sides: list[int]) -> nn.Module:
+    width, start = net.widths[0], sides[0]
+    layers: list[nn.Module] = [
+        nn.Linear(z_dim, width * start * start),
+        nn.Unflatten(1, (width, start, start)),
+    ]
+    for side in sides[1:]:
+        layers += [UpBlock(width, net), *_attention(width, net, side)]
+    return nn.Sequential(
+        *layers, *_entry(width, net), nn.Conv2d(width, channels, 3, padding=1), nn.Tanh()
+    )
+
+
+def _discriminator(channels: int, net: Net, sides: list[int]) -> nn.Module:
+    width = net.widths[0]
+    layers: list[nn.Module] = []
+    for side in sides[1:]:
+        before = width if layers else channels
+        block = DownBlock(before, width, net, halve=True, first=not layers)
+        layers += [block, *_attention(width, net, side)]
+    plain = [DownBlock(width, width, net, halve=False, first=False) for _ in range(2)]
+    last = [net.active("relu"), SumPool(), nn.Linear(width, 1), nn.Flatten(0)]
+    return nn.Sequential(*layers, *plain, *last)
+
+
+def _entry(channels: int, net: Net) -> list[nn.Module]:
+    """What stands before a convolution: norm, activation, dropout."""
+    norm = [nn.BatchNorm2d(channels)] if net.norm != "none" else []
+    return [*norm, net.active("relu"), *([nn.Dropout(net.dropout)] if net.dropout else [])]
+
+
+def _attention(channels: int, net: Net, side: int) -> list[nn.Module]:
+    return [SelfAttention(channels)] if side in net.attention else []
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")

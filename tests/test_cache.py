@@ -1,0 +1,364 @@
+"""What is cached is what was decoded, whole or not at all, and found again by its content alone."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import PIL
+import pytest
+import torch
+from test_celeba import write_celeba
+from test_folder import Write, png, write_folder, write_tar, write_tgz, write_zip
+
+from ganatomy.data import Samples, decoding, digest, listing, load, pictures
+from ganatomy.data import cache as caches
+
+FILES = {f"{kind}/{i}.png": png(10 * i + (kind == "b")) for kind in "ab" for i in range(5)}
+
+
+@pytest.fixture(autouse=True)
+def root(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an empty cache, which takes what has ten pictures."""
+    monkeypatch.setattr(caches, "LARGE", 10)
+    return cache / "ganatomy/pictures"
+
+
+def kept(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("*") if not path.name.endswith(".lock"))
+
+
+def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(decoding, "decode", fail)
+
+
+def same(one: Samples, other: Samples) -> None:
+    assert torch.equal(one.values, other.values) and torch.equal(one.labels, other.labels)
+    assert one.classes == other.classes and one.labels.dtype == other.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("write", [write_folder, write_zip, write_tar, write_tgz])
+@pytest.mark.parametrize("shape", [None, (3, 8, 8)])
+def test_decoded_once(
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Write,
+    shape: tuple[int, ...] | None,
+) -> None:
+    path = write(FILES, tmp_path / "pics")
+    monkeypatch.setattr(caches, "LARGE", 11)
+    expected = pictures(path, shape=shape)
+    assert not root.exists()
+    monkeypatch.setattr(caches, "LARGE", 10)
+    same(pictures(path, shape=shape), expected)
+    assert len(kept(root)) == 1
+    no_decoding(monkeypatch)
+    again = pictures(path, shape=shape)
+    same(again, expected)
+    assert again.values.is_contiguous() and digest(again) == digest(expected)
+    path = path.rename(path.with_stem("moved"))  # found by content, not by place
+    same(pictures(path, shape=shape), expected)
+
+
+def test_values_may_be_written_to(tmp_path: Path, root: Path) -> None:
+    """Nobody should; but torch warns of those that cannot be, and the file stays as it is."""
+    path = write_zip(FILES, tmp_path / "pics")
+    pictures(path).values.fill_(7)
+    assert pictures(path).values[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 1, 11, 21, 31, 41]
+
+
+def test_about(tmp_path: Path, root: Path) -> None:
+    path = write_folder(FILES, tmp_path / "pics")
+    pictures(path, shape=(1, 5, 7))
+    about = json.loads((kept(root)[0] / "about.json").read_text())
+    assert about == {
+        "source": str(path),
+        "count": 10,
+        "shape": [1, 5, 7],
+        "classes": ["a", "b"],
+        "left_out": {},
+    }
+    assert np.load(kept(root)[0] / "values.npy").shape == (10, 1, 5, 7)
+
+
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_another_content_or_policy_is_another_key(tmp_path: Path, root: Path, write: Write) -> None:
+    def keys() -> int:
+        return len(kept(root))
+
+    path = write(FILES, tmp_path / "pics")
+    first = pictures(path)
+    assert pictures(path, shape=(3, 8, 8)).shape == (3, 8, 8) and keys() == 2
+    assert pictures(path, shape=(1, 8, 8)).shape == (1, 8, 8) and keys() == 3
+    same(pictures(path, skip_bad=True), first)
+    assert keys() == 4
+    write(FILES | {"a/0.png": png(99)}, tmp_path / "pics")  # other bytes
+    assert pictures(path).values[0, 0, 0, 0] == 99 and keys() == 5
+    write(FILES | {"a/5.png": png(50)}, tmp_path / "pics")  # one more
+    assert len(pictures(path)) == 11 and keys() == 6
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    renamed = {name.replace("b/", "c/"): content for name, content in FILES.items()}
+    assert pictures(write(renamed, tmp_path / "pics")).classes == ("a", "c") and keys() == 7
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    moved = {name.replace("a/4", "b/!"): content for name, content in FILES.items()}
+    made = pictures(write(moved, tmp_path / "pics"))  # the same bytes in the same order
+    assert torch.equal(made.values, first.values) and made.labels.sum() == 6 and keys() == 8
+
+
+def test_splits_are_apart(tmp_path: Path, root: Path) -> None:
+    files = {f"{part}/{n}": c for part in ("train", "test") for n, c in FILES.items()}
+    files["test/a/0.png"] = png(200)
+    path = write_tgz(files, tmp_path / "pics")
+    for _ in range(2):
+        train, test, everything = (pictures(path, s) for s in ("train", "test", None))
+        assert train.values[0, 0, 0, 0] == 0 and test.values[0, 0, 0, 0] == 200
+        assert len(everything) == 20 and len(kept(root)) == 3
+
+
+def test_another_pillow_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_zip(FILES, tmp_path / "pics")
+    known = caches.archive_key(path, None)
+    assert known == caches.archive_key(path, None) != caches.archive_key(path, "train")
+    monkeypatch.setattr(PIL, "__version__", "1.0")
+    assert caches.archive_key(path, None) != known
+
+
+def test_what_is_left_out_is_told_each_time(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_folder(FILES | {"a/1.png": b"bad", "b/9.png": b""}, tmp_path / "pics")
+    with pytest.raises(ValueError, match=r"a/1.png cannot be read"):
+        pictures(path)
+    assert kept(root) == []
+    told = r"pics: left out 2 of 11 pictures, a/1.png, b/9.png: cannot be read"
+    with pytest.warns(UserWarning, match=told):
+        first = pictures(path, skip_bad=True)
+    assert len(first) == 9 and first.labels.tolist() == [0] * 4 + [1] * 5
+    no_decoding(monkeypatch)
+    with pytest.warns(UserWarning, match=told) as caught:
+        same(pictures(path, skip_bad=True), first)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("name", ["values.npy", "labels.npy", "about.json"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "gone", "longer", "other"])
+def test_damaged_caches_are_made_again(tmp_path: Path, root: Path, name: str, harm: str) -> None:
+    path = write_zip(FILES, tmp_path / "pics")
+    expected = pictures(path).values.clone()
+    file = kept(root)[0] / name
+    content = file.read_bytes()
+    if harm == "gone":
+        file.unlink()
+    else:
+        other = b'{"count": 3}' if name == "about.json" else content.replace(b"(10,", b"(9,")
+        harmed = {"cut": content[:-3], "empty": b"", "longer": content + b"}", "other": other}
+        file.write_bytes(harmed[harm])
+    assert torch.equal(pictures(path).values, expected)
+    assert len(kept(root)) == 1
+    if (name, harm) != ("labels.npy", "longer"):  # what follows an array is not read
+        assert file.read_bytes() == content
+
+
+def interrupted(after: int, error: BaseException) -> Callable[..., Iterator[object]]:
+    whole = decoding.usable
+
+    def usable(*arguments: object) -> Iterator[object]:
+        for i, row in enumerate(whole(*arguments)):  # type: ignore[arg-type]
+            if i == after:
+                raise error
+            yield row
+
+    return usable
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), ValueError("bad")])
+def test_interrupted(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    path = write_tgz(FILES, tmp_path / "pics")
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(caches, "usable", interrupted(5, error))
+        pictures(path)
+    assert kept(root) == []
+    assert len(pictures(path)) == 10
+
+
+class Room(NamedTuple):
+    """What disk_usage says."""
+
+    free: int
+
+
+def test_no_space_to_begin_with(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tgz(FILES, tmp_path / "pics")
+    with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
+        patch.setattr(shutil, "disk_usage", lambda _: Room(10 * 3 * 500 * 500 - 1))
+        pictures(path, shape=(3, 500, 500))
+    said = f"no space left in {root}: needs about 0.0075 GB; free some or set XDG_CACHE_HOME"
+    assert said in str(caught.value)
+    assert kept(root) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Room(10 * 3 * 500 * 500))
+    assert len(pictures(path, shape=(3, 500, 500))) == 10
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+def test_no_space_on_the_way(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = write_folder(FILES, tmp_path / "pics")
+
+    def full(_: int) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    what = "cannot write .Permission denied." if number == errno.EACCES else "no space left in"
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=f"{what}.*XDG_CACHE_HOME"):
+        patch.setattr(os, "fsync", full)
+        pictures(path)
+    assert kept(root) == []
+    assert len(pictures(path)) == 10
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_device(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are written, not mapped: there a full disk would be a signal that ends the process."""
+    path, header = write_folder(FILES, tmp_path / "pics"), caches._write_values
+    monkeypatch.setattr(caches, "_write_values", lambda _, *rest: header(Path("/dev/full"), *rest))
+    with pytest.raises(OSError, match=r"no space left in .*needs about"):
+        pictures(path)
+    assert kept(root) == []
+
+
+def test_a_cache_that_is_a_file(tmp_path: Path, root: Path) -> None:
+    path = write_folder(FILES, tmp_path / "pics")
+    root.parent.mkdir(parents=True)
+    root.write_bytes(b"")
+    with pytest.raises(OSError, match=r"cannot write .*set XDG_CACHE_HOME"):
+        pictures(path)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from ganatomy.data import cache, decoding, pictures
+whole, cache.LARGE = decoding.decode, 10
+def slowly(*arguments):
+    time.sleep(float(sys.argv[2]))
+    return whole(*arguments)
+decoding.decode = slowly
+print(len(pictures(Path(sys.argv[1]))))
+"""
+
+
+def start(path: Path, pause: float) -> subprocess.Popen[str]:
+    """Build in another process, with a pause before each picture."""
+    arguments = [sys.executable, "-c", SLOW, str(path), str(pause)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(found: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_killed(tmp_path: Path, root: Path) -> None:
+    """Nothing half-written is used, and the next build of anything removes it."""
+    path = write_folder(FILES, tmp_path / "pics")
+    other = write_folder(FILES | {"b/0.png": png(77)}, tmp_path / "other")
+    process = start(path, 0.3)
+    wait_for(lambda: list(root.glob(".*.tmp/values.npy")))
+    pictures(other)  # which leaves a living one alone
+    assert len(list(root.glob(".*.tmp"))) == 1
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(list(root.glob(".*.tmp"))) == 1
+    assert len(pictures(other, shape=(3, 4, 4))) == 10
+    assert list(root.glob(".*.tmp")) == [] and len(kept(root)) == 2
+    assert len(pictures(path)) == 10 and len(kept(root)) == 3
+
+
+def test_killed_and_built_again(tmp_path: Path, root: Path) -> None:
+    path = write_folder(FILES, tmp_path / "pics")
+    process = start(path, 0.3)
+    wait_for(lambda: list(root.glob(".*.tmp/values.npy")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert pictures(path).values[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 1, 11, 21, 31, 41]
+    assert len(kept(root)) == 1 and kept(root)[0].suffix == ""
+
+
+def test_two_processes_build_one(tmp_path: Path, root: Path) -> None:
+    path = write_folder(FILES, tmp_path / "pics")
+    process = start(path, 0.1)
+    wait_for(lambda: list(root.glob(".*.tmp/values.npy")))
+    made = pictures(path)  # waits
+    assert process.communicate()[0] == "10\n" and process.returncode == 0
+    assert len(made) == 10 and len(kept(root)) == 1
+
+
+def test_celeba(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"{i:06}.jpg {0 if i <= 10 else 2}" for i in range(1, 13)]
+    faces = write_celeba(tmp_path, lines, 12)
+    first, test = load("celeba", tmp_path, "train"), load("celeba", tmp_path, "test")
+    assert first.values.shape == (10, 3, 64, 64) and len(test) == 2 and len(kept(root)) == 1
+    load("celeba", tmp_path, "train", shape=(3, 32, 32))
+    assert len(kept(root)) == 2
+    with monkeypatch.context() as patch:
+        no_decoding(patch)
+        same(load("celeba", tmp_path, "train"), first)
+    (faces / "000001.jpg").write_bytes((faces / "000012.jpg").read_bytes())
+    changed = load("celeba", tmp_path, "train").values
+    assert torch.equal(changed[0], test.values[1]) and torch.equal(changed[1:], first.values[1:])
+
+
+def test_a_bar_in_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import rich
+    from rich.console import Console
+
+    path = write_folder(FILES, tmp_path / "pics[1]")
+    monkeypatch.setattr(decoding, "BAR", 5)
+    monkeypatch.setattr(rich, "_console", Console(force_terminal=True, width=200))
+    assert len(pictures(path)) == 10
+    assert f"decoding {path}" in capsys.readouterr().out
+    monkeypatch.setattr(rich, "_console", Console(force_terminal=False, width=200))
+    assert len(pictures(path, shape=(1, 2, 2))) == 10
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("held", [10, 2**28])
+def test_a_compressed_tar_need_not_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(listing, "IN_MEMORY", held)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spool"))
+    (tmp_path / "spool").mkdir()
+    same(pictures(write_tgz(FILES, tmp_path / "a")), pictures(write_tar(FILES, tmp_path / "b")))
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_no_space_for_a_compressed_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tgz(FILES, tmp_path / "pics")
+
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", full)
+    with pytest.raises(OSError, match=r"no space left in .*; free some or set TMPDIR"):
+        pictures(path)
