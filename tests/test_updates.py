@@ -13,6 +13,7 @@ from conftest import FULL, MLP
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from ganatomy.data import DATASETS
 from ganatomy.latent import generate
@@ -211,6 +212,13 @@ def test_penalties_of_a_step_are_weighted_and_shown(weights: dict[str, Any]) -> 
     assert "d_penalty" not in plain
     for name in ("d_loss", "d_loss_real", "d_loss_fake"):  # which it is no part of
         torch.testing.assert_close(logs[name], plain[name])
+
+
+def test_a_generator_is_compared_with_real_samples_where_its_loss_compares() -> None:
+    state, loss = State.new(LINEAR, DATA.shape), LOSSES["relativistic"]
+    real, fake = DATA.take(torch.arange(8)), state.generator(torch.randn(8, LINEAR.z_dim))
+    expected = softplus(state.discriminator(real) - state.discriminator(fake)).mean().detach()
+    torch.testing.assert_close(update_generator(state, loss, real, fake)["g_loss"], expected)
 
 
 class Bowl(nn.Module):

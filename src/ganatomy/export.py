@@ -38,7 +38,7 @@ def plain(generator: nn.Module) -> dict[str, Tensor]:
     Not by PyTorch's remove_parametrizations, which breaks every copy: copies of a layer share the
     class that it takes the weight from, and the averaged generator is a copy.
     """
-    used = copy.deepcopy(generator).eval()  # in training each look at a weight moves its norm
+    used = _used(generator)  # in training mode each look at a weight would move its norm
     tensors = {k: v for k, v in used.state_dict().items() if ".parametrizations." not in k}
     for name, module in used.named_modules():
         if parametrize.is_parametrized(module, "weight"):
@@ -51,7 +51,7 @@ def about(
     generator: nn.Module, recipe: Recipe, step: int, weights: Literal["ema", "raw"] = "ema"
 ) -> dict[str, str]:
     """Return the metadata of a file: what the generator is and what its samples are."""
-    made = copy.deepcopy(generator).eval()(torch.zeros(1, recipe.z_dim))
+    made = _used(generator)(torch.zeros(1, recipe.z_dim))
     return {
         "format": FORMAT,
         "ganatomy": __version__,
@@ -148,13 +148,18 @@ def difference(content: bytes, generator: nn.Module, recipe: Recipe) -> float | 
     session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     z = draw_latent(recipe, COMPARED, torch.Generator().manual_seed(0))
     (made,) = session.run(["samples"], {"z": z.numpy()})
-    most = (torch.from_numpy(made) - copy.deepcopy(generator).eval()(z)).abs().max().item()
+    most = (torch.from_numpy(made) - _used(generator)(z)).abs().max().item()
     if not most <= TOLERANCE:  # nor is it if it is no number
         raise RuntimeError(
             f"samples of the ONNX file would differ from PyTorch's by {most:.2g}, more than "
             f"{TOLERANCE:g}; write .safetensors, and please report it"
         )
     return most
+
+
+def _used(generator: nn.Module) -> nn.Module:
+    """Return a copy on the CPU, in evaluation mode."""
+    return copy.deepcopy(generator).cpu().eval()
 
 
 def _build(recipe: Recipe, metadata: dict[str, str], tensors: dict[str, Tensor]) -> nn.Module:

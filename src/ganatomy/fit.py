@@ -125,7 +125,11 @@ def ticks(
 
 
 def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
-    device, data = pick_device(options.device), load_data(recipe, options)
+    device = pick_device(options.device)
+    parts(recipe)
+    if recipe.shape is not None:  # what cannot be built is refused before a download for nothing
+        State.new(recipe, recipe.shape)
+    data = load_data(recipe, options)
     if options.threads:
         torch.set_num_threads(options.threads)
     return data, State.new(recipe, data.shape, device)

@@ -6,6 +6,7 @@ What took long to compute is kept in the user's cache, under the hashes it depen
 import contextlib
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -112,7 +113,8 @@ def reference(protocol: Protocol, data: str, place: Place) -> Reference:
 def glance_reference(data: str, place: Place, n: int) -> Reference | None:
     """Return what n samples at a time can be judged by, or None if there is no judge for them."""
     try:
-        return reference(Protocol(n=n), data, place)
+        with warnings.catch_warnings(action="ignore"):  # of bad pictures, given when training began
+            return reference(Protocol(n=n), data, place)
     except ValueError:
         return None
 

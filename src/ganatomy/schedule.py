@@ -11,4 +11,4 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear": lambda done: 1.0 - done,
     "cosine": lambda done: (1.0 + math.cos(math.pi * done)) / 2,
 }
-"""share of the steps that are done, in [0, 1), to the factor, in (0, 1]"""
+"""share of the steps that are done, in [0, 1), to the factor, in [0, 1]"""

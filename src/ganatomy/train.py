@@ -46,10 +46,10 @@ class State:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(recipe.seed))
             g, d = lookup(MODELS, recipe.model, "model")(shape, recipe.z_dim, g_net, d_net)
-            for net, spectral in ((g, recipe.spectral == "both"), (d, recipe.spectral != "none")):
+            for net in (g, d):
                 initialise(net, recipe.init)
-                if spectral:
-                    normalise(net)
+            for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.spectral]:
+                normalise(net)
         for net in (g, d):  # channels last: the same sums in the order that CPUs and GPUs read
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(g).requires_grad_(False) if recipe.ema else g
@@ -155,7 +155,7 @@ def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
                 batch, z, targets = real(k), noise(), labels()
                 with torch.set_grad_enabled(recipe.same_fakes):
                     fake = state.generator(z)
-                logs |= update_discriminator(state, recipe, loss, batch, fake.detach(), targets)
+                logs |= update_discriminator(state, recipe, loss, batch, fake, targets)
             for k in range(recipe.g_steps):
                 fresh = k > 0 or not recipe.same_fakes
                 fake = state.generator(noise()) if fresh else fake
@@ -170,7 +170,9 @@ def update_discriminator(
 ) -> Logs:
     """Take one discriminator step: real batch, generated batch, one update from both."""
     d = state.discriminator.requires_grad_(True)
-    real, fake = real.requires_grad_(recipe.r1 > 0), fake.requires_grad_(recipe.r2 > 0)
+    real, fake = real.detach(), fake.detach()
+    real.requires_grad_(recipe.r1 > 0)
+    fake.requires_grad_(recipe.r2 > 0)
     on_real, on_fake = d(real), d(fake)
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
@@ -190,7 +192,7 @@ def update_generator(state: State, loss: Loss, real: Tensor, fake: Tensor) -> Lo
     """Take one generator step, from its fakes, against a discriminator held still."""
     d = state.discriminator.requires_grad_(False)
     on_fake = d(fake)
-    g_loss = loss.g(lambda: d(real.detach()), on_fake)
+    g_loss = loss.g(lambda: d(real), on_fake)
     _descend(state.opt_g, g_loss)
     grads = [p.grad for p in state.generator.parameters() if p.grad is not None]
     return {

@@ -15,7 +15,7 @@ from ganatomy.data.shape import Shape, check, reshape_all
 HELD_BACK = ("test", "val", "valid", "validation")
 """Folders of test pictures; the first of them that exists is used."""
 
-CURE = "mend or remove it, or leave such pictures out with skip_bad"
+CURE = "mend or remove it, or leave such pictures out with --skip_bad"
 
 
 def pictures(

@@ -77,8 +77,8 @@ def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module
     downs = _halved(shape[-1], 8)
     if len(shape) != 3 or shape[1] != shape[2] or downs[-1] > 8 or len(downs) < 2:
         raise ValueError(
-            f"sagan makes square pictures whose side can be halved to 8 or less, not {shape}; "
-            "set shape, such as 3 32 32"
+            "sagan makes square pictures whose side can be halved once or more, to 8 or less, "
+            f"not {shape}; set shape, such as 3 32 32"
         )
     one_width("sagan", (("g_widths", g), ("d_widths", d)))
     see_sides("sagan", g, ups[1:])
