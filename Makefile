@@ -12,13 +12,13 @@ demo: .venv/installed
 	$(BIN)/ganatomy evaluate $(DEMO)/conv-gan
 	$(BIN)/ganatomy compare $(DEMO)/basic-gan $(DEMO)/conv-gan --out $(DEMO)/compare.html
 
-# one thread: networks of the tests are so small that threads would only wait for each other
+# a process for each core, of one thread: networks of the tests are too small for more
 test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not slow and not gpu"
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow

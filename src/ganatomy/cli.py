@@ -29,6 +29,7 @@ Command = (
     | commands.Diagnose
     | commands.Protocols
     | commands.Judge
+    | commands.Export
     | commands.Theory
     | commands.Data
     | commands.Summary
@@ -48,6 +49,7 @@ COMMANDS: dict[str, type[Command]] = {
     "diagnose": commands.Diagnose,
     "protocols": commands.Protocols,
     "judge": commands.Judge,
+    "export": commands.Export,
     "theory": commands.Theory,
     "data": commands.Data,
     "summary": commands.Summary,

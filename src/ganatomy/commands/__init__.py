@@ -6,6 +6,7 @@ its class and add a line to COMMANDS in cli.py.
 
 from ganatomy.commands.about import Datasets, Doctor, Recipes
 from ganatomy.commands.data import Data
+from ganatomy.commands.export import Export
 from ganatomy.commands.judge import Judge
 from ganatomy.commands.look import Compare, Interpolate, Modes, Sample
 from ganatomy.commands.measure import Diagnose, Evaluate, Protocols
@@ -20,6 +21,7 @@ __all__ = [
     "Diagnose",
     "Doctor",
     "Evaluate",
+    "Export",
     "Interpolate",
     "Judge",
     "Modes",
