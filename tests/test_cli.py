@@ -69,9 +69,13 @@ def test_train_resume_sample(call: Call, tmp_path: Path) -> None:
 def test_compare_ends_with_the_page(call: Call, run: Run, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     code, said, _ = call("compare", run.path, run.path, "--out", page)
-    assert code == 0 and said.splitlines()[-1] == str(page) and said.count("tiny") == 2
+    assert code == 0 and said.splitlines()[-1] == str(page)
+    assert said.count("tiny") == 4 and "D loss jumps by" in said  # two tables of two runs
     result = json.loads(call("compare", run.path, run.path, "--out", page, "--json")[1])
     assert [row["steps"] for row in result["runs"]] == [14, 14] and page.exists()
+    losses = np.array([row["g_loss"] for row in run.rows("log")][len(run.rows("log")) // 2 :])
+    jumps = np.sqrt(np.mean(np.diff(losses) ** 2) / 2)
+    assert result["runs"][0]["g_fluctuation"] == pytest.approx(jumps)
 
 
 def test_quiet_says_only_the_result(call: Call, tmp_path: Path) -> None:
