@@ -1,0 +1,99 @@
+"""Put into the pages of docs what the runs of the recipes that they name were measured by.
+
+    python scripts/recipe_numbers.py RUNS     # a folder with run folders called like recipes in it
+
+A page has a line `<!-- numbers: conv-gan, dcgan64 -->` and, some lines below, `<!-- end -->`; what
+is between them is written anew.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from pages import DOCS, table
+
+from ganatomy.evaluate import measured
+from ganatomy.runs import Row, Run
+from ganatomy.scores import number
+
+HEAD = (
+    "recipe",
+    "steps",
+    "epochs",
+    "FD [95 % interval]",
+    "precision",
+    "recall",
+    "FD of real pictures",
+)
+
+
+class Measured(NamedTuple):
+    """The newest measurement of a recipe's run."""
+
+    name: str
+    epochs: float
+    row: Row
+
+
+def newest(runs: Path, name: str) -> Measured | None:
+    """Return how the run of a recipe was last measured by judge-10k; None if there is none."""
+    for file in runs.rglob(f"{name}/recipe.json"):
+        run = Run.open(file.parent)
+        rows = [row for row in measured(run) if row["protocol"] == "judge-10k"]
+        if rows:
+            last = run.rows("log")[-1]
+            return Measured(name, rows[-1]["step"] * last["epoch"] / last["step"], rows[-1])
+    return None
+
+
+def cells(found: Measured) -> list[str]:
+    """Write a measurement under HEAD."""
+    values = found.row["values"]
+    fd = values["fd"]
+    return [
+        f"`{found.name}`",
+        f"{found.row['step']:,}",
+        f"{found.epochs:.3g}",
+        f"{number(fd['value'])} [{number(fd['low'])}, {number(fd['high'])}]",
+        number(values["precision"]["value"]),
+        number(values["recall"]["value"]),
+        number(fd["floor"]),
+    ]
+
+
+def tables(runs: Path, names: list[str], root: str) -> str:
+    """Write a table for each protocol, and say what was not run."""
+    found = {name: newest(runs, name) for name in names}
+    seen = [one for one in found.values() if one is not None]
+    parts = []
+    for fingerprint in dict.fromkeys(one.row["fingerprint"] for one in seen):
+        alike = [one for one in seen if one.row["fingerprint"] == fingerprint]
+        settings = alike[0].row["settings"]
+        resized = "" if settings["resize"] == "none" else f", resized {settings['resize']}"
+        title = f"judge-10k `{fingerprint}` against {settings['dataset']}{resized}, one run each:"
+        parts += [title, table(HEAD, [cells(one) for one in alike])]
+    if seen:
+        parts.append(
+            "Seeds, machine, commands and pictures: "
+            f"[reports]({root}studies/reports/README.md), of `basic-gan` and `conv-gan` [first look]({root}studies/first-look/README.md)."
+        )
+    absent = [f"`{name}`" for name, one in found.items() if one is None]
+    if absent:
+        parts.append(f"Not trained here but in the tests: {', '.join(absent)}.")
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    for page in sorted(DOCS.rglob("*.md")):
+        root = "../" * len(page.relative_to(DOCS).parts)
+
+        def renewed(match: re.Match[str], root: str = root) -> str:
+            """Write a marked place anew."""
+            names = [name.strip() for name in match[1].split(",")]
+            made = tables(Path(sys.argv[1]), names, root)
+            return f"<!-- numbers: {match[1]} -->\n{made}\n<!-- end -->"
+
+        text = page.read_text(encoding="utf-8")
+        marked = r"<!-- numbers: (.*?) -->\n.*?<!-- end -->"
+        page.write_text(re.sub(marked, renewed, text, flags=re.S), encoding="utf-8")
