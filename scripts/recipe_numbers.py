@@ -74,10 +74,9 @@ def tables(runs: Path, names: list[str], root: str) -> str:
         title = f"judge-10k `{fingerprint}` against {settings['dataset']}{resized}, one run each:"
         parts += [title, table(HEAD, [cells(one) for one in alike])]
     if seen:
-        parts.append(
-            "Seeds, machine, commands and pictures: "
-            f"[reports]({root}studies/reports/README.md), of `basic-gan` and `conv-gan` [first look]({root}studies/first-look/README.md)."
-        )
+        here = f"[reports]({root}studies/reports/README.md)"
+        before = f"of `basic-gan` and `conv-gan` [first look]({root}studies/first-look/README.md)"
+        parts.append(f"Seeds, machine, commands and pictures: {here}, {before}.")
     absent = [f"`{name}`" for name, one in found.items() if one is None]
     if absent:
         parts.append(f"Not trained here but in the tests: {', '.join(absent)}.")
