@@ -156,7 +156,7 @@ def test_folders_that_look_like_pictures(tmp_path: Path) -> None:
 
 def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
     path = write({"a/0.png": png(5), "a/1.png": b"not a picture", "b/2.png": png(6)})
-    refuses(path, "a/1.png cannot be read: cannot identify image file; mend .* skip_bad")
+    refuses(path, "a/1.png cannot be read: cannot identify image file; mend .* --skip_bad")
     with pytest.warns(UserWarning, match=r"left out 1 of 3 pictures, a/1.png: cannot be") as caught:
         samples = pictures(path, skip_bad=True)
     assert len(caught) == 1 and caught[0].filename == __file__
