@@ -67,6 +67,8 @@ def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
     assert alike["fingerprint"] != unlike["fingerprint"]
     assert alike["settings"]["resize"].startswith("to the judge's shape")
     assert alike["values"]["missing"]["value"] == 0 and sum(alike["class_counts"]) == 2048
+    assert there.class_shares is not None and ref.class_shares is not None
+    assert torch.equal(there.class_shares, ref.class_shares)  # not those of an even choice
 
 
 def test_points_have_no_protocol() -> None:
