@@ -100,11 +100,7 @@ def ticks(
             return
         session = _begin(run, recipe, options, state)
         if state.step == 0:
-            _save_grid(run, state, recipe)
-            n = POINTS if len(state.shape) == 1 else GRID
-            _picture(
-                run, "samples/real.png", data.take(batch_indices(len(data), n, recipe.seed, 0))
-            )
+            _save_first(run, state, recipe, data)
         watch.logs.extend(run.rows("log"))
         with _board(run, state.step) as board, _noting_failure(run, session, state):
             for logs in steps(state, recipe, data):
@@ -125,14 +121,13 @@ def ticks(
 
 
 def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
-    device = pick_device(options.device)
-    parts(recipe)
+    device, state = pick_device(options.device), None
     if recipe.shape is not None:  # what cannot be built is refused before a download for nothing
-        State.new(recipe, recipe.shape)
+        state = State.new(recipe, recipe.shape, device)
     data = load_data(recipe, options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    return data, State.new(recipe, data.shape, device)
+    return data, state or State.new(recipe, data.shape, device)
 
 
 def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
@@ -222,10 +217,21 @@ def _diverged(run: Run, step: int, what: str) -> str:
 
 
 def _save_grid(run: Run, state: State, recipe: Recipe) -> Tensor:
-    n = POINTS if len(state.shape) == 1 else GRID
-    made = generate(state.ema, n, recipe, recipe.seed)
+    made = generate(state.ema, _shown(state), recipe, recipe.seed)
     _picture(run, f"samples/step-{state.step:08d}.png", made)
     return made
+
+
+def _save_first(run: Run, state: State, recipe: Recipe, data: Samples) -> None:
+    """Draw what an untrained generator makes, and the first real samples that D will see."""
+    _save_grid(run, state, recipe)
+    first = batch_indices(len(data), _shown(state), recipe.seed, 0)
+    _picture(run, "samples/real.png", data.take(first))
+
+
+def _shown(state: State) -> int:
+    """How many samples a picture of a run shows."""
+    return POINTS if len(state.shape) == 1 else GRID
 
 
 def _picture(run: Run, name: str, samples: Tensor) -> None:

@@ -150,10 +150,10 @@ def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
         logs: Logs = {}
         with torch.random.fork_rng(devices):  # what follows draws from a generator of this step
             torch.manual_seed(mix(recipe.seed, state.step))
-            first = state.step * recipe.d_steps
-            for k in range(first, first + recipe.d_steps):
+            first, last = state.step * recipe.d_steps, (state.step + 1) * recipe.d_steps - 1
+            for k in range(first, last + 1):
                 batch, z, targets = real(k), noise(), labels()
-                with torch.set_grad_enabled(recipe.same_fakes):
+                with torch.set_grad_enabled(recipe.same_fakes and k == last):
                     fake = state.generator(z)
                 logs |= update_discriminator(state, recipe, loss, batch, fake, targets)
             for k in range(recipe.g_steps):
