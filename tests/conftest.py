@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ganatomy.cli import main
+from ganatomy.data import Samples
 from ganatomy.recipe import Recipe
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # CI machines are shared
@@ -58,6 +59,13 @@ SAGAN = PENALISED.but(
 """The same with attention: one of its steps takes ten of the others'."""
 
 FULL = {"mlp": MLP, "dcgan": CONV}
+
+
+def in_doubles(patch: pytest.MonkeyPatch) -> None:
+    """Let noise and batches be what they are, in float64."""
+    randn, take = torch.randn, Samples.take
+    patch.setattr(torch, "randn", lambda *size, **how: randn(*size, **how).double())
+    patch.setattr(Samples, "take", lambda *given: take(*given).double())
 
 
 @pytest.fixture(params=FULL)

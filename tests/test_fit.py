@@ -1,5 +1,6 @@
 """Runs that are killed, stopped or gone wrong: nothing is lost and nothing differs."""
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -242,6 +243,33 @@ def test_a_changed_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fitting, "environment", lambda: environment() | {"torch": "0.0"})
     with pytest.warns(UserWarning, match="torch changed since this run was last trained"):
         next(itertools.islice(ticks(MLP, tmp_path / "run", OPTIONS, longer=True), 1, None))
+
+
+def test_bf16_is_recorded_resumed_exactly_and_told_when_left(tmp_path: Path) -> None:
+    half = dataclasses.replace(OPTIONS, precision="bf16")
+    recipe = MLP.but(d_norm="none", r1=1.0, penalty_every=4)
+    whole = contents(fit(recipe, tmp_path / "whole", half))
+    run = fit(recipe.but(steps=5), tmp_path / "run", half)
+    assert run.options.precision == "bf16" and run.sessions[-1]["precision"] == "bf16"
+    collections.deque(ticks(recipe, run.path, half, longer=True), 0)
+    assert contents(run) == whole != contents(fit(recipe, tmp_path / "full", OPTIONS))
+    with pytest.warns(UserWarning, match="precision changed since"):
+        collections.deque(ticks(recipe.but(steps=15), run.path, OPTIONS, longer=True), 0)
+
+
+def test_a_run_from_before_there_was_a_precision_is_fp32(tmp_path: Path) -> None:
+    run = fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    (session,) = run.sessions
+    del session["precision"]
+    (run.path / "environment.json").write_text(json.dumps([session]))
+    next(itertools.islice(ticks(MLP, run.path, OPTIONS, longer=True), 1, None))  # no warning
+
+
+def test_bf16_that_is_slow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "native_bf16", lambda device: False)
+    half = dataclasses.replace(OPTIONS, precision="bf16")
+    with pytest.warns(UserWarning, match="this cpu has no bf16 of its own, so --precision fp32"):
+        next(ticks(MLP, tmp_path / "run", half))
 
 
 @pytest.mark.board

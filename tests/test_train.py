@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONV, FULL, MLP, PENALISED, SAGAN
+from conftest import CONV, FULL, MLP, PENALISED, SAGAN, in_doubles
 from torch import nn
 
 from ganatomy.data import DATASETS, batch_indices, mix
@@ -182,17 +182,15 @@ def test_ema_averages_weights_and_copies_buffers() -> None:
     assert ema.running_mean.tolist() == [5.0, 5.0]
 
 
-def in_doubles(patch: pytest.MonkeyPatch) -> None:
-    """Let noise and batches be what they are, in float64."""
-    randn, take = torch.randn, type(DATA).take
-    patch.setattr(torch, "randn", lambda *size, **how: randn(*size, **how).double())
-    patch.setattr(type(DATA), "take", lambda *given: take(*given).double())
-
-
 def test_a_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same weights in float64 as a plain loop with Sigmoid, BCELoss and detach."""
     recipe = Recipe(
-        dataset="mnist10k", g_widths=(16,), d_widths=(16,), steps=5, batch=10, real_label=(0.9, 0.9)
+        dataset="mnist10k",
+        g_widths=(16,),
+        d_widths=(16,),
+        steps=50,
+        batch=10,
+        real_label=(0.9, 0.9),
     )
     state = State.new(recipe, DATA.shape)
     for name in ("generator", "discriminator"):
@@ -202,9 +200,9 @@ def test_a_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch) -> None:
     bce, real_label, fake_label, one = nn.BCELoss(), *torch.tensor([[0.9], [0.0], [1.0]]).double()
 
     in_doubles(monkeypatch)
-    train(recipe, 5, state)
+    train(recipe, 50, state)
 
-    for k in range(5):
+    for k in range(50):
         torch.manual_seed(mix(recipe.seed, k))
         z_d = torch.randn(10, 100)
         torch.empty(20).uniform_()  # the labels' draws
@@ -230,7 +228,7 @@ def test_a_dcgan_step_is_the_textbooks_of_r2_2(monkeypatch: pytest.MonkeyPatch) 
     """D on real, D on fake, one update of both gradients; then G, on the same fakes."""
     recipe = Recipe(
         model="dcgan", z_dim=8, g_widths=(4,), d_widths=(4,), g_norm="batch", d_norm="batch",
-        init="dcgan", same_fakes=True, batch=10, steps=5, beta1=0.5,
+        init="dcgan", same_fakes=True, batch=10, steps=50, beta1=0.5,
     )  # fmt: skip
     state = State.new(recipe, DATA.shape)
     up, down = nn.ConvTranspose2d, nn.Conv2d
@@ -256,7 +254,7 @@ def test_a_dcgan_step_is_the_textbooks_of_r2_2(monkeypatch: pytest.MonkeyPatch) 
     in_doubles(monkeypatch)
     logs = list(steps(state, recipe, DATA))
 
-    for k in range(5):
+    for k in range(50):
         torch.manual_seed(mix(recipe.seed, k))
         fake = g(torch.randn(10, 8, 1, 1))
         d.zero_grad()

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from conftest import FULL, MLP
+from conftest import FULL, MLP, PENALISED, in_doubles
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.nn.functional import softplus
 from ganatomy.data import DATASETS
 from ganatomy.latent import generate
 from ganatomy.losses import LOSSES, Labels, around, between
+from ganatomy.models import normalise
 from ganatomy.recipe import Optimizer, Recipe
 from ganatomy.schedule import SCHEDULES
 from ganatomy.train import State, set_rates, steps, update_discriminator, update_generator
@@ -61,6 +62,7 @@ CHANGES: dict[str, Any] = {
     "dragan": 1.0,
     "r1": 1.0,
     "r2": 1.0,
+    "penalty_every": 2,
     "clip": 0.1,
     "batch": 8,
     "d_steps": 1,
@@ -76,7 +78,8 @@ CHANGES: dict[str, Any] = {
     "ema": 0.5,
     "seed": 1,
 }
-UNMIXED = {name: {"d_norm": "none"} for name in ("gp", "dragan", "r1", "r2")}
+NEEDS: dict[str, dict[str, Any]] = {name: {"d_norm": "none"} for name in PENALTIES}
+NEEDS["penalty_every"] = {"d_norm": "none", "r1": 1.0}
 """What else a change needs."""
 
 
@@ -85,7 +88,7 @@ UNMIXED = {name: {"d_norm": "none"} for name in ("gp", "dragan", "r1", "r2")}
     [(b, f) for b in ("mlp", "dcgan") for f in CHANGES if (b, f) != ("mlp", "attention")],
 )
 def test_every_field_has_an_effect(base: str, field: str) -> None:
-    recipe = FULL[base].but(steps=3, **UNMIXED.get(field, {}))
+    recipe = FULL[base].but(steps=3, **NEEDS.get(field, {}))
     made = [
         generate(train(State.new(r, DATA.shape), r, 2).ema, 2, recipe.but(z_dim=r.z_dim), 0)
         for r in (recipe, recipe.but(**{field: CHANGES[field]}))
@@ -212,6 +215,67 @@ def test_penalties_of_a_step_are_weighted_and_shown(weights: dict[str, Any]) -> 
     assert "d_penalty" not in plain
     for name in ("d_loss", "d_loss_real", "d_loss_fake"):  # which it is no part of
         torch.testing.assert_close(logs[name], plain[name])
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_lazy_penalties_come_every_so_many_updates_and_weigh_as_much_more(every: int) -> None:
+    recipe = LINEAR.but(r1=0.7, penalty_every=every, d_steps=2, steps=9, lr_d=0.0)
+    state = State.new(recipe, DATA.shape)
+    norm = next(state.discriminator.parameters()).norm().item()
+    for step, logs in enumerate(steps(state, recipe, DATA)):
+        updates = [2 * step + 1, 2 * step + 2]  # a step shows what its last update with one found
+        assert ("d_penalty" in logs) == any(update % every == 0 for update in updates)
+        if "d_penalty" in logs:
+            assert logs["d_penalty"].item() == pytest.approx(every * 0.7 * norm**2 / 2)
+
+
+def test_one_pass_of_d_is_two_where_samples_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(dataset="mnist10k", model="dcgan", g_widths=(4,), d_widths=(4,), steps=4)
+    passes = []
+    for mixes in (False, True):
+        state, seen = State.new(recipe, DATA.shape), list[int]()
+        state.generator.double(), state.discriminator.double()
+        state.discriminator.register_forward_hook(lambda _, x, y, s=seen: s.append(len(y)))
+        with monkeypatch.context() as patch:
+            patch.setattr("ganatomy.train._mixes", lambda _, mixes=mixes: mixes)
+            in_doubles(patch)
+            train(state, recipe, 4)
+        passes.append((values(state.discriminator), seen))
+    (once, of_one), (twice, of_two) = passes
+    torch.testing.assert_close(once, twice, rtol=1e-9, atol=1e-12)
+    assert of_one == [128, 64] * 4 and of_two == [64, 64, 64] * 4
+
+
+@pytest.mark.parametrize("name", ["mlp", "penalised"])
+def test_bf16_leaves_everything_but_products_in_fp32(name: str) -> None:
+    recipe = {"mlp": FULL["mlp"], "penalised": PENALISED}[name]
+    full, half = (State.new(recipe, DATA.shape) for _ in range(2))
+    for a, b in zip(steps(full, recipe, DATA), steps(half, recipe, DATA, "bf16"), strict=True):
+        assert a.keys() == b.keys() and all(v.dtype == torch.float32 for v in b.values())
+        assert not all(torch.equal(a[k], b[k]) for k in a)
+        if full.step == 1:  # later they drift apart
+            assert {k: v.item() for k, v in b.items()} == pytest.approx(
+                {k: v.item() for k, v in a.items()}, rel=0.05
+            )
+    slots = [slot for opt in (half.opt_g, half.opt_d) for slot in opt.state.values()]
+    kept = [*values(half.generator), *values(half.discriminator), *values(half.ema)]
+    kept += [v for slot in slots for v in slot.values() if torch.is_tensor(v)]
+    assert {v.dtype for v in kept if v.is_floating_point()} == {torch.float32}
+
+
+def test_bf16_computes_with_the_weights_of_now() -> None:
+    recipe = MLP.but(d_norm="none", d_dropout=0.0, g_dropout=0.0, d_steps=1, g_steps=1, lr_d=0.05)
+    found = [next(steps(State.new(recipe, DATA.shape), recipe, DATA, p)) for p in ("fp32", "bf16")]
+    before, after = ([logs[name].item() for logs in found] for name in ("d_fake", "d_fake_after"))
+    assert after[1] == pytest.approx(after[0], rel=0.05) and after[1] < 0.5 * before[1]
+
+
+def test_bf16_normalises_spectra_in_fp32() -> None:
+    layer = nn.Linear(6, 6)
+    normalise(layer)
+    expected = copy.deepcopy(layer).weight
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer.weight, expected)
 
 
 def test_a_generator_is_compared_with_real_samples_where_its_loss_compares() -> None:

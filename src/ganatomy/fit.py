@@ -16,7 +16,7 @@ from torch import Tensor
 from ganatomy.data import Samples, batch_indices, data_root, load
 from ganatomy.fields import to_dict
 from ganatomy.latent import generate
-from ganatomy.machine import environment, pick_device, stop_signal
+from ganatomy.machine import environment, keep_memory, native_bf16, pick_device, stop_signal
 from ganatomy.pictures import GRID, POINTS, encoded, to_uint8
 from ganatomy.recipe import Options, Recipe
 from ganatomy.runs import Row, Run
@@ -103,7 +103,7 @@ def ticks(
             _save_first(run, state, recipe, data)
         watch.logs.extend(run.rows("log"))
         with _board(run, state.step) as board, _noting_failure(run, session, state):
-            for logs in steps(state, recipe, data):
+            for logs in steps(state, recipe, data, options.precision):
                 stop, last = stopped[:1], state.step == total
                 tick = Tick(state.step, total, state.step / per_epoch, logs)
                 if last or state.step % options.log_every == 0:
@@ -122,6 +122,12 @@ def ticks(
 
 def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
     device, state = pick_device(options.device), None
+    if options.precision == "bf16" and not native_bf16(device):
+        warnings.warn(
+            f"this {device.type} has no bf16 of its own, so --precision fp32 is faster",
+            stacklevel=2,
+        )
+    keep_memory()
     if recipe.shape is not None:  # what cannot be built is refused before a download for nothing
         state = State.new(recipe, recipe.shape, device)
     data = load_data(recipe, options)
@@ -150,9 +156,11 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
 def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
     """Record recipe, options and machine."""
     device = next(state.generator.parameters()).device
-    session = {"from_step": state.step, "device": str(device)} | environment()
+    how = {"device": str(device), "precision": options.precision}
+    session = {"from_step": state.step} | how | environment()
     if run.sessions:
         before = run.sessions[-1]
+        before.setdefault("precision", "fp32")  # all that there was
         changed = [k for k in session if k != "from_step" and before.get(k) != session[k]]
         if changed:
             warnings.warn(

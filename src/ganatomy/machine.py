@@ -1,6 +1,7 @@
 """The machine: what it is, which of its devices to train on, and its signals to stop."""
 
 import contextlib
+import ctypes
 import os
 import platform
 import signal
@@ -46,6 +47,30 @@ def pick_device(name: str) -> torch.device:
         # a name that is none, a build without CUDA, a device kind that cannot hold tensors
         raise ValueError(f"device {name!r} is not available here (auto and cpu are)") from error
     return device
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 by itself; without, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    can = torch.cpu.get_capabilities()
+    return device.type == "mps" or any(
+        can.get(part) for part in ("amx_bf16", "avx512_bf16", "bf16")
+    )
+
+
+def keep_memory() -> bool:
+    """Let the allocator keep what tensors free; return whether it is one that can be told so.
+
+    A step takes and frees the same large blocks as the one before. glibc gives such back to the
+    system each time, which then clears them, page by page, for the next step: up to a tenth of it.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mmap_threshold, trim_threshold, arena_max, largest = -3, -1, -8, 32 << 20
+    tell = ctypes.CDLL(None).mallopt
+    told = ((mmap_threshold, largest), (trim_threshold, 2**31 - 1), (arena_max, 1))
+    return all([tell(*what) == 1 for what in told])
 
 
 @contextlib.contextmanager

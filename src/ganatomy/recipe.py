@@ -13,6 +13,7 @@ from ganatomy.fields import check, to_dict
 Norm = Literal["batch", "batch_all", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
+Precision = Literal["fp32", "bf16"]
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "shape": (1, 4096),
@@ -26,6 +27,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "dragan": (0, 1e6),
     "r1": (0, 1e6),
     "r2": (0, 1e6),
+    "penalty_every": (1, 1000),
     "clip": (0, 1e6),
     "real_label": (0, 1),
     "fake_label": (0, 1),
@@ -108,6 +110,8 @@ class Recipe:
     """weight of R1: half the squared norm of D's gradient at real samples"""
     r2: float = 0.0
     """weight of R2: the same at generated samples"""
+    penalty_every: int = 1
+    """updates of D between those with penalties, which then weigh as many times more"""
     clip: float = 0.0
     """after each update D's weights are clipped to [-clip, clip]; 0: they are not"""
 
@@ -168,6 +172,11 @@ class Recipe:
             raise ValueError(
                 "clip and spectral both bound D's weights; set clip 0 or spectral none"
             )
+        if self.penalty_every > 1 and not penalties:
+            raise ValueError(
+                "penalty_every says how often gp, dragan, r1 and r2 are added, and all are 0; set "
+                "one of them, or penalty_every 1"
+            )
 
     def but(self, **changes: Any) -> "Recipe":
         """Return a copy with some fields changed; a new length replaces steps and epochs alike."""
@@ -210,6 +219,9 @@ class Options:
     """auto, cpu, cuda, cuda:N or mps"""
     threads: int | None = None
     """CPU threads; None lets PyTorch choose"""
+    precision: Precision = "fp32"
+    """of the networks' products and convolutions: bf16 is faster where the machine has it (see:
+    ganatomy doctor); weights, losses, optimisers and spectral norms are fp32 in both"""
     log_every: int = 50
     """steps between rows of log.jsonl"""
     sample_every: int | None = None

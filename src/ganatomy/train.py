@@ -17,7 +17,7 @@ from ganatomy.data import Samples, batch_indices, mix
 from ganatomy.fields import lookup
 from ganatomy.losses import LOSSES, Labels, Loss
 from ganatomy.models import MODELS, Net, initialise, normalise
-from ganatomy.recipe import Optimizer, Recipe
+from ganatomy.recipe import Optimizer, Precision, Recipe
 from ganatomy.schedule import SCHEDULES
 
 Logs = dict[str, Tensor]
@@ -120,11 +120,13 @@ def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> T
     return uniform * 2 - 1 if recipe.latent == "uniform" else (uniform < 0.5) * 2.0 - 1
 
 
-def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
+def steps(
+    state: State, recipe: Recipe, data: Samples, precision: Precision = "fp32"
+) -> Iterator[Logs]:
     """Train from state.step to the recipe's end, yielding the logs of each step.
 
     Logs are scalars: d_loss, g_loss; d_loss_real and d_loss_fake, the parts of d_loss; d_penalty,
-    if the recipe has any; d_real, the mean of D(x); d_fake and d_fake_after, the mean of D(G(z))
+    of steps that have any; d_real, the mean of D(x); d_fake and d_fake_after, the mean of D(G(z))
     before and after the discriminator moved (of scores, if the loss knows no probabilities);
     g_grad, the norm of G's gradient.
     """
@@ -148,17 +150,19 @@ def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
     while state.step < total:
         set_rates(state, recipe, state.step / total)
         logs: Logs = {}
-        with torch.random.fork_rng(devices):  # what follows draws from a generator of this step
+        # what follows draws from a generator of this step
+        with torch.random.fork_rng(devices), _computing(precision, device):
             torch.manual_seed(mix(recipe.seed, state.step))
             first, last = state.step * recipe.d_steps, (state.step + 1) * recipe.d_steps - 1
             for k in range(first, last + 1):
                 batch, z, targets = real(k), noise(), labels()
                 with torch.set_grad_enabled(recipe.same_fakes and k == last):
-                    fake = state.generator(z)
-                logs |= update_discriminator(state, recipe, loss, batch, fake, targets)
+                    fake = state.generator(z).to(batch.dtype)
+                due = (k + 1) % recipe.penalty_every == 0
+                logs |= update_discriminator(state, recipe, loss, batch, fake, targets, due)
             for k in range(recipe.g_steps):
                 fresh = k > 0 or not recipe.same_fakes
-                fake = state.generator(noise()) if fresh else fake
+                fake = state.generator(noise()).to(batch.dtype) if fresh else fake
                 logs |= update_generator(state, loss, batch, fake)
         update_ema(state.ema, state.generator, recipe.ema)
         state.step += 1
@@ -166,17 +170,27 @@ def steps(state: State, recipe: Recipe, data: Samples) -> Iterator[Logs]:
 
 
 def update_discriminator(
-    state: State, recipe: Recipe, loss: Loss, real: Tensor, fake: Tensor, labels: Labels
+    state: State,
+    recipe: Recipe,
+    loss: Loss,
+    real: Tensor,
+    fake: Tensor,
+    labels: Labels,
+    penalised: bool = True,
 ) -> Logs:
     """Take one discriminator step: real batch, generated batch, one update from both."""
     d = state.discriminator.requires_grad_(True)
     real, fake = real.detach(), fake.detach()
-    real.requires_grad_(recipe.r1 > 0)
-    fake.requires_grad_(recipe.r2 > 0)
-    on_real, on_fake = d(real), d(fake)
+    real.requires_grad_(penalised and recipe.r1 > 0)
+    fake.requires_grad_(penalised and recipe.r2 > 0)
+    if _mixes(recipe) or real.requires_grad or fake.requires_grad:
+        on_real, on_fake = (d(x).to(x.dtype) for x in (real, fake))
+    else:  # one pass for both, which is the same
+        on_real, on_fake = d(torch.cat([real, fake])).to(real.dtype).chunk(2)
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
-    penalties = list(_penalties(recipe, d, (on_real, real), (on_fake, fake)))
+    due = _penalties(recipe, d, (on_real, real), (on_fake, fake)) if penalised else ()
+    penalties = [recipe.penalty_every * penalty for penalty in due]
     _descend(state.opt_d, sum(penalties, d_loss))
     if recipe.clip:
         for weight in d.parameters():
@@ -191,8 +205,8 @@ def update_discriminator(
 def update_generator(state: State, loss: Loss, real: Tensor, fake: Tensor) -> Logs:
     """Take one generator step, from its fakes, against a discriminator held still."""
     d = state.discriminator.requires_grad_(False)
-    on_fake = d(fake)
-    g_loss = loss.g(lambda: d(real), on_fake)
+    on_fake = d(fake).to(fake.dtype)
+    g_loss = loss.g(lambda: d(real).to(real.dtype), on_fake)
     _descend(state.opt_g, g_loss)
     grads = [p.grad for p in state.generator.parameters() if p.grad is not None]
     return {
@@ -241,6 +255,20 @@ def _penalties(
         yield recipe.r2 * losses.zero_centred(*on_fake)
 
 
+def _mixes(recipe: Recipe) -> bool:
+    """Whether what D says of a sample depends on the other ones of its batch, or on chance."""
+    return recipe.d_norm != "none" or recipe.d_dropout > 0 or recipe.spectral != "none"
+
+
+def _computing(precision: Precision, device: torch.device) -> torch.autocast:
+    """In which products and convolutions are computed; what leaves a network is as what enters.
+
+    Weights are cast once between two updates, see `_descend`: a generator's without gradients are
+    gone by the time that they are wanted with them, as D has been updated between.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 def _mean_d(loss: Loss, logits: Tensor) -> Tensor:
     values = logits.detach()
     return (values.sigmoid() if loss.probabilities else values).mean()
@@ -261,3 +289,4 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=[w for group in optimizer.param_groups for w in group["params"]])
     optimizer.step()
+    torch.clear_autocast_cache()  # of weights that were cast before they moved

@@ -65,11 +65,14 @@ class Doctor:
         """Run the command."""
         from ganatomy.data import data_root, mnist
         from ganatomy.features import inception_file
-        from ganatomy.machine import environment, pick_device
+        from ganatomy.machine import environment, keep_memory, native_bf16, pick_device
 
-        root = data_root()
+        root, device = data_root(), pick_device("auto")
         values: dict[str, Any] = environment() | {
-            "device": str(pick_device("auto")),
+            "device": str(device),
+            "bf16": "native" if native_bf16(device) else "emulated: use --precision fp32",
+            "layout": "channels last",
+            "allocator": "keeps what a step frees" if keep_memory() else "as it is",
             "data_root": str(root),
             "mnist": "present" if mnist.present(root) else "absent (mnist10k is part of ganatomy)",
             "inception_weights": "present" if inception_file().exists() else "absent",

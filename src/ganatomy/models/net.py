@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -80,11 +81,26 @@ def see_sides(model: str, net: Net, sides: Sequence[int]) -> None:
 def normalise(net: nn.Module) -> None:
     """Divide the weights of every layer by their spectral norm (Miyato et al. 2018, 1802.05957).
 
-    PyTorch's own parametrisation, one power iteration at each use in training.
+    PyTorch's own parametrisation, one power iteration at each use in training, in full precision.
     """
     for module in list(net.modules()):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            spectral_norm(module)
+            found = spectral_norm(module).get_submodule("parametrizations.weight")
+            assert isinstance(found, nn.ModuleList)
+            found[0] = _Full(found[0])
+
+
+class _Full(nn.Module):
+    """A parametrisation that is computed in full precision where autocast is on too."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            normed: Tensor = self.inner(weight)
+        return normed
 
 
 def initialise(net: nn.Module, kind: Literal["pytorch", "dcgan", "xavier"]) -> None:

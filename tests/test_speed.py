@@ -1,0 +1,68 @@
+"""What a step may cost, counted and not timed: FLOPs, and kernels that are launched."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ganatomy.data import Samples
+from ganatomy.recipe import Recipe
+from ganatomy.recipes import RECIPES
+from ganatomy.summary import cost
+from ganatomy.train import State, steps
+
+SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+BATCH = 4
+
+LIMITS = {
+    "basic-gan": (45_326_336, 106),
+    "enhanced-gan": (53_067_776, 300),
+    "dcgan64": (149_553_152, 180),
+    "sagan-cifar10": (149_357_056, 1926),
+    "wgan-gp-cifar10": (193_134_592, 722),
+}
+"""Recipe to FLOPs and kernels of a step at this batch: what they are now. Less is welcome."""
+
+
+class Kernels(TorchDispatchMode):
+    """Counts what is computed; what only looks at a tensor in another way is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if not func.is_view and not name.startswith(("aten.empty", "profiler.")):
+            self.seen[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def small(name: str) -> tuple[Recipe, tuple[int, ...]]:
+    """A recipe of few channels, for a quick step, and the shape of its pictures."""
+    full = RECIPES[name][1]
+    recipe = full.but(steps=10, batch=BATCH)
+    if full.model != "mlp":
+        recipe = recipe.but(g_widths=(8,), d_widths=(8,))
+    return recipe, recipe.shape or SHAPES[recipe.dataset]
+
+
+def counted(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, Counter[str]]:
+    """FLOPs of a step, and its kernels."""
+    spent = cost(State.new(recipe, shape), recipe, measure=False)
+    n = recipe.images_per_step
+    data = Samples(torch.zeros(n, *shape, dtype=torch.uint8), torch.zeros(n, dtype=torch.long))
+    stepping = steps(State.new(recipe, shape), recipe, data)
+    next(stepping)  # the first one sets up the optimisers
+    with Kernels() as kernels:
+        next(stepping)
+    return spent.d_flops + spent.g_flops, kernels.seen
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_step_does_no_more_than_it_did(name: str) -> None:
+    flops, kernels = counted(*small(name))
+    assert flops <= LIMITS[name][0]
+    assert kernels.total() <= LIMITS[name][1], kernels.most_common()
