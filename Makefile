@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test format slow clean
+.PHONY: demo test bench format slow clean
 
 demo: .venv/installed
 	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/basic-gan
@@ -22,6 +22,13 @@ test: .venv/installed-dev
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
+
+# some 15 minutes on an otherwise idle machine; GANATOMY_DATA is where all of MNIST is, if anywhere
+bench: .venv/installed
+	(echo "# Results"; echo; echo "What \`make bench\` printed, and where."; \
+	for name in training start evaluate frechet memory; do \
+	echo; $(BIN)/python benchmarks/$$name.py || exit; done) > benchmarks/RESULTS.new
+	mv benchmarks/RESULTS.new benchmarks/RESULTS.md
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

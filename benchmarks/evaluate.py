@@ -31,6 +31,9 @@ def main() -> None:
         cold = measured(command, home)
         warm = [measured(command, home) for _ in range(3)]
     where = environment()
+    print("## A whole evaluation: every metric of 10,000 samples, by judge-10k\n")
+    print("`python benchmarks/evaluate.py`: the command from its start to its end. With an empty")
+    print("cache it also looks at the reference and measures the floor.\n")
     print("| cache | seconds | peak memory above `import torch, torchvision`, GB |")
     print("|---|---:|---:|")
     print(f"| empty | {cold[0]:.1f} | {cold[1] - torch_alone:.2f} |")

@@ -79,6 +79,27 @@ def test_values_may_be_written_to(tmp_path: Path, root: Path) -> None:
     assert pictures(path).values[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 1, 11, 21, 31, 41]
 
 
+def resident(of: str) -> float:
+    """MB of this process that are files' pages, mapped (RssFile), or its own (RssAnon)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(of))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for its memory")
+def test_what_was_read_does_not_stay_resident(tmp_path: Path, root: Path) -> None:
+    plain = {f"{i}.png": png(i) for i in range(10)}
+    pictures(write_folder(plain, tmp_path / "pics"), shape=(3, 1024, 2048))
+    data = pictures(tmp_path / "pics", shape=(3, 1024, 2048))
+    assert data.mapped is not None and data.values.nbytes > 60e6
+    before = resident("RssFile")
+    first = data.take(torch.arange(5))
+    digest(data)
+    assert resident("RssFile") < before + 10
+    assert torch.equal(data.take(torch.arange(5)), first)  # what is let go of can be read again
+    data.values.sum()  # this does stay
+    assert resident("RssFile") > before + 50
+
+
 def test_about(tmp_path: Path, root: Path) -> None:
     path = write_folder(FILES, tmp_path / "pics")
     pictures(path, shape=(1, 5, 7))

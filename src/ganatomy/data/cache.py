@@ -7,6 +7,7 @@ and about.json. It is written beside its place and renamed when it is whole.
 import errno
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Iterator
@@ -92,9 +93,9 @@ def recall(key: str) -> Decoded | None:
         fits = values.shape == shape and values.dtype == np.uint8 and len(labels) == len(values)
         if not fits or values.offset + values.nbytes != length:
             return None
-        samples = Samples(
-            torch.from_numpy(values), torch.from_numpy(labels), tuple(about["classes"])
-        )
+        assert isinstance(values.base, mmap.mmap)
+        found = torch.from_numpy(values), torch.from_numpy(labels)
+        samples = Samples(*found, tuple(about["classes"]), values.base)
         return Decoded(samples, dict(about["left_out"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None

@@ -1,6 +1,8 @@
 """What every dataset is to the rest of the package, and how batches are drawn from it."""
 
 import hashlib
+import mmap
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -11,6 +13,10 @@ from torch import Tensor
 
 Split = Literal["train", "test"]
 """Which pictures of a dataset: those to learn from, or those kept back to judge by."""
+
+
+READ = 4096
+"""Pictures that are looked at together where all are looked at one after the other."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Samples:
     labels: Tensor
     classes: tuple[str, ...] = ()
     """what label i is called; empty if nothing is known of labels, which are then all 0"""
+    mapped: mmap.mmap | None = None
+    """what the values are read from, if that is a file"""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -36,9 +44,18 @@ class Samples:
     def take(self, indices: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Return the samples at these positions as float32 on a device: pictures in [-1, 1]."""
         taken = self.values[indices]
+        self.forget()
         if taken.is_floating_point():
             return taken.to(device, torch.float32)
         return taken.to(device, torch.float32).div_(127.5).sub_(1)
+
+    def forget(self) -> None:
+        """Let go of what was read of a mapped file, which would else stay resident, all of it.
+
+        The system keeps it at hand as long as nothing else wants the memory.
+        """
+        if self.mapped is not None and sys.platform != "win32":
+            self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def balanced(samples: Samples, n: int) -> Samples:
@@ -57,7 +74,9 @@ def balanced(samples: Samples, n: int) -> Samples:
 def digest(samples: Samples) -> str:
     """Return the sha256, in hex, of the pictures' shape and bytes: labels do not count."""
     sha = hashlib.sha256(str(tuple(samples.values.shape)).encode())
-    sha.update(samples.values.contiguous().numpy().data)
+    for part in samples.values.split(READ):
+        sha.update(part.contiguous().numpy().data)
+        samples.forget()
     return sha.hexdigest()
 
 

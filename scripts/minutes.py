@@ -1,0 +1,92 @@
+"""Print FD by minute of training, for studies/quality-per-minute.
+
+    python scripts/minutes.py clock NAME:PRECISION [NAME:PRECISION ...] > clock.json
+    python scripts/minutes.py table clock.json MINUTES,MINUTES RUN [RUN ...]
+
+A minute is one of two idle cores: clock times the steps of each recipe there, in turns, with
+PyTorch's own number of threads, and takes medians. Runs may then be trained with one thread, two at
+a time, and checkpoints stand for the minute that their step would have been reached in. Wanted are
+`evaluate --checkpoint all` of each run; runs of one recipe but for its seed are one row.
+"""
+
+import dataclasses
+import itertools
+import json
+import statistics
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pages
+
+from ganatomy.data import DATASETS
+from ganatomy.evaluate import measured, protocol_of
+from ganatomy.machine import environment, keep_memory
+from ganatomy.protocol import require_same
+from ganatomy.recipe import Precision
+from ganatomy.recipes import RECIPES
+from ganatomy.runs import Row, Run
+from ganatomy.scores import number
+from ganatomy.train import State, steps
+
+TURNS, TURN_SECONDS = 9, 2.0
+
+
+def clock(names: list[str]) -> None:
+    """Print seconds per step of each NAME:PRECISION, and where."""
+    keep_memory()
+    stepping, found = {}, {name: list[float]() for name in names}
+    for name in names:
+        kind, _, how = name.partition(":")
+        precision: Precision = "bf16" if how == "bf16" else "fp32"
+        recipe = RECIPES[kind][1].but(steps=10**6)
+        data = DATASETS["mnist10k"][1](Path(), "train", recipe.shape)
+        stepping[name] = steps(State.new(recipe, data.shape), recipe, data, precision)
+    for name in names * (TURNS + 1):
+        begun, taken = time.perf_counter(), 0
+        while time.perf_counter() - begun < TURN_SECONDS:
+            next(stepping[name])
+            taken += 1
+        found[name].append((time.perf_counter() - begun) / taken)
+    seconds = {name: statistics.median(times[1:]) for name, times in found.items()}
+    spread = {name: [min(times[1:]), max(times[1:])] for name, times in found.items()}
+    print(json.dumps({"seconds": seconds, "spread": spread, "where": environment()}, indent=1))
+
+
+def fd_at(rows: list[Row], step: float) -> float:
+    """FD of the last checkpoint that is no later than a step, nor more than a tenth earlier."""
+    row = next(row for row in reversed(rows) if row["step"] <= step * 1.001)
+    assert row["step"] >= 0.9 * step, f"no checkpoint near step {step:.0f}"
+    return float(row["values"]["fd"]["value"])
+
+
+def table(clock_file: str, minutes: str, paths: list[str]) -> None:
+    """Print a row for each recipe: mean over seeds, and least to most."""
+    seconds = json.loads(Path(clock_file).read_text())["seconds"]
+    groups: dict[str, list[list[Row]]] = defaultdict(list)
+    names = {dataclasses.replace(r, steps=1, epochs=None).key: n for n, (_, r) in RECIPES.items()}
+    for run in map(Run.open, map(Path, paths)):
+        plain = dataclasses.replace(run.recipe, steps=1, epochs=None, seed=0)
+        groups[f"{names[plain.key]}:{run.options.precision}"].append(measured(run))
+    require_same((n, protocol_of(rows[0])) for n, runs in groups.items() for rows in runs)
+    marks: list[float] = [float(m) for m in minutes.split(",")]
+    lines: list[list[str]] = []
+    for name, runs in groups.items():
+        cells = [f"`{name}`", str(len(runs)), f"{seconds[name] * 1e3:.1f}"]
+        for mark in marks:
+            step = mark * 60 / seconds[name]
+            found = [fd_at(rows, step) for rows in runs if rows[-1]["step"] >= 0.9 * step]
+            low, high = (number(end(found)) if found else "" for end in (min, max))
+            cells.append(f"{number(statistics.mean(found))} ({low}–{high})" if found else "–")
+        lines.append(cells)
+    floor = next(iter(groups.values()))[0][-1]["values"]["fd"]["floor"]
+    lines.append(["real digits", "", "", *itertools.repeat(number(floor), len(marks))])
+    print(pages.table(("recipe", "seeds", "ms a step", *(f"{m:g} min" for m in marks)), lines))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "clock":
+        clock(sys.argv[2:])
+    else:
+        table(sys.argv[2], sys.argv[3], sys.argv[4:])
