@@ -7,10 +7,12 @@ DEMO := runs/demo
 
 demo: .venv/installed
 	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/basic-gan
-	$(BIN)/ganatomy train conv-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/conv-gan
+	$(BIN)/ganatomy train conv-gan --dataset mnist10k --epochs 10 --log_every 10 --out $(DEMO)/conv-gan
+	$(BIN)/ganatomy train mnist-fast --dataset mnist10k --steps 1800 --log_every 10 --out $(DEMO)/mnist-fast
 	$(BIN)/ganatomy evaluate $(DEMO)/basic-gan
 	$(BIN)/ganatomy evaluate $(DEMO)/conv-gan
-	$(BIN)/ganatomy compare $(DEMO)/basic-gan $(DEMO)/conv-gan --out $(DEMO)/compare.html
+	$(BIN)/ganatomy evaluate $(DEMO)/mnist-fast
+	$(BIN)/ganatomy compare $(DEMO)/basic-gan $(DEMO)/conv-gan $(DEMO)/mnist-fast --out $(DEMO)/compare.html
 
 # a process for each core, of one thread: networks of the tests are too small for more
 test: .venv/installed-dev
