@@ -1,13 +1,28 @@
 """Intervals cover as often as they say, and resamples are bootstrap's."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganatomy.stats import FEW, fluctuation, interval, reach, resamples, share_interval
+from ganatomy.stats import (
+    FEW,
+    fluctuation,
+    gap,
+    holm,
+    interval,
+    least_p,
+    permutation,
+    reach,
+    resamples,
+    share_interval,
+    sign_flips,
+    superiority,
+)
 
 
 def test_resamples_are_counts_of_n_draws() -> None:
@@ -69,3 +84,81 @@ def test_intervals_cover_a_mean() -> None:
         low, high = interval(resamples(60, 200, seed) @ drawn / 60, float(drawn.mean()))
         covered += low <= 1 <= high
     assert 0.88 <= covered / 200 <= 0.98
+
+
+@given(st.permutations(range(7)), st.integers(2, 5))
+def test_two_groups_are_mann_and_whitneys(values: list[int], cut: int) -> None:
+    first, last = values[:cut], values[cut:]
+    expected = [
+        scipy.stats.mannwhitneyu(last, first, alternative=way, method="exact").pvalue
+        for way in ("less", "greater")
+    ]
+    assert permutation([first, last]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("values", [[3, 1, 2, 4, 6, 5], [1, 1, 2, 2, 2, 3], [6, 5, 4, 3, 2, 1]])
+def test_a_trend_is_tested_by_all_arrangements(values: list[int]) -> None:
+    def rises(order: tuple[int, ...]) -> float:
+        groups = order[:2], order[2:4], order[4:]
+        pairs = [p for a, b in itertools.combinations(groups, 2) for p in itertools.product(a, b)]
+        return sum((b > a) + (b == a) / 2 for a, b in pairs)
+
+    found = [rises(order) for order in itertools.permutations(values)]
+    seen = rises(tuple(values))
+    expected = (
+        sum(f <= seen for f in found) / len(found),
+        sum(f >= seen for f in found) / len(found),
+    )
+    assert permutation([values[:2], values[2:4], values[4:]]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sizes", [[3, 3], [5, 5], [2, 4], [2, 2, 2], [4, 3, 2]])
+def test_the_least_p_is_that_of_complete_order(sizes: list[int]) -> None:
+    values, ends = list(range(sum(sizes))), np.cumsum([0, *sizes])
+    groups = [values[a:b] for a, b in itertools.pairwise(ends)]
+    assert permutation(groups) == pytest.approx((1.0, least_p(sizes)))
+
+
+def test_signs_are_flipped_in_all_ways() -> None:
+    assert sign_flips([1, 2, 3, 4, 5]) == pytest.approx((1, least_p([5])))
+    assert sign_flips([1, -2]) == (0.5, 0.75)  # means 3, 1, -1, -3 (halved); ours is -1
+    assert sign_flips([0.0, 0.0]) == (1, 1)
+
+
+def test_comparisons_of_nothing_are_refused() -> None:
+    assert permutation([[1.0], [2.0, 3.0, 4.0]]) == (1, 1)  # a single run decides nothing
+    for groups in ([[1.0]], [[1.0], []]):
+        with pytest.raises(ValueError, match="two or more cells with a run each"):
+            permutation(groups)
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1, 1] and holm([0.02]) == [0.02]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_keeps_the_order_and_lies_between_p_and_bonferronis(ps: list[float]) -> None:
+    adjusted = holm(ps)
+    for (a, p), (b, q) in itertools.product(zip(adjusted, ps, strict=True), repeat=2):
+        assert p <= a <= min(1, p * len(ps)) + 1e-12 and (a <= b if p <= q else True)
+
+
+def test_intervals_of_gaps_cover_as_they_say() -> None:
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        first, last = rng.normal(0, 1, 12), rng.normal(2, 3, 12)
+        middle, low, high = gap(first.tolist(), last.tolist())
+        assert low <= middle <= high
+        hits += low <= 2 <= high
+    assert 0.88 <= hits / 200 <= 0.99  # twelve a side: somewhat under 0.95
+
+
+def test_a_gap_of_too_few_has_no_interval() -> None:
+    assert gap([1, 2], [3, 4, 5]) == (2.5, -math.inf, math.inf)
+    assert gap([1, 1, 1], [4, 4, 4]) == (3, -math.inf, math.inf)
+
+
+def test_superiority() -> None:
+    assert superiority([1, 2], [3, 4]) == 1 and superiority([3, 4], [1, 2]) == 0
+    assert superiority([1, 2], [2, 1]) == 0.5 and superiority([1, 3], [2, 4]) == 0.75

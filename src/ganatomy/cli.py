@@ -25,6 +25,7 @@ Command = (
     | commands.Interpolate
     | commands.Modes
     | commands.Compare
+    | commands.Study
     | commands.Evaluate
     | commands.Diagnose
     | commands.Protocols
@@ -45,6 +46,7 @@ COMMANDS: dict[str, type[Command]] = {
     "interpolate": commands.Interpolate,
     "modes": commands.Modes,
     "compare": commands.Compare,
+    "study": commands.Study,
     "evaluate": commands.Evaluate,
     "diagnose": commands.Diagnose,
     "protocols": commands.Protocols,

@@ -228,9 +228,9 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         ),
     ),
     "mnist-fast": (
-        "The best digits for the time, of what was tried on two CPU cores: DCGAN of 32 channels, no "
-        "norm in D, lazy R1, Adam without momentum at 1e-3, averaged weights. For --precision bf16 "
-        "where the machine has it; studies/quality-per-minute",
+        "The best digits for the time, of what was tried on two CPU cores: DCGAN of 32 channels, "
+        "no norm in D, lazy R1, Adam without momentum at 1e-3, averaged weights. For --precision "
+        "bf16 where the machine has it; see studies/quality-per-minute",
         Recipe(
             dataset="mnist",
             model="dcgan",

@@ -1,0 +1,174 @@
+"""Verdicts: what the runs of a study say of each of its claims, and how surely."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from ganatomy import stats
+from ganatomy.evaluate import measured, protocol_of
+from ganatomy.machine import environment
+from ganatomy.protocol import require_same
+from ganatomy.runs import Run
+from ganatomy.scores import number
+from ganatomy.study import ALPHA, Claim, Job, Study, needed, numbers
+
+Verdict = Literal["supported", "refuted", "undecided"]
+
+
+class Finding(NamedTuple):
+    """What runs say of a claim."""
+
+    claim: Claim
+    numbers: list[list[float]]
+    """for each cell, for each seed"""
+    effect: float
+    """mean of the last cell minus mean of the first; of one cell: mean minus value"""
+    low: float
+    high: float
+    """its 95 % interval; infinite if there are too few runs for one"""
+    superiority: float
+    """chance that a run of the last cell is above one of the first"""
+    p: float
+    """of the direction claimed, after Holm's correction over the study's claims"""
+    p_against: float
+    """of the other direction, so corrected too"""
+    verdict: Verdict
+    seeds_needed: int
+    """with which p could be small enough at all"""
+
+
+def judge(claims: Sequence[Claim], found: Sequence[list[list[float]]]) -> list[Finding]:
+    """Give a verdict on each claim of a study from its numbers by cell and seed.
+
+    Supported: p of the direction claimed is at most ALPHA after Holm's correction. Refuted: that
+    of the other direction is. Else undecided.
+    """
+    tests = [_test(claim, groups) for claim, groups in zip(claims, found, strict=True)]
+    ways = [
+        stats.holm([(fall, rise)[c.direction == "rises"] for c, (fall, rise) in both])
+        for both in (
+            list(zip(claims, tests, strict=True)),
+            [(_turned(c), t) for c, t in zip(claims, tests, strict=True)],
+        )
+    ]
+    return [
+        _finding(claim, groups, p, against, len(claims))
+        for claim, groups, p, against in zip(claims, found, *ways, strict=True)
+    ]
+
+
+def _test(claim: Claim, groups: list[list[float]]) -> tuple[float, float]:
+    """P of falling and of rising."""
+    if len(groups) > 1:
+        return stats.permutation(groups)
+    assert claim.value is not None
+    return stats.sign_flips([number - claim.value for number in groups[0]])
+
+
+def _turned(claim: Claim) -> Claim:
+    return dataclasses.replace(claim, direction="falls" if claim.direction == "rises" else "rises")
+
+
+def _finding(
+    claim: Claim, groups: list[list[float]], p: float, against: float, claims: int
+) -> Finding:
+    first = groups[0] if len(groups) > 1 else [claim.value or 0.0] * len(groups[0])
+    verdict: Verdict = "undecided"
+    if p <= ALPHA:
+        verdict = "supported"
+    elif against <= ALPHA:
+        verdict = "refuted"
+    effect = stats.gap(first, groups[-1])
+    above = stats.superiority(first, groups[-1])
+    return Finding(
+        claim, groups, *effect, above, p, against, verdict, needed(len(claim.cells), claims)
+    )
+
+
+def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
+    """Judge a study's claims from its finished runs, as JSON knows it.
+
+    Raises:
+        ValueError: if a cell has no run yet, or runs were measured by unlike protocols.
+    """
+    for cell in {name for claim in study.claims for name in claim.cells}:
+        if not any(job.cell == cell for job in done):
+            raise ValueError(f"cell {cell} of {study.name} has no finished run yet")
+    rows = [(job.folder.name, measured(Run.open(job.folder))[-1]) for job in done]
+    require_same((name, protocol_of(row)) for name, row in rows)
+    findings = judge(study.claims, [numbers(claim, done) for claim in study.claims])
+    row = rows[0][1]
+    return {
+        "study": study.name,
+        "question": study.question,
+        "steps": max(1, round(study.steps * scale)),
+        "scale": scale,
+        "seeds": {c: sum(job.cell == c for job in done) for c in study.cells},
+        "protocol": row["protocol"],
+        "fingerprint": row["fingerprint"],
+        "floor": row["values"]["fd"]["floor"],
+        "environment": environment(),
+        "claims": [_plain(finding) for finding in findings],
+    }
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    plain = finding._asdict() | {"claim": dataclasses.asdict(finding.claim)}
+    return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in plain.items()}
+
+
+def lines(found: dict[str, Any]) -> list[list[str]]:
+    """Write verdicts for people, under COLUMNS."""
+    return [_line(claim) for claim in found["claims"]]
+
+
+COLUMNS = ("claim", "reported", "ours", "change", "p", "verdict")
+"""Of a table of verdicts."""
+
+
+def _line(found: dict[str, Any]) -> list[str]:
+    claim = found["claim"]
+    means = [sum(numbers) / len(numbers) for numbers in found["numbers"]]
+    if claim["value"] is not None:
+        means.append(claim["value"])
+    ends = ""
+    if found["low"] is not None:
+        ends = f" [{number(found['low'])}, {number(found['high'])}]"
+    verdict = found["verdict"]
+    if verdict == "undecided" and found["seeds_needed"] > len(found["numbers"][0]):
+        verdict += f"; needs {found['seeds_needed']} seeds"
+    reported = " → ".join(number(value) for value in claim["reported"])
+    ours = " → ".join(map(number, means))
+    title = f"{claim['id']}: {claim['text']}"
+    change = f"{number(found['effect'])}{ends}"
+    p = min(found["p"], found["p_against"])
+    return [title, reported or "—", f"{claim['metric']} {ours}", change, f"{p:.3f}", verdict]
+
+
+def page(found: dict[str, Any], command: str) -> str:
+    """Write a study's verdicts as a Markdown page."""
+    where, seeds, floor = found["environment"], found["seeds"], number(found["floor"])
+    scale = "" if found["scale"] == 1 else f", {found['scale']:g} of the study's length"
+    table = [COLUMNS, ["---"] * len(COLUMNS), *lines(found)]
+    rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    runs = ", ".join(f"{cell} {n}" for cell, n in seeds.items())
+    return f"""# {found["study"]}
+
+{found["question"]}
+
+{rows}
+
+*Change* is the last cell's mean minus the first's, with its 95 % interval (BCa bootstrap over
+seeds, of three or more). *p* is of the direction that the runs show: a permutation test over seeds,
+after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
+it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
+
+Seeds: {runs}. Steps of each run: {found["steps"]:,}{scale}. Measured by {found["protocol"]}
+`{found["fingerprint"]}`, by which real pictures have an FD of {floor}.
+
+    {command}
+
+{where["cpu"]}, {where["cores"]} cores; Python {where["python"]}, PyTorch {where["torch"]},
+ganatomy {where["ganatomy"]}.
+"""

@@ -1,0 +1,304 @@
+"""Studies are plans that do not change, runs that are found again, and verdicts that are honest."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Call
+
+from ganatomy.execute import EXECUTORS, Failure
+from ganatomy.runs import Run
+from ganatomy.studies import STUDIES, study
+from ganatomy.study import Claim, Job, Study, begin, decidable, jobs, numbers, options_for, run
+from ganatomy.verdict import judge, lines, verdicts
+
+FALLS = Claim(id="c1", text="falls", metric="fd", cells=("a", "b"), direction="falls")
+TINY = Study(
+    name="tiny",
+    question="Is wider better?",
+    base="basic-gan",
+    cells={"a": {"dataset": "mnist10k", "g_widths": [4]}, "b": {"dataset": "mnist10k"}},
+    steps=6,
+    seeds=3,
+    protocol="judge-2k",
+    log_every=1,
+    claims=(FALLS,),
+)
+TOML = """
+question = "Is wider better?"
+base = "basic-gan"
+steps = 6
+seeds = 3
+protocol = "judge-2k"
+log_every = 1
+[cells.a]
+dataset = "mnist10k"
+g_widths = [4]
+[cells.b]
+dataset = "mnist10k"
+[[claims]]
+id = "c1"
+text = "falls"
+metric = "fd"
+cells = ["a", "b"]
+direction = "falls"
+"""
+
+
+def claims(n: int) -> list[Claim]:
+    return [dataclasses.replace(FALLS, id=f"c{k}") for k in range(n)]
+
+
+def supported(shift: float, seeds: int, rng: np.random.Generator) -> list[bool]:
+    """Which of three claims of a simulated study are called supported."""
+    found = [
+        [rng.normal(0, 1, seeds).tolist(), rng.normal(-shift, 1, seeds).tolist()] for _ in range(3)
+    ]
+    return [finding.verdict == "supported" for finding in judge(claims(3), found)]
+
+
+def test_verdicts_are_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    wrong = [any(supported(0, 5, rng)) for _ in range(200)]
+    assert np.mean(wrong) <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+    right = [all(supported(4, 5, rng)) for _ in range(200)]
+    assert np.mean(right) >= 0.9
+
+
+def test_verdicts() -> None:
+    low, high, mixed = [1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [1.5, 8.5, 2.5]
+    rises = dataclasses.replace(FALLS, direction="rises")
+    (finding,) = judge([FALLS], [[high, low]])
+    assert finding.verdict == "supported" and finding.p == pytest.approx(0.05)
+    assert finding.effect == -6 and finding.superiority == 0 and finding.low < -6 < finding.high
+    assert judge([rises], [[high, low]])[0].verdict == "refuted"
+    assert judge([FALLS], [[low, mixed]])[0].verdict == "undecided"
+    # two claims of three seeds each can never be decided
+    both = judge(claims(2), [[high, low]] * 2)
+    assert [f.verdict for f in both] == ["undecided"] * 2 and both[0].seeds_needed == 4
+    trend = dataclasses.replace(FALLS, cells=("a", "b", "c"))
+    assert judge([trend], [[high, [4.0, 5.0, 6.0], low]])[0].verdict == "supported"
+    below = dataclasses.replace(FALLS, cells=("a",), value=5.0)
+    (finding,) = judge([below], [[[1.0, 2.0, 3.0, 4.0, 4.5]]])
+    assert finding.verdict == "supported" and finding.effect == pytest.approx(2.9 - 5)
+    assert judge([below], [[[6.0, 7.0, 8.0, 9.0, 5.5]]])[0].verdict == "refuted"
+
+
+def train(study: Study, out: Path, at_once: int) -> list[Job]:
+    begin(study, out, 1.0)
+    outcomes = list(run(jobs(study, out, 1.0, options_for(2, device="cpu")), at_once))
+    assert all(isinstance(came, float) for _, came in outcomes)
+    return sorted(job for job, _ in outcomes)
+
+
+def test_studies_run_alike_in_processes_and_are_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = dataclasses.replace(TINY, seeds=2)
+    done = {n: train(two, tmp_path / str(n), n) for n in (1, 2)}
+    for one, other in zip(*done.values(), strict=True):
+        files = [job.folder / "step-00000006.pt" for job in (one, other)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    found = {n: verdicts(two, done[n], 1.0) for n in done}
+    assert found[1] == found[2] and found[1]["seeds"] == {"a": 2, "b": 2}
+
+    rows = {job.folder: Run.open(job.folder).rows("metrics") for job in done[1]}
+    assert {len(r) for r in rows.values()} == {1}
+    monkeypatch.setattr("ganatomy.fit.steps", None)  # nothing is trained again
+    train(two, tmp_path / "1", 1)
+    assert {folder: Run.open(folder).rows("metrics") for folder in rows} == rows
+    log = [row["d_real"] for row in Run.open(done[1][0].folder).rows("log")]
+    assert len(log) == 6
+    mean = dataclasses.replace(FALLS, metric="mean:d_real", to=0.5)
+    assert numbers(mean, done[1])[0][0] == pytest.approx(abs(log[-1] - 0.5))
+    jump = dataclasses.replace(FALLS, metric="jump:d_real")
+    later = np.diff(log[3:])
+    expected = (np.square(later).mean() / 2) ** 0.5
+    assert numbers(jump, done[1])[0][0] == pytest.approx(expected)
+
+
+def test_a_plan_does_not_change(tmp_path: Path) -> None:
+    begin(TINY, tmp_path, 1.0)
+    begin(dataclasses.replace(TINY, seeds=5), tmp_path, 1.0)
+    assert json.loads((tmp_path / "study.json").read_text())["seeds"] == 5
+    before = (tmp_path / "study.json").read_bytes()
+    rises = dataclasses.replace(FALLS, direction="rises")
+    for changed, scale, said in (
+        (dataclasses.replace(TINY, seeds=5, claims=(rises,)), 1.0, "another claims"),
+        (dataclasses.replace(TINY, seeds=5), 0.5, "another scale"),
+        (TINY, 1.0, "has 5 seeds already"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            begin(changed, tmp_path, scale)
+    assert (tmp_path / "study.json").read_bytes() == before
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(ValueError, match=r"study.json is damaged"):
+        begin(TINY, tmp_path, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metric": "fdd"}, r"claim c1: unknown metric 'fdd' \(did you mean 'fd'\?\)"),
+        ({"metric": "mean:d_reel"}, "did you mean 'mean:d_real'"),
+        ({"metric": "sum:d_real"}, "unknown metric"),
+        ({"cells": ("a",)}, "two or more cells, or one with a value"),
+        ({"cells": ()}, "two or more cells, or one with a value"),
+        ({"value": 1.0}, "two or more cells, or one with a value"),
+        ({"reported": (1.0,)}, "a number for each of its cells"),
+        ({"direction": "sinks"}, "direction must be one of falls, rises"),
+    ],
+)
+def test_claims_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(FALLS, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"claims": (dataclasses.replace(FALLS, cells=("a", "x")),)}, "unknown cell of claim c1"),
+        ({"claims": ()}, "one or more claims"),
+        ({"claims": (FALLS, FALLS)}, "its own id"),
+        ({"cells": {"a": {"lr": 1}, "b": {}}}, "cell a: unknown field 'lr'"),
+        ({"cells": {"a": {"base": "none"}, "b": {}}}, "cell a: unknown recipe 'none'"),
+        ({"protocol": "judge"}, "unknown protocol"),
+    ],
+)
+def test_studies_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(TINY, **changes)
+
+
+def test_too_few_seeds_for_any_verdict_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"2 seeds can decide none .* use --seeds 3 or more"):
+        decidable(dataclasses.replace(TINY, seeds=2))
+    decidable(TINY)
+    with pytest.raises(ValueError, match="use --seeds 4 or more"):
+        decidable(dataclasses.replace(TINY, claims=tuple(claims(2))))
+
+
+def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cell . of tiny has no finished run yet"):
+        verdicts(TINY, [], 1.0)
+
+
+def fails_once(file: Path) -> str:
+    if file.exists():
+        return "done"
+    file.touch()
+    raise OSError("no luck")
+
+
+def fails_or_not(job: int) -> int:
+    if job == 2:
+        raise RuntimeError("always")
+    if job == 3:
+        raise ValueError("use another")
+    return job
+
+
+def dies(job: int) -> int:
+    os._exit(3)
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> None:
+    executor = EXECUTORS[name]
+    assert list(executor(fails_once, [tmp_path / "mark"], 2)) == [(tmp_path / "mark", "done")]
+    found: dict[int, int | Failure] = dict(executor(fails_or_not, [1, 2, 3, 4], 2))
+    assert found == {
+        1: 1,
+        2: Failure("RuntimeError: always (fails_or_not)"),
+        3: Failure("use another"),
+        4: 4,
+    }
+
+
+def test_a_process_that_dies_is_told() -> None:
+    ((_, came),) = list[tuple[int, int | Failure]](EXECUTORS["processes"](dies, [1], 1))
+    assert isinstance(came, Failure) and "BrokenProcessPool" in came.why
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_named_studies_cite_their_rows_and_can_be_decided(name: str) -> None:
+    found = STUDIES[name]
+    assert found.name == name and all(c.id.startswith(f"R{name[1]}.c") for c in found.claims)
+    decidable(found)
+    recipes = [job.recipe for job in jobs(found, Path("x"), 0.1, options_for(1))]
+    assert len({r.key for r in recipes}) == len(found.cells) * found.seeds
+    assert {r.steps for r in recipes} == {found.steps // 10}
+
+
+def test_files_of_studies(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TOML)
+    assert study(str(file)) == TINY
+    for text, said in (
+        (TOML.replace("question", "quest"), "tiny.toml is not a study: unknown field 'quest'"),
+        (TOML.replace("steps = 6", ""), "is not a study: .*steps"),
+        (TOML.replace('direction = "falls"', ""), "is not a study: .*direction"),
+        ("[", "is not a study"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            study(str(file))
+    with pytest.raises(ValueError, match="cannot read the study"):
+        study(str(tmp_path / "absent.toml"))
+    with pytest.raises(ValueError, match=r"unknown study 'r3' .*r3-capacity"):
+        study("r3")
+
+
+def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, out = tmp_path / "tiny.toml", tmp_path / "out"
+    file.write_text(TOML)
+    monkeypatch.setattr("ganatomy.summary.LEAST_SECONDS", 0.0)
+    code, said, _ = call("study", file, "--out", out, "--plan", "--json")
+    plan = json.loads(said)
+    assert code == 0 and plan["runs"] == 6 and plan["seconds"] >= 0 and not out.exists()
+    assert call("study", file, "--out", out, "--seeds", 2)[0] == 2 and not out.exists()
+    assert "in (0, 1], got 1 2" in call("study", file, "--scale", 2)[2]
+
+    monkeypatch.setattr("ganatomy.study.work", lambda job: came(job))
+
+    def came(job: Job) -> float:
+        if job.seed == 2:
+            raise RuntimeError("lost")
+        return float(job.seed)
+
+    found = {
+        "study": "tiny", "question": "?", "steps": 6, "scale": 1.0, "seeds": {"a": 2, "b": 2},
+        "protocol": "judge-2k", "fingerprint": "0", "floor": 0.1,
+        "environment": {"cpu": "c", "cores": 2, "python": "3", "torch": "2", "ganatomy": "0"},
+        "claims": [],
+    }  # fmt: skip
+    seen: list[int] = []
+
+    def verdicts_of(study: Study, done: list[Job], scale: float) -> dict[str, Any]:
+        seen.append(len(done))
+        return found
+
+    monkeypatch.setattr("ganatomy.verdict.verdicts", verdicts_of)
+    code, said, complaint = call("study", file, "--out", out, "--json")
+    assert code == 1 and json.loads(said) == found and seen == [4]
+    assert "[3/6] a, seed 1: FD 1;" in complaint and "2 of 6 runs failed; repeat" in complaint
+    assert "seed 2: failed: RuntimeError: lost" in complaint
+    assert json.loads((out / "verdicts.json").read_text()) == found
+    assert f"ganatomy study {file}\n" in (out / "README.md").read_text()
+
+
+def test_verdicts_are_shown_with_what_was_reported() -> None:
+    claim = dataclasses.replace(FALLS, reported=(112.3, 44.8))
+    findings = judge([claim], [[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]])
+    plain = findings[0]._asdict() | {"claim": dataclasses.asdict(claim)}
+    found = {"claims": [plain]}
+    ((title, reported, ours, change, p, verdict),) = lines(found)
+    assert (title, reported, verdict) == ("c1: falls", "112 → 44.8", "supported")
+    assert ours == "fd 8 → 2" and change.startswith("-6 [-7") and p == "0.050"
+    few = judge(claims(2), [[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]] * 2)
+    plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim)}
+    assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"
