@@ -11,9 +11,21 @@ import pytest
 from conftest import Call
 
 from ganatomy.execute import EXECUTORS, Failure
+from ganatomy.metrics import METRICS, VALUES
 from ganatomy.runs import Run
 from ganatomy.studies import STUDIES, study
-from ganatomy.study import Claim, Job, Study, begin, decidable, jobs, numbers, options_for, run
+from ganatomy.study import (
+    GROUPS,
+    Claim,
+    Job,
+    Study,
+    begin,
+    decidable,
+    jobs,
+    numbers,
+    options_for,
+    run,
+)
 from ganatomy.verdict import judge, lines, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", cells=("a", "b"), direction="falls")
@@ -144,6 +156,7 @@ def test_a_plan_does_not_change(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"metric": "fdd"}, r"claim c1: unknown metric 'fdd' \(did you mean 'fd'\?\)"),
+        ({"metric": "prdc"}, "unknown metric 'prdc'"),
         ({"metric": "mean:d_reel"}, "did you mean 'mean:d_real'"),
         ({"metric": "sum:d_real"}, "unknown metric"),
         ({"cells": ("a",)}, "two or more cells, or one with a value"),
@@ -156,6 +169,10 @@ def test_a_plan_does_not_change(tmp_path: Path) -> None:
 def test_claims_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         dataclasses.replace(FALLS, **changes)
+
+
+def test_every_measured_value_can_be_claimed() -> None:
+    assert GROUPS.keys() == VALUES.keys() and set(GROUPS.values()) == METRICS.keys()
 
 
 @pytest.mark.parametrize(

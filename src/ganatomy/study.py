@@ -36,9 +36,13 @@ ALPHA = 0.05
 WINDOW = 0.1
 """Share of a log, its end, of which mean:NAME is the mean."""
 
-_OF_CLASSES = {"chi2": "classes", "chi2_p": "classes", "entropy": "classes", "missing": "classes"}
-_GROUPS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc"}
-GROUPS = {name: name for name in METRICS} | _OF_CLASSES | _GROUPS
+_SEVERAL = {
+    "prdc": ("precision", "recall", "density", "coverage"),
+    "classes": ("chi2", "chi2_p", "entropy", "missing", "confidence"),
+}
+GROUPS = {name: name for name in METRICS if name not in _SEVERAL} | {
+    value: name for name, values in _SEVERAL.items() for value in values
+}
 """Value that a claim may be about to the metric that gives it."""
 
 
