@@ -22,6 +22,7 @@ from ganatomy.study import (
     begin,
     decidable,
     jobs,
+    needed,
     numbers,
     options_for,
     run,
@@ -197,6 +198,10 @@ def test_too_few_seeds_for_any_verdict_are_refused() -> None:
     decidable(TINY)
     with pytest.raises(ValueError, match="use --seeds 4 or more"):
         decidable(dataclasses.replace(TINY, claims=tuple(claims(2))))
+
+
+def test_one_seed_decides_nothing_however_many_cells_there_are() -> None:
+    assert [needed(cells, 1) for cells in (1, 2, 3, 4, 6)] == [5, 3, 2, 2, 2]
 
 
 def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def keep_memory() -> bool:
     """Let the allocator keep what tensors free; return whether it is one that can be told so.
 
     A step takes and frees the same large blocks as the one before. glibc gives such back to the
-    system each time, which then clears them, page by page, for the next step: up to a tenth of it.
+    system each time, which then clears them, page by page, for the next step.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -201,7 +201,7 @@ def _measured(run: Run, job: Job) -> dict[str, Any]:
 
 def needed(cells: int, claims: int) -> int:
     """Fewest seeds with which one of so many claims, about so many cells, can be decided at all."""
-    return next(n for n in range(1, 100) if claims * stats.least_p([n] * cells) <= ALPHA)
+    return next(n for n in range(2, 100) if claims * stats.least_p([n] * cells) <= ALPHA)
 
 
 def decidable(study: Study) -> None:
