@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ganatomy.stats import (
     FEW,
+    MOST,
     fluctuation,
     gap,
     holm,
@@ -93,7 +94,7 @@ def test_two_groups_are_mann_and_whitneys(values: list[int], cut: int) -> None:
         scipy.stats.mannwhitneyu(last, first, alternative=way, method="exact").pvalue
         for way in ("less", "greater")
     ]
-    assert permutation([first, last]) == pytest.approx(expected)
+    assert permutation([[first, last]]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("values", [[3, 1, 2, 4, 6, 5], [1, 1, 2, 2, 2, 3], [6, 5, 4, 3, 2, 1]])
@@ -109,14 +110,37 @@ def test_a_trend_is_tested_by_all_arrangements(values: list[int]) -> None:
         sum(f <= seen for f in found) / len(found),
         sum(f >= seen for f in found) / len(found),
     )
-    assert permutation([values[:2], values[2:4], values[4:]]) == pytest.approx(expected)
+    assert permutation([[values[:2], values[2:4], values[4:]]]) == pytest.approx(expected)
+
+
+def test_strata_are_pooled_over_all_arrangements_within_each() -> None:
+    strata = [[[5, 1], [2, 3]], [[60, 20], [10, 20, 30]]]
+
+    def above(groups: tuple[tuple[int, ...], ...]) -> float:
+        return sum((b > a) + (b == a) / 2 for a, b in itertools.product(*groups))
+
+    ways = [
+        [above((order[:2], order[2:])) for order in itertools.permutations([*first, *last])]
+        for first, last in strata
+    ]
+    sums = [a + b for a, b in itertools.product(*ways)]
+    seen = sum(above((tuple(first), tuple(last))) for first, last in strata)
+    expected = [np.mean(np.array(sums) <= seen), np.mean(np.array(sums) >= seen)]
+    assert permutation(strata) == pytest.approx(expected)
+    # what differs between strata is not taken for an effect
+    assert permutation([[[1, 2], [3, 4]], [[101, 102], [103, 104]]])[1] == pytest.approx(1 / 36)
+
+
+def test_drawn_arrangements_count_what_was_found_as_one() -> None:
+    first, last = list(range(12)), list(range(12, 24))  # 2.7 million arrangements
+    assert permutation([[first, last]]) == pytest.approx((1.0, 1 / (MOST + 1)))
 
 
 @pytest.mark.parametrize("sizes", [[3, 3], [5, 5], [2, 4], [2, 2, 2], [4, 3, 2]])
 def test_the_least_p_is_that_of_complete_order(sizes: list[int]) -> None:
     values, ends = list(range(sum(sizes))), np.cumsum([0, *sizes])
     groups = [values[a:b] for a, b in itertools.pairwise(ends)]
-    assert permutation(groups) == pytest.approx((1.0, least_p(sizes)))
+    assert permutation([groups]) == pytest.approx((1.0, least_p(sizes)))
 
 
 def test_signs_are_flipped_in_all_ways() -> None:
@@ -126,10 +150,10 @@ def test_signs_are_flipped_in_all_ways() -> None:
 
 
 def test_comparisons_of_nothing_are_refused() -> None:
-    assert permutation([[1.0], [2.0, 3.0, 4.0]]) == (1, 1)  # a single run decides nothing
+    assert permutation([[[1.0], [2.0, 3.0, 4.0]]]) == (1, 1)  # a single run decides nothing
     for groups in ([[1.0]], [[1.0], []]):
         with pytest.raises(ValueError, match="two or more cells with a run each"):
-            permutation(groups)
+            permutation([groups])
 
 
 def test_holm() -> None:
@@ -148,17 +172,27 @@ def test_intervals_of_gaps_cover_as_they_say() -> None:
     rng, hits = np.random.default_rng(0), 0
     for _ in range(200):
         first, last = rng.normal(0, 1, 12), rng.normal(2, 3, 12)
-        middle, low, high = gap(first.tolist(), last.tolist())
+        middle, low, high = gap([first.tolist()], [last.tolist()])
         assert low <= middle <= high
         hits += low <= 2 <= high
     assert 0.88 <= hits / 200 <= 0.99  # twelve a side: somewhat under 0.95
 
 
 def test_a_gap_of_too_few_has_no_interval() -> None:
-    assert gap([1, 2], [3, 4, 5]) == (2.5, -math.inf, math.inf)
-    assert gap([1, 1, 1], [4, 4, 4]) == (3, -math.inf, math.inf)
+    assert gap([[1, 2]], [[3, 4, 5]]) == (2.5, -math.inf, math.inf)
+    assert gap([[1, 1, 1]], [[4, 4, 4]]) == (3, -math.inf, math.inf)
+
+
+def test_gaps_and_superiority_of_strata_are_means() -> None:
+    first, last = [[1.0, 2, 3], [10.0, 20, 30]], [[2.0, 3, 4.5], [21.0, 31, 40]]
+    middle, low, high = gap(first, last)
+    assert middle == pytest.approx((3.5 / 3 + 32 / 3) / 2) and low < middle < high
+    assert gap([first[0], [1, 2]], last)[1:] == (-math.inf, math.inf)
+    assert superiority(first, last) == pytest.approx(
+        (superiority(first[:1], last[:1]) + superiority(first[1:], last[1:])) / 2
+    )
 
 
 def test_superiority() -> None:
-    assert superiority([1, 2], [3, 4]) == 1 and superiority([3, 4], [1, 2]) == 0
-    assert superiority([1, 2], [2, 1]) == 0.5 and superiority([1, 3], [2, 4]) == 0.75
+    assert superiority([[1, 2]], [[3, 4]]) == 1 and superiority([[3, 4]], [[1, 2]]) == 0
+    assert superiority([[1, 2]], [[2, 1]]) == 0.5 and superiority([[1, 3]], [[2, 4]]) == 0.75

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from conftest import Call
 
+from ganatomy.claim import GROUPS, Claim
 from ganatomy.execute import EXECUTORS, Failure
 from ganatomy.metrics import METRICS, VALUES
 from ganatomy.runs import Run
 from ganatomy.studies import STUDIES, study
 from ganatomy.study import (
-    GROUPS,
-    Claim,
     Job,
     Study,
     begin,
@@ -26,6 +25,7 @@ from ganatomy.study import (
     numbers,
     options_for,
     run,
+    work,
 )
 from ganatomy.verdict import judge, lines, verdicts
 
@@ -69,7 +69,8 @@ def claims(n: int) -> list[Claim]:
 def supported(shift: float, seeds: int, rng: np.random.Generator) -> list[bool]:
     """Which of three claims of a simulated study are called supported."""
     found = [
-        [rng.normal(0, 1, seeds).tolist(), rng.normal(-shift, 1, seeds).tolist()] for _ in range(3)
+        [[rng.normal(0, 1, seeds).tolist(), rng.normal(-shift, 1, seeds).tolist()]]
+        for _ in range(3)
     ]
     return [finding.verdict == "supported" for finding in judge(claims(3), found)]
 
@@ -85,20 +86,20 @@ def test_verdicts_are_calibrated() -> None:
 def test_verdicts() -> None:
     low, high, mixed = [1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [1.5, 8.5, 2.5]
     rises = dataclasses.replace(FALLS, direction="rises")
-    (finding,) = judge([FALLS], [[high, low]])
+    (finding,) = judge([FALLS], [[[high, low]]])
     assert finding.verdict == "supported" and finding.p == pytest.approx(0.05)
     assert finding.effect == -6 and finding.superiority == 0 and finding.low < -6 < finding.high
-    assert judge([rises], [[high, low]])[0].verdict == "refuted"
-    assert judge([FALLS], [[low, mixed]])[0].verdict == "undecided"
+    assert judge([rises], [[[high, low]]])[0].verdict == "refuted"
+    assert judge([FALLS], [[[low, mixed]]])[0].verdict == "undecided"
     # two claims of three seeds each can never be decided
-    both = judge(claims(2), [[high, low]] * 2)
+    both = judge(claims(2), [[[high, low]]] * 2)
     assert [f.verdict for f in both] == ["undecided"] * 2 and both[0].seeds_needed == 4
     trend = dataclasses.replace(FALLS, cells=("a", "b", "c"))
-    assert judge([trend], [[high, [4.0, 5.0, 6.0], low]])[0].verdict == "supported"
+    assert judge([trend], [[[high, [4.0, 5.0, 6.0], low]]])[0].verdict == "supported"
     below = dataclasses.replace(FALLS, cells=("a",), value=5.0)
-    (finding,) = judge([below], [[[1.0, 2.0, 3.0, 4.0, 4.5]]])
+    (finding,) = judge([below], [[[[1.0, 2.0, 3.0, 4.0, 4.5]]]])
     assert finding.verdict == "supported" and finding.effect == pytest.approx(2.9 - 5)
-    assert judge([below], [[[6.0, 7.0, 8.0, 9.0, 5.5]]])[0].verdict == "refuted"
+    assert judge([below], [[[[6.0, 7.0, 8.0, 9.0, 5.5]]]])[0].verdict == "refuted"
 
 
 def train(study: Study, out: Path, at_once: int) -> list[Job]:
@@ -127,11 +128,26 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     log = [row["d_real"] for row in Run.open(done[1][0].folder).rows("log")]
     assert len(log) == 6
     mean = dataclasses.replace(FALLS, metric="mean:d_real", to=0.5)
-    assert numbers(mean, done[1])[0][0] == pytest.approx(abs(log[-1] - 0.5))
+    assert numbers(mean, done[1])[0][0][0] == pytest.approx(abs(log[-1] - 0.5))
     jump = dataclasses.replace(FALLS, metric="jump:d_real")
     later = np.diff(log[3:])
     expected = (np.square(later).mean() / 2) ** 0.5
-    assert numbers(jump, done[1])[0][0] == pytest.approx(expected)
+    assert numbers(jump, done[1])[0][0][0] == pytest.approx(expected)
+    strata = dataclasses.replace(mean, strata=(("b", "a"),))
+    (a, b), other = numbers(strata, done[1])
+    assert other == [b, a]
+
+    # samples of a class, and the evenness of ways between latent vectors
+    share = dataclasses.replace(FALLS, metric="share:4")
+    assert share.group == "classes"
+    wanted = jobs(dataclasses.replace(two, claims=(share,)), tmp_path / "1", 1.0, options_for(2))
+    assert wanted[0].metrics == ("fd", "classes")
+    work(wanted[0])
+    row = Run.open(wanted[0].folder).rows("metrics")[-1]
+    assert numbers(share, wanted[:1])[0][0] == [row["class_counts"][4] / row["n"]]
+    even = dataclasses.replace(FALLS, cells=("a",), value=2.0, metric="walk:lerp")
+    (((found_jump,),),) = numbers(even, done[1][:1])
+    assert even.group is None and 1 <= found_jump <= 10
 
 
 def test_a_plan_does_not_change(tmp_path: Path) -> None:
@@ -160,6 +176,10 @@ def test_a_plan_does_not_change(tmp_path: Path) -> None:
         ({"metric": "prdc"}, "unknown metric 'prdc'"),
         ({"metric": "mean:d_reel"}, "did you mean 'mean:d_real'"),
         ({"metric": "sum:d_real"}, "unknown metric"),
+        ({"metric": "share:four"}, "unknown metric"),
+        ({"metric": "walk:"}, "unknown metric"),
+        ({"strata": (("a",),)}, "rows of as many cells"),
+        ({"cells": ("a",), "value": 1.0, "strata": (("b",),)}, "rows of as many cells"),
         ({"cells": ("a",)}, "two or more cells, or one with a value"),
         ({"cells": ()}, "two or more cells, or one with a value"),
         ({"value": 1.0}, "two or more cells, or one with a value"),
@@ -180,6 +200,7 @@ def test_every_measured_value_can_be_claimed() -> None:
     ("changes", "said"),
     [
         ({"claims": (dataclasses.replace(FALLS, cells=("a", "x")),)}, "unknown cell of claim c1"),
+        ({"claims": (dataclasses.replace(FALLS, strata=(("a", "x"),)),)}, "unknown cell of"),
         ({"claims": ()}, "one or more claims"),
         ({"claims": (FALLS, FALLS)}, "its own id"),
         ({"cells": {"a": {"lr": 1}, "b": {}}}, "cell a: unknown field 'lr'"),
@@ -201,7 +222,11 @@ def test_too_few_seeds_for_any_verdict_are_refused() -> None:
 
 
 def test_one_seed_decides_nothing_however_many_cells_there_are() -> None:
-    assert [needed(cells, 1) for cells in (1, 2, 3, 4, 6)] == [5, 3, 2, 2, 2]
+    one = dataclasses.replace(FALLS, cells=("a",), value=1.0)
+    more = [dataclasses.replace(FALLS, cells=tuple("abcdef"[:n])) for n in (2, 3, 4, 6)]
+    assert [needed(claim, 1) for claim in (one, *more)] == [5, 3, 2, 2, 2]
+    pooled = [dataclasses.replace(FALLS, strata=(("a", "b"),) * n) for n in (1, 3)]
+    assert [needed(claim, 4) for claim in (FALLS, *pooled)] == [5, 3, 2]
 
 
 def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:
@@ -253,7 +278,8 @@ def test_named_studies_cite_their_rows_and_can_be_decided(name: str) -> None:
     decidable(found)
     recipes = [job.recipe for job in jobs(found, Path("x"), 0.1, options_for(1))]
     assert len({r.key for r in recipes}) == len(found.cells) * found.seeds
-    assert {r.steps for r in recipes} == {found.steps // 10}
+    lengths = [cell.get("steps", found.steps) // 10 for cell in found.cells.values()]
+    assert {r.steps for r in recipes} == set(lengths)
 
 
 def test_files_of_studies(tmp_path: Path) -> None:
@@ -315,12 +341,12 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 
 def test_verdicts_are_shown_with_what_was_reported() -> None:
     claim = dataclasses.replace(FALLS, reported=(112.3, 44.8))
-    findings = judge([claim], [[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]])
+    findings = judge([claim], [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]])
     plain = findings[0]._asdict() | {"claim": dataclasses.asdict(claim)}
     found = {"claims": [plain]}
     ((title, reported, ours, change, p, verdict),) = lines(found)
     assert (title, reported, verdict) == ("c1: falls", "112 → 44.8", "supported")
     assert ours == "fd 8 → 2" and change.startswith("-6 [-7") and p == "0.050"
-    few = judge(claims(2), [[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]] * 2)
+    few = judge(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
     plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim)}
     assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"

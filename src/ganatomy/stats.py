@@ -87,36 +87,50 @@ MOST = 20_000
 """Arrangements up to which a permutation test goes through all; of more it draws so many."""
 
 
-def permutation(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
+def permutation(strata: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float]:
     """Return p of falling and of rising from group to group, in their order, by permutation.
 
     One value for each seed. The statistic is Jonckheere and Terpstra's: over all pairs of groups,
     how often a value of the later one is above one of the earlier one (ties count half); for two
-    groups it is Mann and Whitney's. Exact up to MOST arrangements; no distribution is assumed.
-    Groups of a single value are left undecided: 1 and 1.
+    groups it is Mann and Whitney's. Of several strata, which are the same comparison in other
+    settings, it is the sum, and values change places within their stratum only. Exact up to MOST
+    arrangements of a stratum; no distribution is assumed. Groups of a single value are left
+    undecided: 1 and 1.
 
     Raises:
         ValueError: for fewer than two groups or an empty one.
     """
-    if len(groups) < 2 or not all(groups):
+    if any(len(groups) < 2 or not all(groups) for groups in strata):
         raise ValueError("a comparison needs two or more cells with a run each")
-    if min(map(len, groups)) < 2:
+    if min(len(values) for groups in strata for values in groups) < 2:
         return 1.0, 1.0
+    found, ways = 0, np.ones(1)
+    for groups in strata:
+        twice, chances = _arrangements(groups)
+        found, ways = found + twice, np.convolve(ways, chances)
+    return float(ways[: found + 1].sum() / ways.sum()), float(ways[found:].sum() / ways.sum())
+
+
+def _arrangements(groups: Sequence[Sequence[float]]) -> tuple[int, NDArray[np.float64]]:
+    """Twice the statistic of groups, and how many arrangements have each value of it, from 0."""
     ranks = scipy.stats.rankdata(np.concatenate([np.asarray(g, np.float64) for g in groups]))
     parts = np.split(ranks, np.cumsum([len(g) for g in groups])[:-1])
 
-    def above(*samples: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    def twice_above(*samples: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
         assert axis == -1
         later = (b[..., :, None] - a[..., None, :] for a, b in itertools.combinations(samples, 2))
-        return np.sum([(np.sign(gaps) + 1).sum((-2, -1)) / 2 for gaps in later], axis=0)
+        return np.sum([(np.sign(gaps) + 1).sum((-2, -1)) for gaps in later], axis=0)
 
-    found = [
-        scipy.stats.permutation_test(
-            parts, above, vectorized=True, n_resamples=MOST, batch=2000, alternative=way, rng=0
-        ).pvalue
-        for way in ("less", "greater")
-    ]
-    return float(found[0]), float(found[1])
+    test = scipy.stats.permutation_test(
+        parts, twice_above, vectorized=True, n_resamples=MOST, batch=2000, rng=0
+    )
+    found = round(float(test.statistic))
+    null = np.rint(test.null_distribution).astype(np.int64)
+    pairs = sum(len(a) * len(b) for a, b in itertools.combinations(groups, 2))
+    ways = np.bincount(null, minlength=2 * pairs + 1).astype(np.float64)
+    if len(null) == MOST:  # drawn ones: what was found is one more arrangement
+        ways[found] += 1
+    return found, ways
 
 
 def sign_flips(gaps: Sequence[float]) -> tuple[float, float]:
@@ -151,33 +165,41 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def gap(first: Sequence[float], last: Sequence[float]) -> tuple[float, float, float]:
+def gap(
+    first: Sequence[Sequence[float]], last: Sequence[Sequence[float]]
+) -> tuple[float, float, float]:
     """Return mean of last minus mean of first, and its 95 % interval (BCa bootstrap, Efron 1987).
 
+    Each has a sequence of values for each stratum; it is the mean of the strata's differences.
     Where there are too few values to resample, or no two differ, the interval is infinite.
     """
-    a, b = np.asarray(first, np.float64), np.asarray(last, np.float64)
-    middle = float(b.mean() - a.mean())
-    if min(len(a), len(b)) < 3:
+    values = [np.asarray(x, np.float64) for x in (*first, *last)]
+    half = len(first)
+
+    def between(*samples: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        means = [x.mean(axis) for x in samples]
+        return np.mean(means[half:], axis=0) - np.mean(means[:half], axis=0)
+
+    middle = float(between(*values, axis=-1))
+    if min(map(len, values)) < 3:
         return middle, -math.inf, math.inf
-
-    def between(x: NDArray[np.float64], y: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        return y.mean(axis) - x.mean(axis)
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of too few different resamples, which give NaN
         ends = scipy.stats.bootstrap(
-            (a, b), between, n_resamples=5000, method="BCa", rng=0, vectorized=True
+            values, between, n_resamples=5000, method="BCa", rng=0, vectorized=True
         ).confidence_interval
     if not (math.isfinite(ends.low) and math.isfinite(ends.high)):
         return middle, -math.inf, math.inf
     return middle, float(ends.low), float(ends.high)
 
 
-def superiority(first: Sequence[float], last: Sequence[float]) -> float:
-    """Return the chance that a value of last is above one of first; ties count half.
+def superiority(first: Sequence[Sequence[float]], last: Sequence[Sequence[float]]) -> float:
+    """Return the chance that a value of last is above one of first, mean over strata.
 
-    Vargha and Delaney 2000: 0.5 is no effect, 0 and 1 are all of it.
+    Ties count half. Vargha and Delaney 2000: 0.5 is no effect, 0 and 1 are all of it.
     """
-    gaps = np.subtract.outer(np.asarray(last, np.float64), np.asarray(first, np.float64))
-    return float((np.sign(gaps).mean() + 1) / 2)
+    shares = [
+        np.sign(np.subtract.outer(np.asarray(b, np.float64), np.asarray(a, np.float64))).mean()
+        for a, b in zip(first, last, strict=True)
+    ]
+    return float((np.mean(shares) + 1) / 2)

@@ -6,8 +6,9 @@ ways that cannot be compared with ours: it is directions that are tested.
 
 from pathlib import Path
 
+from ganatomy.claim import Claim
 from ganatomy.fields import nearest
-from ganatomy.study import Claim, Study, from_toml
+from ganatomy.study import Study, from_toml
 
 _CAPACITY = {(16, 16, 16): 112.3, (16, 100, 16): 44.8, (16, 16, 100): 44.66} | {
     (16, 100, 100): 33.84, (100, 16, 16): 65.18, (100, 100, 100): 24.61

@@ -5,24 +5,25 @@ each cell and seed, found again by recipe key), verdicts.json and README.md.
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from ganatomy import stats
+from ganatomy.claim import GROUPS, Claim, last, number
 from ganatomy.data import data_root
-from ganatomy.evaluate import evaluate_run, measured
+from ganatomy.evaluate import evaluate_run
 from ganatomy.execute import EXECUTORS, Failure
-from ganatomy.fields import check, from_dict, lookup, nearest
+from ganatomy.fields import from_dict, lookup, nearest
 from ganatomy.files import replace
-from ganatomy.fit import TAGS, fit
+from ganatomy.fit import fit
 from ganatomy.metrics import METRICS
 from ganatomy.protocol import preset
 from ganatomy.recipe import Options, Recipe
@@ -32,56 +33,6 @@ from ganatomy.runs import Run
 
 ALPHA = 0.05
 """Chance, over all claims of a study, that one is called supported where there is no effect."""
-
-WINDOW = 0.1
-"""Share of a log, its end, of which mean:NAME is the mean."""
-
-_SEVERAL = {
-    "prdc": ("precision", "recall", "density", "coverage"),
-    "classes": ("chi2", "chi2_p", "entropy", "missing", "confidence"),
-}
-GROUPS = {name: name for name in METRICS if name not in _SEVERAL} | {
-    value: name for name, values in _SEVERAL.items() for value in values
-}
-"""Value that a claim may be about to the metric that gives it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """That a number falls, or rises, from cell to cell; of one cell: is below or above a value."""
-
-    id: str
-    """such as R3.c1"""
-    text: str
-    """the claim in words"""
-    metric: str
-    """a measured value (fd, recall, …), mean:NAME of a logged value at the end of training, or
-    jump:NAME, how much it fluctuates in its latter half"""
-    cells: tuple[str, ...]
-    """names of cells, in order"""
-    direction: Literal["falls", "rises"]
-    """from the first cell to the last; of one cell: below or above value"""
-    to: float | None = None
-    """compare how far the number is from this one, instead of the number"""
-    value: float | None = None
-    """what the number of a single cell is compared with"""
-    reported: tuple[float, ...] = ()
-    """what a report stated for each cell"""
-
-    def __post_init__(self) -> None:
-        check(self, {})
-        kind, _, name = self.metric.rpartition(":")
-        if kind not in ("", "mean", "jump") or name not in (TAGS if kind else GROUPS):
-            known = [*GROUPS, *(f"{k}:{tag}" for k in ("mean", "jump") for tag in TAGS)]
-            raise ValueError(
-                f"claim {self.id}: unknown metric {self.metric!r} {nearest(self.metric, known)}"
-            )
-        if (len(self.cells) == 1) != (self.value is not None) or not self.cells:
-            raise ValueError(
-                f"claim {self.id}: a claim compares two or more cells, or one with a value"
-            )
-        if self.reported and len(self.reported) != len(self.cells):
-            raise ValueError(f"claim {self.id}: reported wants a number for each of its cells")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +44,8 @@ class Study:
     base: str
     """a named recipe, or a recipe file"""
     cells: Mapping[str, Mapping[str, Any]]
-    """name of each cell to the fields in which it differs from base; the field base, if there is
-    one, is another recipe to start from"""
+    """name of each cell to the fields in which it differs from base; a field base is another recipe
+    to start from, a field steps a length of its own"""
     claims: tuple[Claim, ...]
     steps: int
     """of each run, unless --scale shortens them"""
@@ -106,7 +57,7 @@ class Study:
     def __post_init__(self) -> None:
         preset(self.protocol)
         for claim in self.claims:
-            for cell in claim.cells:
+            for cell in itertools.chain(*claim.rows):
                 lookup(self.cells, cell, f"cell of claim {claim.id}")
         ids = [claim.id for claim in self.claims]
         if len(set(ids)) < len(ids) or not ids:
@@ -123,7 +74,8 @@ class Study:
         fields = dict(self.cells[cell])
         try:
             base = read(fields.pop("base", self.base))
-            length = {"steps": max(1, round(self.steps * scale)), "epochs": None}
+            steps = fields.get("steps", self.steps)
+            length = {"steps": max(1, round(steps * scale)), "epochs": None}
             return from_dict(Recipe, vars(base) | fields | length | {"seed": seed})
         except ValueError as error:
             raise ValueError(f"study {self.name}, cell {cell}: {error}") from error
@@ -167,7 +119,7 @@ def _study(values: dict[str, Any]) -> Study:
 
 def jobs(study: Study, out: Path, scale: float, options: Options) -> list[Job]:
     """List the runs of a study, seeds outermost, so that it can be judged before all are done."""
-    metrics = {GROUPS[c.metric] for c in study.claims if ":" not in c.metric} | {"fd"}
+    metrics = {claim.group for claim in study.claims} | {"fd"}
     options = dataclasses.replace(options, log_every=study.log_every)
     found = []
     for seed in range(study.seeds):
@@ -193,15 +145,14 @@ def work(job: Job) -> float:
 
 def _measured(run: Run, job: Job) -> dict[str, Any]:
     """The values of a run's last step by the study's protocol; empty if there are none yet."""
-    last = job.recipe.steps
-    found = [r for r in measured(run) if r["step"] == last and r["protocol"] == job.protocol]
-    values: dict[str, Any] = found[-1]["values"] if found else {}
+    values: dict[str, Any] = last(run, job.protocol).get("values", {})
     return values if all(any(GROUPS.get(v, v) == m for v in values) for m in job.metrics) else {}
 
 
-def needed(cells: int, claims: int) -> int:
-    """Fewest seeds with which one of so many claims, about so many cells, can be decided at all."""
-    return next(n for n in range(2, 100) if claims * stats.least_p([n] * cells) <= ALPHA)
+def needed(claim: Claim, claims: int) -> int:
+    """Fewest seeds with which a claim, one of so many, can be decided at all."""
+    rows, cells = len(claim.rows), len(claim.cells)
+    return next(n for n in range(2, 100) if claims * stats.least_p([n] * cells) ** rows <= ALPHA)
 
 
 def decidable(study: Study) -> None:
@@ -210,7 +161,7 @@ def decidable(study: Study) -> None:
     Raises:
         ValueError: if none can, with the seeds that it takes.
     """
-    fewest = min(needed(len(claim.cells), len(study.claims)) for claim in study.claims)
+    fewest = min(needed(claim, len(study.claims)) for claim in study.claims)
     if study.seeds < fewest:
         raise ValueError(
             f"{study.seeds} seeds can decide none of the claims of {study.name}, whatever they "
@@ -255,20 +206,13 @@ def options_for(at_once: int, **settings: Any) -> Options:
     return Options(threads=max(1, (os.cpu_count() or 1) // at_once), **settings)
 
 
-def numbers(claim: Claim, done: Sequence[Job]) -> list[list[float]]:
-    """Return a claim's number for each of its cells and, within, for each run that is done."""
-    return [[_number(claim, job) for job in done if job.cell == cell] for cell in claim.cells]
-
-
-def _number(claim: Claim, job: Job) -> float:
-    kind, _, name = claim.metric.rpartition(":")
-    run = Run.open(job.folder)
-    if not kind:
-        number = float(_measured(run, job)[name]["value"])
-    else:
-        logged = np.array([row[name] for row in run.rows("log") if name in row])
-        if kind == "mean":
-            number = float(logged[-max(1, round(WINDOW * len(logged))) :].mean())
-        else:
-            number = stats.fluctuation(logged[len(logged) // 2 :])
-    return number if claim.to is None else abs(number - claim.to)
+def numbers(claim: Claim, done: Sequence[Job]) -> list[list[list[float]]]:
+    """Return a claim's number for each of its rows, in it each cell, in that each finished run."""
+    runs = {
+        (job.cell, job.seed): number(claim, Run.open(job.folder), job.protocol)
+        for job in done
+        if job.cell in itertools.chain(*claim.rows)
+    }
+    return [
+        [[n for (name, _), n in runs.items() if name == cell] for cell in row] for row in claim.rows
+    ]

@@ -1,17 +1,19 @@
 """Verdicts: what the runs of a study say of each of its claims, and how surely."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from ganatomy import stats
+from ganatomy.claim import Claim
 from ganatomy.evaluate import measured, protocol_of
 from ganatomy.machine import environment
 from ganatomy.protocol import require_same
 from ganatomy.runs import Run
 from ganatomy.scores import number
-from ganatomy.study import ALPHA, Claim, Job, Study, needed, numbers
+from ganatomy.study import ALPHA, Job, Study, needed, numbers
 
 Verdict = Literal["supported", "refuted", "undecided"]
 
@@ -20,10 +22,10 @@ class Finding(NamedTuple):
     """What runs say of a claim."""
 
     claim: Claim
-    numbers: list[list[float]]
-    """for each cell, for each seed"""
+    numbers: list[list[list[float]]]
+    """for each row of cells, for each cell, for each seed"""
     effect: float
-    """mean of the last cell minus mean of the first; of one cell: mean minus value"""
+    """mean of the last cell minus that of the first, over rows; of one cell: mean minus value"""
     low: float
     high: float
     """its 95 % interval; infinite if there are too few runs for one"""
@@ -38,8 +40,8 @@ class Finding(NamedTuple):
     """with which p could be small enough at all"""
 
 
-def judge(claims: Sequence[Claim], found: Sequence[list[list[float]]]) -> list[Finding]:
-    """Give a verdict on each claim of a study from its numbers by cell and seed.
+def judge(claims: Sequence[Claim], found: Sequence[list[list[list[float]]]]) -> list[Finding]:
+    """Give a verdict on each claim of a study from its numbers by row, cell and seed.
 
     Supported: p of the direction claimed is at most ALPHA after Holm's correction. Refuted: that
     of the other direction is. Else undecided.
@@ -58,12 +60,11 @@ def judge(claims: Sequence[Claim], found: Sequence[list[list[float]]]) -> list[F
     ]
 
 
-def _test(claim: Claim, groups: list[list[float]]) -> tuple[float, float]:
+def _test(claim: Claim, rows: list[list[list[float]]]) -> tuple[float, float]:
     """P of falling and of rising."""
-    if len(groups) > 1:
-        return stats.permutation(groups)
-    assert claim.value is not None
-    return stats.sign_flips([number - claim.value for number in groups[0]])
+    if claim.value is None:
+        return stats.permutation(rows)
+    return stats.sign_flips([number - claim.value for number in rows[0][0]])
 
 
 def _turned(claim: Claim) -> Claim:
@@ -71,19 +72,20 @@ def _turned(claim: Claim) -> Claim:
 
 
 def _finding(
-    claim: Claim, groups: list[list[float]], p: float, against: float, claims: int
+    claim: Claim, rows: list[list[list[float]]], p: float, against: float, claims: int
 ) -> Finding:
-    first = groups[0] if len(groups) > 1 else [claim.value or 0.0] * len(groups[0])
+    last = [cells[-1] for cells in rows]
+    first = [cells[0] for cells in rows]
+    if claim.value is not None:
+        first = [[claim.value] * len(last[0])]
     verdict: Verdict = "undecided"
     if p <= ALPHA:
         verdict = "supported"
     elif against <= ALPHA:
         verdict = "refuted"
-    effect = stats.gap(first, groups[-1])
-    above = stats.superiority(first, groups[-1])
-    return Finding(
-        claim, groups, *effect, above, p, against, verdict, needed(len(claim.cells), claims)
-    )
+    effect = stats.gap(first, last)
+    above = stats.superiority(first, last)
+    return Finding(claim, rows, *effect, above, p, against, verdict, needed(claim, claims))
 
 
 def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
     Raises:
         ValueError: if a cell has no run yet, or runs were measured by unlike protocols.
     """
-    for cell in {name for claim in study.claims for name in claim.cells}:
+    for cell in {name for claim in study.claims for name in itertools.chain(*claim.rows)}:
         if not any(job.cell == cell for job in done):
             raise ValueError(f"cell {cell} of {study.name} has no finished run yet")
     rows = [(job.folder.name, measured(Run.open(job.folder))[-1]) for job in done]
@@ -129,18 +131,21 @@ COLUMNS = ("claim", "reported", "ours", "change", "p", "verdict")
 
 def _line(found: dict[str, Any]) -> list[str]:
     claim = found["claim"]
-    means = [sum(numbers) / len(numbers) for numbers in found["numbers"]]
+    rows = [[sum(values) / len(values) for values in row] for row in found["numbers"]]
+    means = [sum(cell) / len(cell) for cell in zip(*rows, strict=True)]
     if claim["value"] is not None:
         means.append(claim["value"])
     ends = ""
     if found["low"] is not None:
         ends = f" [{number(found['low'])}, {number(found['high'])}]"
     verdict = found["verdict"]
-    if verdict == "undecided" and found["seeds_needed"] > len(found["numbers"][0]):
+    if verdict == "undecided" and found["seeds_needed"] > len(found["numbers"][0][0]):
         verdict += f"; needs {found['seeds_needed']} seeds"
     reported = " → ".join(number(value) for value in claim["reported"])
     ours = " → ".join(map(number, means))
     title = f"{claim['id']}: {claim['text']}"
+    if len(rows) > 1:
+        title += f" (pooled over {len(rows)} settings)"
     change = f"{number(found['effect'])}{ends}"
     p = min(found["p"], found["p_against"])
     return [title, reported or "—", f"{claim['metric']} {ours}", change, f"{p:.3f}", verdict]
