@@ -147,6 +147,7 @@ def test_signs_are_flipped_in_all_ways() -> None:
     assert sign_flips([1, 2, 3, 4, 5]) == pytest.approx((1, least_p([5])))
     assert sign_flips([1, -2]) == (0.5, 0.75)  # means 3, 1, -1, -3 (halved); ours is -1
     assert sign_flips([0.0, 0.0]) == (1, 1)
+    assert sign_flips([1.0] * 24) == (1, 1 / (MOST + 1))  # of so many, drawn
 
 
 def test_comparisons_of_nothing_are_refused() -> None:

@@ -80,10 +80,8 @@ class Claim:
             raise ValueError(
                 f"claim {self.id}: a claim compares two or more cells, or one with a value"
             )
-        if self.strata and {len(row) for row in self.rows} != {max(2, len(self.cells))}:
-            raise ValueError(
-                f"claim {self.id}: strata are rows of as many cells as cells has, two or more"
-            )
+        if any(len(row) != len(self.cells) for row in self.strata):
+            raise ValueError(f"claim {self.id}: strata are rows of as many cells as cells has")
         if self.reported and len(self.reported) != len(self.cells):
             raise ValueError(f"claim {self.id}: reported wants a number for each of its cells")
 

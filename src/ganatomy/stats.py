@@ -134,11 +134,17 @@ def _arrangements(groups: Sequence[Sequence[float]]) -> tuple[int, NDArray[np.fl
 
 
 def sign_flips(gaps: Sequence[float]) -> tuple[float, float]:
-    """Return p of lying below and above 0 for values (n,), by flipping signs: all ways of it.
+    """Return p of lying below and above 0 for values (n,), by flipping signs.
 
-    What is assumed is that chance moves a value up as easily as down (Fisher 1935).
+    All ways of it up to MOST, of more so many drawn ones. What is assumed is that chance moves a
+    value up as easily as down (Fisher 1935).
     """
-    flips = np.array(list(itertools.product((1, -1), repeat=len(gaps))), np.float64)
+    n = len(gaps)
+    if 2**n <= MOST:
+        flips = np.array(list(itertools.product((1, -1), repeat=n)), np.float64)
+    else:
+        flips = np.random.default_rng(0).choice((1.0, -1.0), (MOST + 1, n))
+        flips[0] = 1
     means = flips @ np.asarray(gaps, np.float64)
     slack = 1e-12 * np.abs(gaps).sum()
     return float(np.mean(means <= means[0] + slack)), float(np.mean(means >= means[0] - slack))

@@ -64,7 +64,7 @@ def _test(claim: Claim, rows: list[list[list[float]]]) -> tuple[float, float]:
     """P of falling and of rising."""
     if claim.value is None:
         return stats.permutation(rows)
-    return stats.sign_flips([number - claim.value for number in rows[0][0]])
+    return stats.sign_flips([number - claim.value for (cell,) in rows for number in cell])
 
 
 def _turned(claim: Claim) -> Claim:
@@ -77,7 +77,7 @@ def _finding(
     last = [cells[-1] for cells in rows]
     first = [cells[0] for cells in rows]
     if claim.value is not None:
-        first = [[claim.value] * len(last[0])]
+        first = [[claim.value] * len(values) for values in last]
     verdict: Verdict = "undecided"
     if p <= ALPHA:
         verdict = "supported"
