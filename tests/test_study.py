@@ -13,17 +13,21 @@ from conftest import Call
 from ganatomy.claim import GROUPS, Claim
 from ganatomy.execute import EXECUTORS, Failure
 from ganatomy.metrics import METRICS, VALUES
+from ganatomy.recipe import Options
 from ganatomy.runs import Run
 from ganatomy.studies import STUDIES, study
 from ganatomy.study import (
     Job,
+    Progress,
     Study,
     begin,
     decidable,
     jobs,
+    measurable,
     needed,
     numbers,
     options_for,
+    progress,
     run,
     work,
 )
@@ -156,6 +160,35 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     even = dataclasses.replace(FALLS, cells=("a",), value=2.0, metric="walk:lerp")
     (((found_jump,),),) = numbers(even, done[1][:1])
     assert even.group is None and 1 <= found_jump <= 10
+
+
+def test_progress_is_what_the_folders_say(tmp_path: Path) -> None:
+    todo = jobs(TINY, tmp_path, 1.0, options_for(1))
+    assert progress(todo, 1) == Progress([0] * 6, None)
+    for job, at, seconds in ((todo[0], 6, 3.0), (todo[1], 2, 4.0)):
+        made = Run.create(job.folder, job.recipe)
+        for step in range(1, at + 1):
+            made.append("log", {"step": step})
+        made.write_session({"started": "x", "from_step": 0, "to_step": at, "seconds": seconds})
+    with (todo[1].folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 3')  # a row being written
+    # a: 0.5 s a step, 12 of them left; b: 2 s a step, 16 of them left
+    assert progress(todo, 1) == Progress([6, 2, 0, 0, 0, 0], 12 * 0.5 + 16 * 2)
+    assert progress(todo, 2).seconds == (12 * 0.5 + 16 * 2) / 2
+    assert progress(todo, 9).seconds == 6 * 2  # never less than the longest
+
+
+def test_what_cannot_be_measured_is_refused_before_it_runs() -> None:
+    measurable(TINY, Options())
+    classes = (dataclasses.replace(FALLS, metric="missing"),)
+    with pytest.raises(ValueError, match="claim c1: raw-10k cannot measure missing on mnist10k"):
+        measurable(dataclasses.replace(TINY, protocol="raw-10k", claims=classes), Options())
+    larger: dict[str, dict[str, Any]] = {
+        "a": {"dataset": "mnist10k"},
+        "b": {"dataset": "mnist10k", "shape": [1, 32, 32]},
+    }
+    with pytest.raises(ValueError, match="such numbers cannot be compared"):
+        measurable(dataclasses.replace(TINY, protocol="raw-10k", cells=larger), Options())
 
 
 def test_a_plan_does_not_change(tmp_path: Path) -> None:

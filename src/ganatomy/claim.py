@@ -37,10 +37,10 @@ _NAMES: dict[str, Callable[[], list[str]]] = {
     "": lambda: list(GROUPS),
     "mean": lambda: list(TAGS),
     "jump": lambda: list(TAGS),
-    "share": lambda: [str(label) for label in range(1000)],
+    "share": lambda: [str(label) for label in range(10)],
     "walk": lambda: ["lerp", "slerp"],
 }
-"""Kind of metric to the names after its colon."""
+"""Kind of metric to the names after its colon; share takes any class by its number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,8 @@ class Claim:
     def __post_init__(self) -> None:
         check(self, {})
         kind, _, name = self.metric.rpartition(":")
-        if kind not in _NAMES or name not in _NAMES[kind]():
+        a_class = kind == "share" and name.isdecimal()
+        if kind not in _NAMES or not (a_class or name in _NAMES[kind]()):
             known = [f"{k}:{n}".removeprefix(":") for k in _NAMES for n in _NAMES[k]()]
             raise ValueError(
                 f"claim {self.id}: unknown metric {self.metric!r} {nearest(self.metric, known)}"

@@ -26,6 +26,7 @@ Command = (
     | commands.Modes
     | commands.Compare
     | commands.Study
+    | commands.StudyNew
     | commands.Evaluate
     | commands.Diagnose
     | commands.Protocols
@@ -47,6 +48,7 @@ COMMANDS: dict[str, type[Command]] = {
     "modes": commands.Modes,
     "compare": commands.Compare,
     "study": commands.Study,
+    "study new": commands.StudyNew,
     "evaluate": commands.Evaluate,
     "diagnose": commands.Diagnose,
     "protocols": commands.Protocols,
@@ -70,7 +72,8 @@ def parse(arguments: list[str]) -> Command:
         ValueError: for what cannot be understood, saying in one line what to do.
         SystemExit: after help or shell completion was printed.
     """
-    name, rest = arguments[0], arguments[1:]
+    words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
     if name.startswith("-"):
         return _parse_any(arguments)
     kind = lookup(COMMANDS, name, "command")

@@ -23,6 +23,9 @@ from ganatomy.recipe import Options, Recipe, differences
 
 Row = dict[str, Any]
 
+LONGEST = 16_384
+"""Bytes that a row has at most, where the last one is looked for."""
+
 
 class DamagedError(RuntimeError):
     """A file of a run folder is not what was written there."""
@@ -208,6 +211,16 @@ class Run:
             return [json.loads(line) for line in lines]
         except ValueError as error:
             raise DamagedError(f"{file} has a line that is not JSON: {error}") from error
+
+    def newest(self, name: str) -> Row:
+        """Read the last whole line of name.jsonl alone; empty if there is none."""
+        file = self.path / f"{name}.jsonl"
+        if not file.exists():
+            return {}
+        with file.open("rb") as rows:
+            rows.seek(max(0, file.stat().st_size - LONGEST))
+            lines = rows.read().split(b"\n")[:-1]
+        return json.loads(lines[-1]) if lines else {}
 
     def grids(self) -> list[tuple[int, Path]]:
         """Steps and files of the sample grids, oldest first."""

@@ -8,7 +8,8 @@ import dataclasses
 import itertools
 import json
 import os
-import tomllib
+import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,11 @@ from ganatomy.claim import GROUPS, Claim, last, number
 from ganatomy.data import data_root
 from ganatomy.evaluate import evaluate_run
 from ganatomy.execute import EXECUTORS, Failure
-from ganatomy.fields import from_dict, lookup, nearest
+from ganatomy.fields import from_dict, lookup
 from ganatomy.files import replace
 from ganatomy.fit import fit
-from ganatomy.metrics import METRICS
-from ganatomy.protocol import preset
+from ganatomy.metrics import METRICS, Comparison, available
+from ganatomy.protocol import Protocol, preset, require_same
 from ganatomy.recipe import Options, Recipe
 from ganatomy.recipes import read
 from ganatomy.reference import Place, reference
@@ -93,30 +94,6 @@ class Job(NamedTuple):
     metrics: tuple[str, ...]
 
 
-def from_toml(path: Path) -> Study:
-    """Read a study from a TOML file: the fields of Study, a table for each cell and claim.
-
-    Raises:
-        ValueError: for a file that is none, saying what is wrong.
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _study({"name": path.stem} | values)
-    except OSError as error:
-        raise ValueError(f"cannot read the study {path}: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a study: {error}") from error
-
-
-def _study(values: dict[str, Any]) -> Study:
-    known = {field.name for field in dataclasses.fields(Study)}
-    for name in values:
-        if name not in known:
-            raise ValueError(f"unknown field {name!r} {nearest(name, known)}")
-    claims = tuple(from_dict(Claim, claim) for claim in values.pop("claims", ()))
-    return Study(**values, claims=claims)
-
-
 def jobs(study: Study, out: Path, scale: float, options: Options) -> list[Job]:
     """List the runs of a study, seeds outermost, so that it can be judged before all are done."""
     metrics = {claim.group for claim in study.claims} | {"fd"}
@@ -169,6 +146,29 @@ def decidable(study: Study) -> None:
         )
 
 
+def measurable(study: Study, options: Options) -> None:
+    """See that what the claims are about can be measured, and by one protocol for all cells.
+
+    Raises:
+        ValueError: if not, saying why.
+    """
+    found: dict[str, Protocol] = {}
+    for cell in study.cells:
+        recipe = study.recipe(cell, 0, 1.0)
+        device = torch.device("cpu")
+        place = Place(data_root(options.data_root), device, shape=recipe.shape)
+        ref = reference(preset(study.protocol), recipe.dataset, place)
+        found[cell] = ref.protocol
+        seen = Comparison(fake=ref.real, real=ref.real, moments=ref.moments, held_out=ref.held_out)
+        for claim in study.claims:
+            if claim.group is not None and not available(METRICS[claim.group], seen):
+                raise ValueError(
+                    f"claim {claim.id}: {study.protocol} cannot measure {claim.metric} on "
+                    f"{recipe.dataset}; name another protocol (see: ganatomy protocols)"
+                )
+    require_same(found.items())
+
+
 def begin(study: Study, out: Path, scale: float) -> None:
     """Write the plan before the first run, or see that it is the one that the folder holds.
 
@@ -199,6 +199,34 @@ def run(todo: Sequence[Job], at_once: int) -> Iterator[tuple[Job, float | Failur
     """Carry out the jobs of a study, yielding each with its FD or why it failed."""
     executor = EXECUTORS["serial" if at_once == 1 else "processes"]
     yield from executor(work, todo, at_once)
+
+
+class Progress(NamedTuple):
+    """How far the runs of a study are, as their folders say."""
+
+    steps: list[int]
+    """taken, for each job"""
+    seconds: float | None
+    """until all have taken theirs, at the pace of those of their cell; None: not known yet"""
+
+
+def progress(todo: Sequence[Job], at_once: int) -> Progress:
+    """Look at the run folders of jobs, of which so many go on at once."""
+    runs = [Run(job.folder) for job in todo]
+    steps = [int(run.newest("log").get("step", 0)) for run in runs]
+    paces: dict[str, list[float]] = defaultdict(list)
+    for job, run in zip(todo, runs, strict=True):
+        for session in run.sessions[-1:]:
+            if session["to_step"] > session["from_step"]:
+                taken = session["to_step"] - session["from_step"]
+                paces[job.cell].append(session["seconds"] / taken)
+    if not paces:
+        return Progress(steps, None)
+    known = {cell: statistics.mean(found) for cell, found in paces.items()}
+    usual = statistics.mean(known.values())
+    left = [(job.recipe.steps or 0) - done for job, done in zip(todo, steps, strict=True)]
+    each = [known.get(job.cell, usual) * n for job, n in zip(todo, left, strict=True)]
+    return Progress(steps, max(*each, sum(each) / at_once) if len(each) > 1 else each[0])
 
 
 def options_for(at_once: int, **settings: Any) -> Options:

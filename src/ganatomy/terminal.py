@@ -1,17 +1,20 @@
 """What a person sees in the terminal: progress, tables, one-line errors."""
 
 import collections
+import contextlib
 import datetime
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import rich
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -161,6 +164,40 @@ def brief(logs: Mapping[str, Any]) -> str:
         f"D(x) {value['d_real']:.2f} D(G(z)) {value['d_fake']:.2f} "
         f"loss D {value['d_loss']:.2f} G {value['g_loss']:.2f}"
     )
+
+
+class Bar(NamedTuple):
+    """A thing that goes on, as an overview shows it."""
+
+    label: str
+    done: int
+    total: int
+
+
+@contextlib.contextmanager
+def overview(look: Callable[[], tuple[str, Sequence[Bar]]]) -> Iterator[None]:
+    """Show, while the block runs, a headline and a bar for each thing that goes on.
+
+    look is called every second for both. Where there is no terminal nothing is shown.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+
+    def shown() -> RenderableType:
+        headline, bars = look()
+        lines = Table.grid(padding=(0, 2), expand=True)
+        lines.add_column(no_wrap=True)
+        lines.add_column(ratio=1)
+        lines.add_column(justify="right", no_wrap=True)
+        for bar in bars:
+            full = ProgressBar(total=bar.total, completed=bar.done)
+            lines.add_row(escape(bar.label), full, f"{bar.done:,} of {bar.total:,}")
+        return Group(Text(headline, "bold"), lines)
+
+    with Live(get_renderable=shown, console=console, refresh_per_second=1, transient=True):
+        yield
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

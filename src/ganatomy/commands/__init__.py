@@ -10,7 +10,7 @@ from ganatomy.commands.export import Export
 from ganatomy.commands.judge import Judge
 from ganatomy.commands.look import Compare, Interpolate, Modes, Sample
 from ganatomy.commands.measure import Diagnose, Evaluate, Protocols
-from ganatomy.commands.study import Study
+from ganatomy.commands.study import Study, StudyNew
 from ganatomy.commands.summary import Summary
 from ganatomy.commands.theory import Theory
 from ganatomy.commands.train import Resume, Train
@@ -31,6 +31,7 @@ __all__ = [
     "Resume",
     "Sample",
     "Study",
+    "StudyNew",
     "Summary",
     "Theory",
     "Train",

@@ -3,7 +3,6 @@
 import dataclasses
 import json as jsons
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +61,7 @@ class Study:
         running.decidable(study)
         if self.plan:
             return _plan(self, todo)
+        running.measurable(study, options)
         running.begin(study, out, self.scale)
         done = _run(todo, self.jobs)
         found = verdict.verdicts(study, done, self.scale)
@@ -82,21 +82,40 @@ class Study:
 
 
 def _run(todo: Sequence["Job"], at_once: int) -> list["Job"]:
-    """Carry out jobs, with a line for each; return those that did not fail."""
+    """Carry out jobs, with a view of all and a line for each; return those that did not fail."""
     from ganatomy.execute import Failure
-    from ganatomy.study import run
+    from ganatomy.study import progress, run
 
     done: list[Job] = []
-    begun = time.monotonic()
-    for count, (job, came) in enumerate(run(todo, at_once), 1):
-        name = f"[{count}/{len(todo)}] {job.cell}, seed {job.seed}"
-        if isinstance(came, Failure):
-            terminal.complain(f"{name}: failed: {came.why}")
-            continue
-        done.append(job)
-        left = (time.monotonic() - begun) / count * (len(todo) - count)
-        terminal.complain(f"{name}: FD {came:.4g}; {duration(left)} left")
+    with terminal.overview(lambda: _overview(todo, at_once)):
+        for count, (job, came) in enumerate(run(todo, at_once), 1):
+            name = f"[{count}/{len(todo)}] {_title(job)}"
+            if isinstance(came, Failure):
+                terminal.complain(f"{name}: failed: {came.why}")
+                continue
+            done.append(job)
+            left = duration(progress(todo, at_once).seconds or 0)
+            terminal.complain(f"{name}: FD {came:.4g}; {left} left")
     return done
+
+
+def _title(job: "Job") -> str:
+    return f"{job.cell}, seed {job.seed}"
+
+
+def _overview(todo: Sequence["Job"], at_once: int) -> tuple[str, list[terminal.Bar]]:
+    """How many runs are done and how long the rest takes; a bar for each that has begun."""
+    from ganatomy.study import progress
+
+    seen = progress(todo, at_once)
+    bars = [
+        terminal.Bar(_title(job), steps, job.recipe.steps or 0)
+        for job, steps in zip(todo, seen.steps, strict=True)
+    ]
+    ended = sum(bar.done == bar.total for bar in bars)
+    left = "" if seen.seconds is None else f"; {duration(seen.seconds)} left"
+    headline = f"{ended} of {len(bars)} runs trained{left}"
+    return headline, [bar for bar in bars if 0 < bar.done < bar.total]
 
 
 def _plan(command: Study, todo: Sequence["Job"]) -> int:
@@ -139,3 +158,43 @@ def _repeat(command: Study) -> str:
         if value != next(f.default for f in dataclasses.fields(command) if f.name == field):
             words.append(f"--{field} {value}")
     return " ".join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyNew:
+    """Write the file of a study of your own: every combination of some fields of a recipe."""
+
+    base: str
+    """a named recipe, or a recipe file"""
+    vary: tuple[str, ...]
+    """FIELD=VALUE,VALUE in the order that claims mean: lr_g=1e-4,2e-4 g_widths=16,48"""
+    claim: tuple[str, ...]
+    """"METRIC falls" or "METRIC rises", from the first value of the first field to the last,
+    pooled over the others; "METRIC falls with FIELD" for another field"""
+    seeds: int = 3
+    """runs of each cell"""
+    steps: int | None = None
+    """of each run; by default the recipe's"""
+    out: Annotated[Path, arg(metavar="FILE.toml")] = Path("study.toml")
+    """the file to write"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy import plan
+        from ganatomy.files import replace
+        from ganatomy.study import decidable
+
+        if self.out.suffix != ".toml":
+            raise ValueError(f"a study file ends in .toml, got --out {self.out}")
+        if self.out.exists():
+            raise ValueError(f"{self.out} exists; remove it, or use another --out")
+        name = self.out.stem
+        study = plan.grid(name, self.base, self.vary, self.claim, self.seeds, self.steps)
+        decidable(study)
+        replace(self.out, plan.to_toml(study).encode())
+        runs = len(study.cells) * study.seeds
+        terminal.say(
+            f"{self.out}: {runs} runs of {study.steps:,} steps, {len(study.claims)} claims; edit "
+            f"what it asks, then\nganatomy study {self.out} --plan"
+        )
+        return 0

@@ -7,12 +7,13 @@ ways that cannot be compared with ours: it is directions that are tested.
 from pathlib import Path
 
 from ganatomy.fields import nearest
+from ganatomy.plan import from_toml
 from ganatomy.studies.r0 import R0
 from ganatomy.studies.r1 import R1
 from ganatomy.studies.r2 import R2
 from ganatomy.studies.r3 import R3
 from ganatomy.studies.r4 import R4
-from ganatomy.study import Study, from_toml
+from ganatomy.study import Study
 
 STUDIES: dict[str, Study] = {study.name: study for study in (*R0, *R1, *R2, *R3, *R4)}
 
