@@ -345,9 +345,11 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     file, out = tmp_path / "tiny.toml", tmp_path / "out"
     file.write_text(TOML)
     monkeypatch.setattr("ganatomy.summary.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)  # other tests come after
     code, said, _ = call("study", file, "--out", out, "--plan", "--json")
     plan = json.loads(said)
     assert code == 0 and plan["runs"] == 6 and plan["seconds"] >= 0 and not out.exists()
+    assert 1e8 < plan["memory_bytes"] < 1e10 and plan["disk_bytes"] > 6 * 3 * 4 * 200_000
     assert call("study", file, "--out", out, "--seeds", 2)[0] == 2 and not out.exists()
     assert "in (0, 1], got 1 2" in call("study", file, "--scale", 2)[2]
 

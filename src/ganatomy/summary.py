@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganatomy.data import Samples
-from ganatomy.recipe import Recipe
+from ganatomy.recipe import Precision, Recipe
 from ganatomy.train import Logs, State, steps
 
 LEAST_SECONDS, LEAST_STEPS, MOST_SECONDS = 1.0, 3, 20.0
@@ -159,7 +159,7 @@ class Cost:
     """of each step that was timed"""
 
 
-def cost(state: State, recipe: Recipe, *, measure: bool) -> Cost:
+def cost(state: State, recipe: Recipe, *, measure: bool, precision: Precision = "fp32") -> Cost:
     """Count one step's operations and, if asked to, measure its memory and time more steps.
 
     A multiplication with its addition is 2 FLOPs. Matrix products and convolutions are counted, of
@@ -167,10 +167,10 @@ def cost(state: State, recipe: Recipe, *, measure: bool) -> Cost:
     optimisers) is not. The state is trained on noise and good for nothing afterwards.
     """
     device = next(state.generator.parameters()).device
-    stepping = steps(state, recipe.but(steps=10**9), _random(recipe, state.shape))
-    before = _peak(device, forget=True)
+    stepping = steps(state, recipe.but(steps=10**9), _random(recipe, state.shape), precision)
+    before = peak(device, forget=True)
     d_flops, g_flops = _count(state, stepping)
-    growth = _peak(device) - before
+    growth = peak(device) - before
     if not measure:
         return Cost(d_flops, g_flops)
     return Cost(d_flops, g_flops, growth or None, tuple(_timed(stepping, device)))
@@ -207,7 +207,7 @@ def _timed(stepping: Iterator[Logs], device: torch.device) -> Iterator[float]:
         spent, taken = spent + seconds, taken + 1
 
 
-def _peak(device: torch.device, *, forget: bool = False) -> int:
+def peak(device: torch.device, *, forget: bool = False) -> int:
     """Most bytes in use at once, of the device for CUDA, else of this process; 0: not known.
 
     Forgetting brings it down to what is in use now; for a process only Linux can.

@@ -120,31 +120,44 @@ def _overview(todo: Sequence["Job"], at_once: int) -> tuple[str, list[terminal.B
 
 def _plan(command: Study, todo: Sequence["Job"]) -> int:
     """Time some steps of every cell, and say how long and how large all runs will be."""
+    import torch
+
     from ganatomy.data import load
-    from ganatomy.summary import Size, cost, known_size, memory
+    from ganatomy.summary import Size, cost, known_size, memory, peak
     from ganatomy.train import State
 
-    rows, seconds, disk = [], 0.0, 0
+    torch.set_num_threads(todo[0].options.threads or 1)
+    rows, seconds, disk, data_bytes = [], [0.0], 0, 0
     for cell in dict.fromkeys(job.cell for job in todo):
         jobs = [job for job in todo if job.cell == cell]
         recipe = jobs[0].recipe
         size = known_size(recipe)
         if size is None:
-            data = load(recipe.dataset, Path(), "train", shape=recipe.shape)
+            root = jobs[0].options.data_root or Path()
+            data = load(recipe.dataset, root, "train", shape=recipe.shape)
             size = Size(len(data), data.shape)
         state = State.new(recipe, size.shape)
-        step = statistics.median(cost(state, recipe, measure=True).seconds)
-        each = step * (recipe.steps or 0)
-        seconds += each * len(jobs)
-        disk += memory(state, size)["checkpoint"] * jobs[0].options.keep * len(jobs)
+        timed = cost(state, recipe, measure=True, precision=command.precision).seconds
+        each = statistics.median(timed) * (recipe.steps or 0)
+        seconds += [each] * len(jobs)
+        needs = memory(state, size)
+        disk += needs["checkpoint"] * jobs[0].options.keep * len(jobs)
+        data_bytes = max(data_bytes, needs["data"])
         rows.append([cell, str(len(jobs)), f"{recipe.steps:,}", duration(each)])
-    result = {"runs": len(todo), "seconds": round(seconds), "disk_bytes": disk}
+    at_once = min(command.jobs, len(todo))
+    result = {
+        "runs": len(todo),
+        "seconds": round(max(*seconds, sum(seconds) / at_once)),
+        "memory_bytes": at_once * (peak(torch.device("cpu")) + data_bytes),
+        "disk_bytes": disk,
+    }
 
     def show() -> None:
         terminal.table(("cell", "runs", "steps each", "time each"), rows)
         terminal.say(
-            f"\n{len(todo)} runs: {duration(seconds)} one after the other, without "
-            f"measuring; {disk / 1e6:,.0f} MB of checkpoints; nothing written"
+            f"\n{len(todo)} runs, {at_once} at once: {duration(result['seconds'])}, without "
+            f"measuring; {result['memory_bytes'] / 1e9:.1f} GB of memory, {disk / 1e6:,.0f} MB of "
+            "checkpoints; nothing written"
         )
 
     return answer(command.json, result, show)

@@ -1,0 +1,38 @@
+"""Copy a study's results without its checkpoints, for studies/.
+
+    python scripts/thin.py STUDY_FOLDER DESTINATION
+
+Plan, verdicts, page and tables as they are; of each run recipe.json, options.json,
+environment.json, metrics.jsonl, and of log.jsonl at most ROWS rows, evenly, the last among them.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+ROWS = 100
+
+
+def thinned(lines: list[str]) -> list[str]:
+    """Every n-th line, counted from the last."""
+    every = -(-len(lines) // ROWS)
+    return lines[::-1][::every][::-1]
+
+
+def main(source: Path, destination: Path) -> None:
+    """Copy."""
+    destination.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        if file.is_file() and not file.name.startswith("."):
+            shutil.copy(file, destination)
+    for run in sorted((source / "runs").iterdir()):
+        to = destination / "runs" / run.name
+        to.mkdir(parents=True, exist_ok=True)
+        for name in ("recipe.json", "options.json", "environment.json", "metrics.jsonl"):
+            shutil.copy(run / name, to)
+        rows = (run / "log.jsonl").read_text().splitlines(keepends=True)
+        (to / "log.jsonl").write_text("".join(thinned(rows)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
