@@ -282,6 +282,6 @@ def test_strips_show_every_seed_and_the_floor() -> None:
     marks = [("floor", 9.0)]
     svg = strips(cells, "FD", axis([10.0, 20.0], marks), marks)
     far = strips(cells, "FD", axis([10.0, 20.0], []), marks)
-    assert "floor 9, beyond the left end" in far and "beyond" not in svg
+    assert "off the axis: ← floor 9" in far and "off the axis" not in svg
     assert svg.count('aria-roledescription="circle"') == 4 and "floor 9" in svg
     assert "<script" not in svg and "floor" not in strips(cells, "FD", axis([10.0, 20.0], []), [])

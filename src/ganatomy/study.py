@@ -1,7 +1,7 @@
 """Studies: a question as data, runs of its cells over seeds, and a verdict on each claim.
 
 A study folder holds study.json (the plan, written before the first run), runs/ (a run folder for
-each cell and seed, found again by recipe key), verdicts.json and README.md.
+each cell and seed, found again by recipe key), verdicts.json, and what study_page makes of them.
 """
 
 import dataclasses

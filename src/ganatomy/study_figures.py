@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,16 +34,16 @@ def groups(judged: Row) -> list[tuple[str, list[float]]]:
 
 
 def quantity(claim: Row, measured: Row | None) -> str:
-    """Say what a claim's number is, as the title of an axis."""
+    """Say what a claim's number is, as the title of an axis; a semicolon may end a line there."""
     kind, _, name = claim["metric"].rpartition(":")
-    called = {field: text for field, text, *_ in CHARTS}.get(name, name)
-    if not kind:
-        text = title(name, measured) if measured else name
-    elif kind == "mean":
-        text = f"{called}, mean of the last {WINDOW:.0%} of rows"
-    else:
-        text = f"{called}, how much it jumps"
-    return text if claim["to"] is None else f"distance of {text} from {claim['to']:g}"
+    known = {field: text for field, text, *_ in CHARTS}
+    text = known.get(name, name)
+    if not kind and measured:
+        text = title(name, measured)
+    if claim["to"] is not None:
+        text += f", distance from {claim['to']:g}"
+    how = {"mean": f"; mean of the last {100 * WINDOW:g} % of rows", "jump": "; how much it jumps"}
+    return text + how.get(kind, "")
 
 
 def axis(numbers: Sequence[float], marks: Sequence[tuple[str, float]]) -> Axis:
@@ -77,45 +77,60 @@ def strips(
     import altair  # a quarter second of import, so only where it is needed
     import vl_convert
 
-    names = [f"{name}" for name, _ in cells]
     dots = [{"cell": name, "x": x} for name, numbers in cells for x in numbers]
     means = [{"cell": name, "x": float(np.mean(numbers))} for name, numbers in cells]
-    drawn = [
-        {"x": x, "name": f"{name} {number(x)}"} for name, x in marks if shown.low <= x <= shown.high
-    ]
-    off = [
-        f"{name} {number(x)}, beyond the {'left' if x < shown.low else 'right'} end"
-        for name, x in marks
-        if not shown.low <= x <= shown.high
-    ]
-    scale = altair.Scale(
-        domain=[shown.low, shown.high], type="log" if shown.log else "linear", nice=False
-    )
-    ticks = _ticks(shown) if shown.log else altair.Undefined
-    x_axis = altair.Axis(values=ticks, format=",.4~r", labelFlush=False, tickCount=6)
-    x = altair.X("x:Q", title="; ".join([x_title, *off]), scale=scale, axis=x_axis)
+    x = _x(shown, x_title, marks)
     room = min(7 * longest, LABEL) + 8
     y_axis = altair.Axis(
         domain=False, ticks=False, labelLimit=LABEL, labelPadding=8, minExtent=room
     )
-    y = altair.Y("cell:N", sort=names, title=None, axis=y_axis)
-    layers = [
-        _chart(drawn).mark_rule(strokeDash=[4, 3], color=INK).encode(x=x),
-        _chart(drawn)
-        .mark_text(fontSize=11, color=INK, baseline="bottom")
-        .encode(x=x, y=altair.value(-4), text="name:N"),
-        _chart(means).mark_tick(thickness=2.5, size=22, color=INK, opacity=1).encode(x=x, y=y),
-        _chart(dots)
-        .mark_circle(size=75, color=COLOURS[0], opacity=0.7, stroke="white", strokeWidth=0.8)
-        .encode(x=x, y=y),
-    ]
-    chart = altair.layer(*(layers if drawn else layers[2:])).properties(
+    y = altair.Y("cell:N", sort=[name for name, _ in cells], title=None, axis=y_axis)
+    bar, dot = _chart(means).encode(x=x, y=y), _chart(dots).encode(x=x, y=y)
+    chart = altair.layer(
+        *_rules(shown, x, marks),
+        bar.mark_tick(thickness=2.5, size=22, color=INK, opacity=1),
+        dot.mark_circle(size=75, color=COLOURS[0], opacity=0.7, stroke="white", strokeWidth=0.8),
+    ).properties(
         width=400,
-        height=14 + 30 * len(names),
+        height=14 + 30 * len(cells),
         autosize=altair.AutoSizeParams(type="fit-x", contains="padding"),
     )
     chart = chart.configure_view(stroke=None).configure_axis(**AXES)
     return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+def _x(shown: Axis, title: str, marks: Sequence[tuple[str, float]]) -> Any:
+    """The horizontal axis; its title says where marks lie that it does not reach."""
+    import altair
+
+    off = [
+        f"{'←' if x < shown.low else '→'} {name} {number(x)}"
+        for name, x in marks
+        if not shown.low <= x <= shown.high
+    ]
+    lines = [*title.split("; "), *(["off the axis: " + ", ".join(off)] if off else [])]
+    kind: Literal["log", "linear"] = "log" if shown.log else "linear"
+    scale = altair.Scale(domain=[shown.low, shown.high], type=kind, nice=False)
+    ticks = _ticks(shown) if shown.log else altair.Undefined
+    axis = altair.Axis(values=ticks, format=",.4~r", labelFlush=False, tickCount=6)
+    return altair.X("x:Q", title=lines, scale=scale, axis=axis)
+
+
+def _rules(shown: Axis, x: Any, marks: Sequence[tuple[str, float]]) -> list[Any]:
+    """Dashed lines for the marks within the axis, with their names above, if there are any."""
+    import altair
+
+    drawn = [
+        {"x": at, "name": f"{name} {number(at)}"}
+        for name, at in marks
+        if shown.low <= at <= shown.high
+    ]
+    name = _chart(drawn).mark_text(fontSize=11, color=INK, baseline="bottom")
+    layers = [
+        _chart(drawn).mark_rule(strokeDash=[4, 3], color=INK).encode(x=x),
+        name.encode(x=x, y=altair.value(-4), text="name:N"),
+    ]
+    return layers if drawn else []
 
 
 INK = "#1b1f24"
