@@ -31,6 +31,7 @@ from ganatomy.study import (
     run,
     work,
 )
+from ganatomy.study_page import contents
 from ganatomy.verdict import judge, lines, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", cells=("a", "b"), direction="falls")
@@ -131,6 +132,9 @@ def test_studies_run_alike_in_processes_and_are_found_again(
         assert files[0].read_bytes() == files[1].read_bytes()
     found = {n: verdicts(two, done[n], 1.0) for n in done}
     assert found[1] == found[2] and found[1]["seeds"] == {"a": 2, "b": 2}
+    written = [contents(two, tmp_path / str(n), done[n], found[n], "again") for n in done]
+    tables = [{k: v for k, v in w.items() if k.endswith(".csv")} for w in written]
+    assert tables[0] == tables[1] and written[0]["page.html"].count("<img") == 2
 
     rows = {job.folder: Run.open(job.folder).rows("metrics") for job in done[1]}
     assert {len(r) for r in rows.values()} == {1}
@@ -245,6 +249,8 @@ def test_every_measured_value_can_be_claimed() -> None:
         ({"claims": (FALLS, FALLS)}, "its own id"),
         ({"cells": {"a": {"lr": 1}, "b": {}}}, "cell a: unknown field 'lr'"),
         ({"cells": {"a": {"base": "none"}, "b": {}}}, "cell a: unknown recipe 'none'"),
+        ({"cells": {"../a": {}, "b": {}}}, r"a cell's name becomes a folder's.*got '\.\./a'"),
+        ({"cells": {"a/b": {}, "b": {}}}, "a cell's name becomes a folder's"),
         ({"protocol": "judge"}, "unknown protocol"),
     ],
 )
@@ -372,13 +378,17 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
         seen.append(len(done))
         return found
 
+    def contents_of(study: Study, out: Path, done: list[Job], found: object, command: str) -> Any:
+        return {"page.html": f"{len(done)} runs by {command}"}
+
     monkeypatch.setattr("ganatomy.verdict.verdicts", verdicts_of)
+    monkeypatch.setattr("ganatomy.study_page.contents", contents_of)
     code, said, complaint = call("study", file, "--out", out, "--json")
     assert code == 1 and json.loads(said) == found and seen == [4]
     assert "[3/6] a, seed 1: FD 1;" in complaint and "2 of 6 runs failed; repeat" in complaint
     assert "seed 2: failed: RuntimeError: lost" in complaint
     assert json.loads((out / "verdicts.json").read_text()) == found
-    assert f"ganatomy study {file}\n" in (out / "README.md").read_text()
+    assert (out / "page.html").read_text() == f"4 runs by ganatomy study {file}"
 
 
 def test_verdicts_are_shown_with_what_was_reported() -> None:

@@ -112,10 +112,28 @@ class Series(NamedTuple):
     high: list[float]
 
 
-def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] | None) -> str:
+DASHES = ((1, 0), (7, 3), (2, 2), (9, 2, 2, 2), (12, 3), (5, 2, 1, 2))
+"""So that lines are told apart in grey print."""
+
+
+def span(series: Sequence[Series]) -> tuple[float, float]:
+    """Return the range of an axis that holds 0 and all means, so that one spike flattens nothing.
+
+    Bands may leave it.
+    """
+    means = [mean for s in series for mean in s.mean] or [0.0, 1.0]
+    return min(0.0, min(means) * 1.1), max(means) * 1.1
+
+
+def curves(
+    series: Sequence[Series],
+    x_title: str,
+    y_range: tuple[float, float] | None,
+    dashed: bool = False,
+) -> str:
     """Draw lines with bands on shared axes as an SVG element, coloured in their order.
 
-    y_range None lets the means decide, so that one spike of a loss does not flatten the rest.
+    y_range None lets the means decide; dashed tells lines apart by DASHES too.
     """
     import altair  # a quarter second of import, so only where it is needed
     import vl_convert
@@ -125,24 +143,20 @@ def curves(series: Sequence[Series], x_title: str, y_range: tuple[float, float] 
         for i, s in enumerate(series)
         for x, m, low, high in zip(s.x, s.mean, s.low, s.high, strict=True)
     ]
-    top = max((m for s in series for m in s.mean), default=1.0)
-    bottom = min((m for s in series for m in s.mean), default=0.0)
-    scale = altair.Scale(
-        domain=y_range or (min(0.0, bottom * 1.1), top * 1.1), clamp=True, nice=False
-    )
-    colour = altair.Color(
-        "line:N",
-        scale=altair.Scale(domain=list(range(len(series))), range=COLOURS[: len(series)]),
-        legend=None,
-    )
+    numbers = list(range(len(series)))
+    scale = altair.Scale(domain=y_range or span(series), clamp=True, nice=False)
+    colours = altair.Scale(domain=numbers, range=COLOURS[: len(series)])
     base = altair.Chart(altair.Data(values=rows)).encode(
-        x=altair.X("x:Q", title=x_title), color=colour
+        x=altair.X("x:Q", title=x_title), color=altair.Color("line:N", scale=colours, legend=None)
     )
     band = base.mark_area(opacity=0.18).encode(
         y=altair.Y("low:Q", scale=scale, title=None), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=altair.Y("mean:Q", scale=scale, title=None))
-    chart = (band + line).properties(width=420, height=210).configure_view(stroke=None)
+    if dashed:
+        dashes = altair.Scale(domain=numbers, range=DASHES[: len(series)])
+        line = line.encode(strokeDash=altair.StrokeDash("line:N", scale=dashes, legend=None))
+    chart = (band + line).properties(width=380, height=200).configure_view(stroke=None)
     chart = chart.configure_axis(**AXES).configure_axisY(minExtent=30)  # all charts of one size
     return vl_convert.vegalite_to_svg(chart.to_dict())
 

@@ -1,13 +1,14 @@
 """Studies: a question as data, runs of its cells over seeds, and a verdict on each claim.
 
 A study folder holds study.json (the plan, written before the first run), runs/ (a run folder for
-each cell and seed, found again by recipe key), verdicts.json and README.md.
+each cell and seed, found again by recipe key), verdicts.json, and what study_page makes of them.
 """
 
 import dataclasses
 import itertools
 import json
 import os
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,11 @@ class Study:
         if len(set(ids)) < len(ids) or not ids:
             raise ValueError(f"study {self.name} needs one or more claims, each with its own id")
         for cell in self.cells:
+            if not re.fullmatch(r"\w[\w .,=+-]*", cell):
+                raise ValueError(
+                    f"study {self.name}: a cell's name becomes a folder's, so it is of letters, "
+                    f"digits and any of .,=+-_ and spaces, got {cell!r}"
+                )
             self.recipe(cell, 0, 1.0)
 
     def recipe(self, cell: str, seed: int, scale: float) -> Recipe:

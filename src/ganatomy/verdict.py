@@ -146,34 +146,7 @@ def _line(found: dict[str, Any]) -> list[str]:
     title = f"{claim['id']}: {claim['text']}"
     if len(rows) > 1:
         title += f" (pooled over {len(rows)} settings)"
+    name = claim["metric"] + ("" if claim["to"] is None else f" off {claim['to']:g} by")
     change = f"{number(found['effect'])}{ends}"
     p = min(found["p"], found["p_against"])
-    return [title, reported or "—", f"{claim['metric']} {ours}", change, f"{p:.3f}", verdict]
-
-
-def page(found: dict[str, Any], command: str) -> str:
-    """Write a study's verdicts as a Markdown page."""
-    where, seeds, floor = found["environment"], found["seeds"], number(found["floor"])
-    scale = "" if found["scale"] == 1 else f", {found['scale']:g} of the study's length"
-    table = [COLUMNS, ["---"] * len(COLUMNS), *lines(found)]
-    rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
-    runs = ", ".join(f"{cell} {n}" for cell, n in seeds.items())
-    return f"""# {found["study"]}
-
-{found["question"]}
-
-{rows}
-
-*Change* is the last cell's mean minus the first's, with its 95 % interval (BCa bootstrap over
-seeds, of three or more). *p* is of the direction that the runs show: a permutation test over seeds,
-after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
-it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
-
-Seeds: {runs}. Steps of each run: {found["steps"]:,}{scale}. Measured by {found["protocol"]}
-`{found["fingerprint"]}`, by which real pictures have an FD of {floor}.
-
-    {command}
-
-{where["cpu"]}, {where["cores"]} cores; Python {where["python"]}, PyTorch {where["torch"]},
-ganatomy {where["ganatomy"]}.
-"""
+    return [title, reported or "—", f"{name} {ours}", change, f"{p:.3f}", verdict]

@@ -44,7 +44,7 @@ class Study:
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy import studies, verdict
+        from ganatomy import studies, study_page, verdict
         from ganatomy import study as running
         from ganatomy.files import replace
 
@@ -66,11 +66,12 @@ class Study:
         done = _run(todo, self.jobs)
         found = verdict.verdicts(study, done, self.scale)
         replace(out / "verdicts.json", (jsons.dumps(found, indent=1) + "\n").encode())
-        replace(out / "README.md", verdict.page(found, _repeat(self)).encode())
+        for name, text in study_page.contents(study, out, done, found, _repeat(self)).items():
+            replace(out / name, text.encode())
 
         def show() -> None:
             terminal.table(verdict.COLUMNS, verdict.lines(found))
-            terminal.say(f"\n{out / 'README.md'}, {out / 'verdicts.json'}")
+            terminal.say(f"\n{out / 'page.html'}, {out / 'README.md'}, {out / 'verdicts.json'}")
 
         answer(self.json, found, show)
         if len(done) < len(todo):

@@ -1,0 +1,178 @@
+"""What the runs of a study gave, as tables: for pages, for other programs, and in Markdown."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ganatomy.evaluate import measured, title
+from ganatomy.metrics import VALUES
+from ganatomy.report import CHARTS
+from ganatomy.runs import Row, Run
+from ganatomy.scores import number
+from ganatomy.study import ALPHA, Job
+from ganatomy.study_figures import bands, groups
+from ganatomy.verdict import COLUMNS, lines
+
+
+class Finished(NamedTuple):
+    """A finished run of a study, as its folder has it."""
+
+    job: Job
+    row: Row | None
+    """what was measured of its last step"""
+    logs: list[Row]
+    grid: Path | None
+    """its last sample grid"""
+    sessions: list[Row]
+
+
+def read(job: Job) -> Finished:
+    """Read a finished run's folder.
+
+    Raises:
+        ValueError: if there is none.
+        DamagedError: if a file of it makes no sense.
+    """
+    run = Run.open(job.folder)
+    rows = [r for r in measured(run) if r["step"] == job.recipe.steps]
+    rows = [r for r in rows if r["protocol"] == job.protocol]
+    grids = [file for _, file in run.grids()]
+    last = rows[-1] if rows else None
+    return Finished(job, last, run.rows("log"), grids[-1] if grids else None, run.sessions)
+
+
+def by_cell(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
+    """Gather runs by their cells, in the order in which cells first come."""
+    cells: dict[str, list[Finished]] = {}
+    for run in runs:
+        cells.setdefault(run.job.cell, []).append(run)
+    return cells
+
+
+def value(run: Finished, name: str) -> float | None:
+    """Return a measured value of a run, or None where it has none."""
+    found = (run.row or {"values": {}})["values"].get(name)
+    return None if found is None else float(found["value"])
+
+
+def spread(runs: Sequence[Finished]) -> list[list[str]]:
+    """Write measured values for people: a heading, a line per cell, and the floor.
+
+    A value is the mean over seeds, and their least and most. Empty if nothing was measured.
+    """
+    rows = [run.row for run in runs if run.row]
+    names = _names(runs)
+    if not rows:
+        return []
+    table = [["cell", "seeds", *(title(name, rows[0]) for name in names)]]
+    for cell, seeds in by_cell(runs).items():
+        found = [[v for run in seeds if (v := value(run, n)) is not None] for n in names]
+        table.append([cell, str(len(seeds)), *map(_spread, found)])
+    floors = [next((r["values"][n]["floor"] for r in rows if n in r["values"]), 0) for n in names]
+    return [*table, ["floor", "", *map(number, floors)]]
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "—"
+    ends = f" ({number(min(values))} to {number(max(values))})" if min(values) < max(values) else ""
+    return number(sum(values) / len(values)) + ends
+
+
+def _names(runs: Sequence[Finished]) -> list[str]:
+    """Names of all values that any run was measured by, in the order of VALUES."""
+    return [name for name in VALUES if any(value(run, name) is not None for run in runs)]
+
+
+def tables(runs: Sequence[Finished], found: Row) -> dict[str, str]:
+    """Return the CSV files of a study, name to text.
+
+    values.csv has a row for each run, with every measured value, its interval and its floor;
+    verdicts.csv one for each claim; curves.csv the lines and bands of the page's curves.
+    """
+    return {
+        "values.csv": _csv([_measured(run, _names(runs)) for run in runs]),
+        "verdicts.csv": _csv([_judged(claim) for claim in found["claims"]]),
+        "curves.csv": _csv([row for runs in by_cell(runs).values() for row in _curves(runs)]),
+    }
+
+
+def _measured(run: Finished, names: Sequence[str]) -> Row:
+    job, row = run.job, run.row or {"values": {}}
+    known = {"cell": job.cell, "seed": job.seed, "key": job.recipe.key, "step": job.recipe.steps}
+    known |= {key: row.get(key) for key in ("protocol", "fingerprint", "n", "floor_n")}
+    for name in names:
+        estimate = row["values"].get(name, {})
+        known[name] = estimate.get("value")
+        known |= {f"{name}_{part}": estimate.get(part) for part in ("low", "high", "floor")}
+    return known
+
+
+def _judged(judged: Row) -> Row:
+    claim = judged["claim"]
+    cells = groups(judged)
+    means = [sum(numbers) / len(numbers) for _, numbers in cells]
+    names = [name for name, _ in cells]
+    listed = {"cells": names, "reported": claim["reported"], "means": means}
+    kept = ("effect", "low", "high", "superiority", "p", "p_against", "verdict", "seeds_needed")
+    return {
+        **{key: claim[key] for key in ("id", "text", "metric", "direction", "to", "value")},
+        **{key: " → ".join(map(str, values)) for key, values in listed.items()},
+        **{key: judged[key] for key in kept},
+    }
+
+
+def _curves(runs: Sequence[Finished]) -> list[Row]:
+    series = {field: bands([run.logs for run in runs], field) for field, *_ in CHARTS}
+    rows = []
+    for i, step in enumerate(next(iter(series.values())).x):
+        row: Row = {"cell": runs[0].job.cell, "seeds": len(runs), "step": step}
+        for field, line in series.items():
+            row |= {field: line.mean[i], f"{field}_least": line.low[i]}
+            row |= {f"{field}_most": line.high[i]}
+        rows.append(row)
+    return rows
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Write rows of the same keys; None is an empty place."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows([list(rows[0]), *(list(row.values()) for row in rows)] if rows else [])
+    return file.getvalue()
+
+
+def markdown(found: Row, command: str) -> str:
+    """Write a study's verdicts as a Markdown page."""
+    where, seeds, floor = found["environment"], found["seeds"], number(found["floor"])
+    scale = "" if found["scale"] == 1 else f", {found['scale']:g} of the study's length"
+    table = [COLUMNS, ["---"] * len(COLUMNS), *([_inert(c) for c in line] for line in lines(found))]
+    rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    runs = ", ".join(f"{_inert(cell)} {n}" for cell, n in seeds.items())
+    return f"""# {_inert(found["study"])}
+
+{_inert(found["question"])}
+
+{rows}
+
+*Change* is the last cell's mean minus the first's, with its 95 % interval (BCa bootstrap over
+seeds, of three or more). *p* is of the direction that the runs show: a permutation test over seeds,
+after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
+it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
+
+Seeds: {runs}. Steps of each run: {found["steps"]:,}{scale}. Measured by {found["protocol"]}
+`{found["fingerprint"]}`, by which real pictures have an FD of {floor}.
+
+    {command}
+
+{where["cpu"]}, {where["cores"]} cores; Python {where["python"]}, PyTorch {where["torch"]},
+ganatomy {where["ganatomy"]}. Figures, samples and the protocol are on [the page](page.html);
+numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
+"""
+
+
+def _inert(text: str) -> str:
+    """Keep what a study file says from ending a line or a cell of a table, or opening a tag."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
