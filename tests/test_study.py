@@ -249,8 +249,8 @@ def test_every_measured_value_can_be_claimed() -> None:
         ({"claims": (FALLS, FALLS)}, "its own id"),
         ({"cells": {"a": {"lr": 1}, "b": {}}}, "cell a: unknown field 'lr'"),
         ({"cells": {"a": {"base": "none"}, "b": {}}}, "cell a: unknown recipe 'none'"),
-        ({"cells": {"../a": {}, "b": {}}}, r"a cell's name becomes a folder's.*got '\.\./a'"),
-        ({"cells": {"a/b": {}, "b": {}}}, "a cell's name becomes a folder's"),
+        ({"cells": {"../x": {}, "a": {}, "b": {}}}, r"name becomes a folder's.*got '\.\./x'"),
+        ({"cells": {"a": {}, "b": {}, "a/b": {}}}, "a cell's name becomes a folder's"),
         ({"protocol": "judge"}, "unknown protocol"),
     ],
 )
