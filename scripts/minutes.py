@@ -55,10 +55,15 @@ def clock(names: list[str]) -> None:
 
 
 def fd_at(rows: list[Row], step: float) -> float:
-    """FD of the last checkpoint that is no later than a step, nor more than a tenth earlier."""
-    row = next(row for row in reversed(rows) if row["step"] <= step * 1.001)
+    """FD of the last checkpoint that is at most 1 % later than a step, nor over 10 % earlier."""
+    row = next(row for row in reversed(rows) if row["step"] <= step * 1.01)
     assert row["step"] >= 0.9 * step, f"no checkpoint near step {step:.0f}"
     return float(row["values"]["fd"]["value"])
+
+
+def _alike(rows: list[Row]) -> list[Row]:
+    """Of a run that was measured at several shapes, keep the rows measured at 28 pixels."""
+    return [row for row in rows if row["settings"]["resize"] == "none"]
 
 
 def table(clock_file: str, minutes: str, paths: list[str]) -> None:
@@ -68,7 +73,7 @@ def table(clock_file: str, minutes: str, paths: list[str]) -> None:
     names = {dataclasses.replace(r, steps=1, epochs=None).key: n for n, (_, r) in RECIPES.items()}
     for run in map(Run.open, map(Path, paths)):
         plain = dataclasses.replace(run.recipe, steps=1, epochs=None, seed=0)
-        groups[f"{names[plain.key]}:{run.options.precision}"].append(measured(run))
+        groups[f"{names[plain.key]}:{run.options.precision}"].append(_alike(measured(run)))
     require_same((n, protocol_of(rows[0])) for n, runs in groups.items() for rows in runs)
     marks: list[float] = [float(m) for m in minutes.split(",")]
     lines: list[list[str]] = []
