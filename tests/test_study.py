@@ -385,7 +385,7 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ganatomy.study_page.contents", contents_of)
     code, said, complaint = call("study", file, "--out", out, "--json")
     assert code == 1 and json.loads(said) == found and seen == [4]
-    assert "[3/6] a, seed 1: FD 1;" in complaint and "2 of 6 runs failed; repeat" in complaint
+    assert "[3/6] a, seed 1: FD 1\n" in complaint and "2 of 6 runs failed; repeat" in complaint
     assert "seed 2: failed: RuntimeError: lost" in complaint
     assert json.loads((out / "verdicts.json").read_text()) == found
     assert (out / "page.html").read_text() == f"4 runs by ganatomy study {file}"

@@ -95,8 +95,9 @@ def _run(todo: Sequence["Job"], at_once: int) -> list["Job"]:
                 terminal.complain(f"{name}: failed: {came.why}")
                 continue
             done.append(job)
-            left = duration(progress(todo, at_once).seconds or 0)
-            terminal.complain(f"{name}: FD {came:.4g}; {left} left")
+            left = progress(todo, at_once).seconds
+            more = f"; {duration(left)} left" if left else ""
+            terminal.complain(f"{name}: FD {came:.4g}{more}")
     return done
 
 
