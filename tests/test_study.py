@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Call
 
-from ganatomy.execute import EXECUTORS, Failure
+from ganatomy.execute import EXECUTORS, Executor, Failure
 from ganatomy.metrics import METRICS, VALUES
 from ganatomy.runs import Run
 from ganatomy.studies import STUDIES, study
@@ -101,9 +101,9 @@ def test_verdicts() -> None:
     assert judge([below], [[[6.0, 7.0, 8.0, 9.0, 5.5]]])[0].verdict == "refuted"
 
 
-def train(study: Study, out: Path, at_once: int) -> list[Job]:
+def train(study: Study, out: Path, at_once: int, executor: Executor | None = None) -> list[Job]:
     begin(study, out, 1.0)
-    outcomes = list(run(jobs(study, out, 1.0, options_for(2, device="cpu")), at_once))
+    outcomes = list(run(jobs(study, out, 1.0, options_for(2, device="cpu")), at_once, executor))
     assert all(isinstance(came, float) for _, came in outcomes)
     return sorted(job for job, _ in outcomes)
 
@@ -228,6 +228,7 @@ def dies(job: int) -> int:
     os._exit(3)
 
 
+@pytest.mark.usefixtures("ray_of_the_tests")
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> None:
     executor = EXECUTORS[name]

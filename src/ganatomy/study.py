@@ -19,7 +19,7 @@ import torch
 from ganatomy import stats
 from ganatomy.data import data_root
 from ganatomy.evaluate import evaluate_run, measured
-from ganatomy.execute import EXECUTORS, Failure
+from ganatomy.execute import EXECUTORS, Executor, Failure
 from ganatomy.fields import check, from_dict, lookup, nearest
 from ganatomy.files import replace
 from ganatomy.fit import TAGS, fit
@@ -244,10 +244,12 @@ def begin(study: Study, out: Path, scale: float) -> None:
     replace(file, (json.dumps(plan, indent=1) + "\n").encode())
 
 
-def run(todo: Sequence[Job], at_once: int) -> Iterator[tuple[Job, float | Failure]]:
+def run(
+    todo: Sequence[Job], at_once: int, executor: Executor | None = None
+) -> Iterator[tuple[Job, float | Failure]]:
     """Carry out the jobs of a study, yielding each with its FD or why it failed."""
-    executor = EXECUTORS["serial" if at_once == 1 else "processes"]
-    yield from executor(work, todo, at_once)
+    name = executor or ("serial" if at_once == 1 else "processes")
+    yield from EXECUTORS[name](work, todo, at_once)
 
 
 def options_for(at_once: int, **settings: Any) -> Options:
