@@ -74,19 +74,6 @@ def of_a_run(folder: Path) -> dict[str, bytes]:
     }
 
 
-def once(condition: Callable[[], Any], then: Callable[[], object]) -> threading.Thread:
-    """Do something as soon as something is so, while the test waits for something else."""
-
-    def watch() -> None:
-        while not condition():
-            time.sleep(0.02)
-        then()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
-
-
 def test_serial_processes_and_ray_give_the_same(
     nodes: "Cluster", port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,18 +99,23 @@ def test_a_node_that_dies_costs_what_it_did_last(
     nodes, first = head_and(1)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
 
-    def lose() -> None:
-        nodes.add_node(num_cpus=1)
-        nodes.remove_node(first, allow_graceful=False)
+    looked, lost = clusters._looked, list[str]()
 
-    thread = once(lambda: list(job.folder.glob("step-*.pt")), lose)
+    def then_lose_it(*given: Any) -> Any:
+        found = looked(*given)
+        if not lost and list(job.folder.glob("step-*.pt")):
+            lost.extend(file.name for file in job.folder.glob("step-*.pt"))
+            nodes.add_node(num_cpus=1)
+            nodes.remove_node(first, allow_graceful=False)
+        return found
+
+    monkeypatch.setattr(clusters, "_looked", then_lose_it)
     ((_, came),) = cluster(work, [job], 1)
-    thread.join()
     nodes.shutdown()
 
     sessions = Run.open(job.folder).sessions
-    assert len(sessions) == 2 and sessions[1]["to_step"] == 2000
-    assert 0 < sessions[1]["from_step"] < 2000 and sessions[0]["to_step"] <= 2000
+    assert len(sessions) == 2 and sessions[1]["to_step"] == recipe.steps
+    assert 0 < int(lost[0][5:-3]) <= sessions[1]["from_step"] < recipe.steps
     alone = job._replace(folder=tmp_path / "serial" / "run")
     assert work(alone) == came
     assert of_a_run(job.folder) == of_a_run(alone.folder)
@@ -180,7 +172,14 @@ def test_an_interrupt_ends_all_at_once(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     job = Errand(tmp_path / "a")
-    thread = once((job.folder / "home").exists, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt() -> None:
+        while not (job.folder / "home").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
         list(cluster(waits, [job, Errand(tmp_path / "b")], 1))
     thread.join()
@@ -190,8 +189,12 @@ def test_an_interrupt_ends_all_at_once(
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(address: str, **how: object) -> None:
+        raise ConnectionError(f"tried {address}\nfor long")
+
     monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
-    with pytest.raises(ValueError, match="no Ray cluster at nowhere:1: "):
+    monkeypatch.setattr("ray.init", nowhere)
+    with pytest.raises(ValueError, match="no Ray cluster at nowhere:1: .*tried nowhere:1$"):
         list(cluster(waits, [Errand(Path("x"))], 1))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"needs Ray; run: pip install 'ganatomy\[cluster\]'"):

@@ -46,6 +46,7 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any], job: Any, held: Changes) -> None:
         self.home, self.there = Path(tempfile.mkdtemp(prefix="ganatomy-")), _folder(job)
         self.folder = self.home / (self.there.name if self.there else "none")
+        self.folder.mkdir()
         apply(self.folder, held)
         _, self.sent = changes(self.folder, {})
         here = job if self.there is None else job._replace(folder=self.folder)
