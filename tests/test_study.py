@@ -11,7 +11,7 @@ import pytest
 from conftest import Call
 
 from ganatomy.claim import GROUPS, Claim
-from ganatomy.execute import EXECUTORS, Failure
+from ganatomy.execute import EXECUTORS, Executor, Failure
 from ganatomy.metrics import METRICS, VALUES
 from ganatomy.recipe import Options
 from ganatomy.runs import Run
@@ -115,9 +115,9 @@ def test_verdicts() -> None:
     assert judge([below], [[[[6.0, 7.0, 8.0, 9.0, 5.5]]]])[0].verdict == "refuted"
 
 
-def train(study: Study, out: Path, at_once: int) -> list[Job]:
+def train(study: Study, out: Path, at_once: int, executor: Executor | None = None) -> list[Job]:
     begin(study, out, 1.0)
-    outcomes = list(run(jobs(study, out, 1.0, options_for(2, device="cpu")), at_once))
+    outcomes = list(run(jobs(study, out, 1.0, options_for(2, device="cpu")), at_once, executor))
     assert all(isinstance(came, float) for _, came in outcomes)
     return sorted(job for job, _ in outcomes)
 
@@ -299,7 +299,10 @@ def dies(job: int) -> int:
     os._exit(3)
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.usefixtures("ray_of_the_tests")
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "ray")) for n in EXECUTORS]
+)
 def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> None:
     executor = EXECUTORS[name]
     assert list(executor(fails_once, [tmp_path / "mark"], 2)) == [(tmp_path / "mark", "done")]

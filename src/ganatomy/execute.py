@@ -5,37 +5,25 @@ then its error is what came of it, and the others go on.
 """
 
 import multiprocessing
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal
 
-J = TypeVar("J")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a job failed, in one line."""
-
-    why: str
-
-
-Outcomes = Iterator[tuple[J, R | Failure]]
+from ganatomy.attempt import Failure, J, Outcomes, R, attempt
+from ganatomy.cluster import cluster
 
 
 def serial(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
     """One after the other, in this process."""
     for job in jobs:
-        yield job, _attempt(function, job)
+        yield job, attempt(function, job)
 
 
 def processes(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
     """So many at once, each in a process; results come as they are ready."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     with ProcessPoolExecutor(at_once, mp_context=context) as pool:
-        futures = {pool.submit(_attempt, function, job): job for job in jobs}
+        futures = {pool.submit(attempt, function, job): job for job in jobs}
         for future in as_completed(futures):
             try:
                 yield futures[future], future.result()
@@ -43,17 +31,12 @@ def processes(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Ou
                 yield futures[future], Failure(f"{type(error).__name__}: {error}")
 
 
-EXECUTORS: dict[str, Callable[..., Outcomes[J, R]]] = {"serial": serial, "processes": processes}
+Executor = Literal["serial", "processes", "ray"]
 
+EXECUTORS: dict[str, Callable[..., Outcomes[J, R]]] = {
+    "serial": serial,
+    "processes": processes,
+    "ray": cluster,
+}
 
-def _attempt(function: Callable[[J], R], job: J) -> R | Failure:
-    for last in (False, True):
-        try:
-            return function(job)
-        except ValueError as error:  # the user's to mend; a second try would end alike
-            return Failure(str(error))
-        except Exception as error:
-            if last:
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                return Failure(f"{type(error).__name__}: {error} ({where.name})")
-    raise AssertionError
+__all__ = ["EXECUTORS", "Executor", "Failure", "Outcomes", "cluster", "processes", "serial"]

@@ -22,7 +22,7 @@ from ganatomy import stats
 from ganatomy.claim import GROUPS, Claim, last, number
 from ganatomy.data import data_root
 from ganatomy.evaluate import evaluate_run
-from ganatomy.execute import EXECUTORS, Failure
+from ganatomy.execute import EXECUTORS, Executor, Failure
 from ganatomy.fields import from_dict, lookup
 from ganatomy.files import replace
 from ganatomy.fit import fit
@@ -201,10 +201,12 @@ def begin(study: Study, out: Path, scale: float) -> None:
     replace(file, (json.dumps(plan, indent=1) + "\n").encode())
 
 
-def run(todo: Sequence[Job], at_once: int) -> Iterator[tuple[Job, float | Failure]]:
+def run(
+    todo: Sequence[Job], at_once: int, executor: Executor | None = None
+) -> Iterator[tuple[Job, float | Failure]]:
     """Carry out the jobs of a study, yielding each with its FD or why it failed."""
-    executor = EXECUTORS["serial" if at_once == 1 else "processes"]
-    yield from executor(work, todo, at_once)
+    name = executor or ("serial" if at_once == 1 else "processes")
+    yield from EXECUTORS[name](work, todo, at_once)
 
 
 class Progress(NamedTuple):

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from ganatomy import terminal
 from ganatomy.commands.answer import answer
 from ganatomy.commands.summary import duration
+from ganatomy.execute import Executor
 from ganatomy.recipe import Precision
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ class Study:
     scale: float = 1.0
     """multiplies every run's steps, and is stamped on every result"""
     jobs: int = 1
-    """runs at once, in processes, each with its share of the cores as threads"""
+    """runs at once, each with its share of this machine's cores as threads"""
+    executor: Executor | None = None
+    """where: here one after the other, here in processes, or on a Ray cluster, the one at
+    $RAY_ADDRESS if that is set; by default serial for --jobs 1 and processes for more"""
     precision: Precision = "fp32"
     """as of: ganatomy train"""
     out: Path | None = None
@@ -56,14 +60,15 @@ class Study:
         if self.seeds is not None:
             study = dataclasses.replace(study, seeds=self.seeds)
         out = self.out or Path("studies") / study.name
-        options = running.options_for(self.jobs, precision=self.precision, data_root=self.data_root)
+        root = self.data_root.absolute() if self.data_root else None  # jobs may start elsewhere
+        options = running.options_for(self.jobs, precision=self.precision, data_root=root)
         todo = running.jobs(study, out, self.scale, options)
         running.decidable(study)
         if self.plan:
             return _plan(self, todo)
         running.measurable(study, options)
         running.begin(study, out, self.scale)
-        done = _run(todo, self.jobs)
+        done = _run(todo, self.jobs, self.executor)
         found = verdict.verdicts(study, done, self.scale)
         replace(out / "verdicts.json", (jsons.dumps(found, indent=1) + "\n").encode())
         for name, text in study_page.contents(study, out, done, found, _repeat(self)).items():
@@ -82,14 +87,14 @@ class Study:
         return int(len(done) < len(todo))
 
 
-def _run(todo: Sequence["Job"], at_once: int) -> list["Job"]:
+def _run(todo: Sequence["Job"], at_once: int, executor: Executor | None) -> list["Job"]:
     """Carry out jobs, with a view of all and a line for each; return those that did not fail."""
     from ganatomy.execute import Failure
     from ganatomy.study import progress, run
 
     done: list[Job] = []
     with terminal.overview(lambda: _overview(todo, at_once)):
-        for count, (job, came) in enumerate(run(todo, at_once), 1):
+        for count, (job, came) in enumerate(run(todo, at_once, executor), 1):
             name = f"[{count}/{len(todo)}] {_title(job)}"
             if isinstance(came, Failure):
                 terminal.complain(f"{name}: failed: {came.why}")
@@ -168,7 +173,7 @@ def _plan(command: Study, todo: Sequence["Job"]) -> int:
 def _repeat(command: Study) -> str:
     """The command line that was given, but for where things are on this machine."""
     words = [f"ganatomy study {command.name}"]
-    for field in ("seeds", "scale", "jobs", "precision"):
+    for field in ("seeds", "scale", "jobs", "executor", "precision"):
         value = getattr(command, field)
         if value != next(f.default for f in dataclasses.fields(command) if f.name == field):
             words.append(f"--{field} {value}")
