@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Call
+from errands import dies, fails_once, fails_or_not
 
 from ganatomy.execute import EXECUTORS, Executor, Failure
 from ganatomy.metrics import METRICS, VALUES
@@ -209,25 +209,6 @@ def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:
         verdicts(TINY, [], 1.0)
 
 
-def fails_once(file: Path) -> str:
-    if file.exists():
-        return "done"
-    file.touch()
-    raise OSError("no luck")
-
-
-def fails_or_not(job: int) -> int:
-    if job == 2:
-        raise RuntimeError("always")
-    if job == 3:
-        raise ValueError("use another")
-    return job
-
-
-def dies(job: int) -> int:
-    os._exit(3)
-
-
 @pytest.mark.usefixtures("ray_of_the_tests")
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> None:
@@ -243,7 +224,7 @@ def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> N
 
 
 def test_a_process_that_dies_is_told() -> None:
-    ((_, came),) = list[tuple[int, int | Failure]](EXECUTORS["processes"](dies, [1], 1))
+    ((_, came),) = list[tuple[int, Failure | None]](EXECUTORS["processes"](dies, [1], 1))
     assert isinstance(came, Failure) and "BrokenProcessPool" in came.why
 
 
