@@ -287,12 +287,12 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
         return found
 
     monkeypatch.setattr("ganatomy.verdict.verdicts", verdicts_of)
-    code, said, complaint = call("study", file, "--out", out, "--json")
+    code, said, complaint = call("study", file, "--out", out, "--json", "--executor", "serial")
     assert code == 1 and json.loads(said) == found and seen == [4]
     assert "[3/6] a, seed 1: FD 1;" in complaint and "2 of 6 runs failed; repeat" in complaint
     assert "seed 2: failed: RuntimeError: lost" in complaint
     assert json.loads((out / "verdicts.json").read_text()) == found
-    assert f"ganatomy study {file}\n" in (out / "README.md").read_text()
+    assert f"ganatomy study {file} --executor serial\n" in (out / "README.md").read_text()
 
 
 def test_verdicts_are_shown_with_what_was_reported() -> None:
