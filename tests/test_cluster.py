@@ -8,17 +8,18 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from errands import Errand, does_as_it_is_called
 from filelock import FileLock
 from test_study import TINY, train
 
 from ganatomy import cluster as clusters
 from ganatomy.attempt import Failure
-from ganatomy.cluster import LIVES, cluster
+from ganatomy.cluster import cluster
 from ganatomy.execute import EXECUTORS, Executor
 from ganatomy.recipe import Options
 from ganatomy.runs import Run
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.usefixtures("ray_of_the_tests")
-
-
-class Errand(NamedTuple):
-    """A job that is no run."""
-
-    folder: Path
 
 
 def head_and(cores: int, port: int | None = None) -> tuple["Cluster", Any]:
@@ -92,13 +87,13 @@ def test_serial_processes_and_ray_give_the_same(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:discriminator domination")
 def test_a_node_that_dies_costs_what_it_did_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = TINY.recipe("a", 0, 1.0).but(steps=2000)
-    options = Options(device="cpu", threads=1, save_every=20, log_every=20, sample_every=500)
+    recipe = TINY.recipe("a", 0, 1.0).but(steps=400)
+    options = Options(device="cpu", threads=1, save_every=20, log_every=20, sample_every=100)
     job = Job("a", 0, recipe, tmp_path / "ray" / "run", options, "judge-2k", ("fd",))
+    monkeypatch.setattr(clusters, "INTERVAL", 0.1)
     nodes, first = head_and(1)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
 
@@ -108,8 +103,8 @@ def test_a_node_that_dies_costs_what_it_did_last(
         found = looked(*given)
         if not lost and list(job.folder.glob("step-*.pt")):
             lost.extend(file.name for file in job.folder.glob("step-*.pt"))
-            nodes.add_node(num_cpus=1)
             nodes.remove_node(first, allow_graceful=False)
+            nodes.add_node(num_cpus=1)
         return found
 
     monkeypatch.setattr(clusters, "_looked", then_lose_it)
@@ -124,51 +119,27 @@ def test_a_node_that_dies_costs_what_it_did_last(
     assert of_a_run(job.folder) == of_a_run(alone.folder)
 
 
-def kills_its_worker(job: Errand) -> None:
-    os._exit(3)
-
-
-def gets_on_between_deaths(job: Errand) -> int:
-    found = len(list(job.folder.glob("*.pt")))
-    if found <= LIVES:
-        (job.folder / f"step-{found}.pt").touch()
-        time.sleep(1)
-        os._exit(3)
-    return found
-
-
-def names_its_folder(job: Errand) -> None:
-    raise ValueError(f"{job.folder} is bad")
-
-
-def leaves(job: Errand) -> None:
-    raise SystemExit("left")
-
-
 @pytest.mark.slow
 def test_what_comes_of_jobs_without_a_result(
     nodes: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     monkeypatch.setattr(clusters, "INTERVAL", 0.1)
-
-    def came(function: Callable[[Errand], Any], name: str) -> Any:
-        ((_, result),) = cluster(function, [Errand(tmp_path / name)], 1)
-        return result
-
-    lost = came(kills_its_worker, "killed")
-    assert f"{LIVES} workers were lost one after the other: ActorDiedError" in lost.why
-    assert came(gets_on_between_deaths, "on") == LIVES + 1
-    assert came(names_its_folder, "bad") == Failure(f"{tmp_path / 'bad'} is bad")
-    assert came(leaves, "left") == Failure("SystemExit: left")
-    assert came(lambda job: threading.Lock(), "cannot be sent").why.startswith("TypeError: ")
-    with FileLock(tmp_path / "bad" / ".lock"):
-        assert "is being trained by another process" in came(names_its_folder, "bad").why
-
-
-def waits(job: Errand) -> None:
-    (job.folder / "home").write_text(str(job.folder.parent))
-    time.sleep(600)
+    monkeypatch.setattr(clusters, "LIVES", 2)
+    names = ("in use", "dies", "gets on", "is bad", "leaves", "cannot be sent")
+    (tmp_path / "in use").mkdir()
+    with FileLock(tmp_path / "in use" / ".lock"):
+        jobs = [Errand(tmp_path / name) for name in names]
+        came: dict[str, Any] = {
+            job.folder.name: result for job, result in cluster(does_as_it_is_called, jobs, 2)
+        }
+    assert came.keys() == set(names)
+    assert came["in use"] == Failure(f"{tmp_path / 'in use'} is being trained by another process")
+    assert "2 workers were lost one after the other: ActorDiedError" in came["dies"].why
+    assert came["gets on"] == 2  # with as many deaths, but a checkpoint after each
+    assert came["is bad"] == Failure(f"{tmp_path / 'is bad'} is bad")
+    assert came["leaves"] == Failure("SystemExit: left")
+    assert came["cannot be sent"].why.startswith("TypeError: ")
 
 
 @pytest.mark.slow
@@ -176,7 +147,7 @@ def test_an_interrupt_ends_all_at_once(
     nodes: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-    job = Errand(tmp_path / "a")
+    job = Errand(tmp_path / "waits")
 
     def interrupt() -> None:
         while not (job.folder / "home").exists():
@@ -186,11 +157,11 @@ def test_an_interrupt_ends_all_at_once(
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        list(cluster(waits, [job, Errand(tmp_path / "b")], 1))
+        list(cluster(does_as_it_is_called, [job, Errand(tmp_path / "b")], 1))
     thread.join()
     assert not Path((job.folder / "home").read_text()).exists()
-    FileLock(job.folder / ".lock", timeout=0).acquire().lock.release()
-    assert not (tmp_path / "b").exists()
+    with FileLock(job.folder / ".lock", timeout=0):
+        assert not (tmp_path / "b").exists()
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +171,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
     monkeypatch.setattr("ray.init", nowhere)
     with pytest.raises(ValueError, match=r"no Ray cluster at nowhere:1: .*tried nowhere:1$"):
-        list(cluster(waits, [Errand(Path("x"))], 1))
+        list(cluster(does_as_it_is_called, [Errand(Path("x"))], 1))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"needs Ray; run: pip install 'ganatomy\[cluster\]'"):
-        list(cluster(waits, [Errand(Path("x"))], 1))
+        list(cluster(does_as_it_is_called, [Errand(Path("x"))], 1))

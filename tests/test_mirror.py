@@ -112,3 +112,15 @@ def test_a_checkpoint_that_goes_while_it_is_read_leaves_the_last_one(
     assert found.gone == () and found.written == {}
     found, sent = changes(tmp_path, sent)
     assert found.gone == ("step-1.pt",) and sent.keys() == found.written.keys() == {"step-3.pt"}
+
+
+def test_a_file_that_comes_back_while_others_are_listed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, names = tmp_path / "a.png", mirror._names
+    file.write_text("1")
+    _, sent = changes(tmp_path, {})
+    file.unlink()
+    monkeypatch.setattr(mirror, "_names", lambda folder: [file.write_text("2"), *names(folder)][1:])
+    found, _ = changes(tmp_path, sent)
+    assert found.written == {"a.png": (0, b"2")} and found.gone == ()

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Call
+from errands import dies, fails_once, fails_or_not
 
 from ganatomy.claim import GROUPS, Claim
 from ganatomy.execute import EXECUTORS, Executor, Failure
@@ -280,25 +280,6 @@ def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:
         verdicts(TINY, [], 1.0)
 
 
-def fails_once(file: Path) -> str:
-    if file.exists():
-        return "done"
-    file.touch()
-    raise OSError("no luck")
-
-
-def fails_or_not(job: int) -> int:
-    if job == 2:
-        raise RuntimeError("always")
-    if job == 3:
-        raise ValueError("use another")
-    return job
-
-
-def dies(job: int) -> int:
-    os._exit(3)
-
-
 @pytest.mark.usefixtures("ray_of_the_tests")
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "ray")) for n in EXECUTORS]
@@ -316,7 +297,7 @@ def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> N
 
 
 def test_a_process_that_dies_is_told() -> None:
-    ((_, came),) = list[tuple[int, int | Failure]](EXECUTORS["processes"](dies, [1], 1))
+    ((_, came),) = list[tuple[int, Failure | None]](EXECUTORS["processes"](dies, [1], 1))
     assert isinstance(came, Failure) and "BrokenProcessPool" in came.why
 
 
@@ -386,12 +367,12 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("ganatomy.verdict.verdicts", verdicts_of)
     monkeypatch.setattr("ganatomy.study_page.contents", contents_of)
-    code, said, complaint = call("study", file, "--out", out, "--json")
+    code, said, complaint = call("study", file, "--out", out, "--json", "--executor", "serial")
     assert code == 1 and json.loads(said) == found and seen == [4]
     assert "[3/6] a, seed 1: FD 1\n" in complaint and "2 of 6 runs failed; repeat" in complaint
     assert "seed 2: failed: RuntimeError: lost" in complaint
     assert json.loads((out / "verdicts.json").read_text()) == found
-    assert (out / "page.html").read_text() == f"4 runs by ganatomy study {file}"
+    assert (out / "page.html").read_text() == (f"4 runs by ganatomy study {file} --executor serial")
 
 
 def test_verdicts_are_shown_with_what_was_reported() -> None:

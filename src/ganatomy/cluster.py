@@ -60,7 +60,7 @@ class _Worker:
         if not ended:
             return _Look(found, False, None)
         self.leave()
-        error = self.outcome.exception()  # such as SystemExit, which attempt lets through
+        error = self.outcome.exception()  # such as SystemExit, which would end the worker instead
         came = Failure(_line(error)) if error else self.outcome.result()
         if isinstance(came, Failure):
             came = Failure(came.why.replace(str(self.folder), str(self.there)))
@@ -78,7 +78,7 @@ class _Going:
     job: Any
     lock: contextlib.ExitStack
     worker: Any
-    lives: int = LIVES
+    lives: int
 
 
 def cluster(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
@@ -97,7 +97,7 @@ def cluster(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outc
                 while left and len(going) < at_once:
                     job = left.popleft()
                     try:
-                        at = _begin(ray, function, _Going(job, _lock(_folder(job)), None))
+                        at = _begin(ray, function, _Going(job, _lock(_folder(job)), None, LIVES))
                         going[at.worker.look.remote(INTERVAL)] = at
                     except Timeout:
                         why = f"{_folder(job)} is being trained by another process"
