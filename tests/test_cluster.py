@@ -69,6 +69,7 @@ def of_a_run(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_serial_processes_and_ray_give_the_same(
     nodes: "Cluster", port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_serial_processes_and_ray_give_the_same(
     assert all(other == first for other in others)
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_costs_what_it_did_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,9 +153,13 @@ def test_an_interrupt_ends_all_at_once(
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt, daemon=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        list(cluster(does_as_it_is_called, [job, Errand(tmp_path / "b")], 1))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(cluster(does_as_it_is_called, [job, Errand(tmp_path / "b")], 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert not Path((job.folder / "home").read_text()).exists()
     with FileLock(job.folder / ".lock", timeout=0):
