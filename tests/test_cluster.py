@@ -155,9 +155,13 @@ def test_an_interrupt_ends_all_at_once(
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt, daemon=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        list(cluster(does_as_it_is_called, [job, Errand(tmp_path / "b")], 1))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(cluster(does_as_it_is_called, [job, Errand(tmp_path / "b")], 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert not Path((job.folder / "home").read_text()).exists()
     with FileLock(job.folder / ".lock", timeout=0):
