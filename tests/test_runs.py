@@ -148,6 +148,16 @@ def test_rewind_forgets_what_came_later(tmp_path: Path) -> None:
     assert [step for step, _ in run.grids()] == [0, 1, 2, 3]
 
 
+def test_a_row_that_was_cut_short_is_not_joined_to_the_next(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", MLP)
+    run.append("log", {"step": 1})
+    with (run.path / "log.jsonl").open("a") as log:
+        log.write('{"step": 2, "d_')
+    run.rewind(1, 1, 1)
+    run.append("log", {"step": 2})
+    assert run.rows("log") == [{"step": 1}, {"step": 2}]
+
+
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"steps": "many"}', "null"])
 @pytest.mark.parametrize("name", ["recipe", "options"])
 def test_damaged_settings_are_named(tmp_path: Path, name: str, content: str) -> None:

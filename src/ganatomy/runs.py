@@ -188,11 +188,15 @@ class Run:
         return self._blaming(name, "does not fit the recipe beside it")
 
     def rewind(self, last_row: int, last_measured: int, last_grid: int) -> None:
-        """Forget logged rows, measured rows and sample grids of later steps than these."""
+        """Forget logged rows, measured rows and sample grids of later steps than these.
+
+        And a last row that was cut short, to which the next one would be joined.
+        """
         for name, last in (("log", last_row), ("metrics", last_measured)):
-            rows = self.rows(name)
+            rows, file = self.rows(name), self.path / f"{name}.jsonl"
             kept = [row for row in rows if row["step"] <= last]
-            if len(kept) < len(rows):
+            cut_short = file.exists() and file.read_bytes()[-1:] not in (b"\n", b"")
+            if len(kept) < len(rows) or cut_short:
                 self.write(f"{name}.jsonl", b"".join(map(_line, kept)))
         for step, file in self.grids():
             if step > last_grid:
