@@ -1,5 +1,6 @@
 """What a person sees of a training."""
 
+import io
 import itertools
 
 import pytest
@@ -90,3 +91,24 @@ def test_bar_fits_a_narrow_terminal(
     assert all(len(line) <= width for line in lines)
     assert any(line.startswith("mine ━") and "epoch 3.0" in line for line in lines)
     assert any(SHOWN in line for line in lines)
+
+
+def test_an_overview_shows_what_goes_on_and_only_in_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked: list[int] = []
+
+    def look() -> tuple[str, list[terminal.Bar]]:
+        looked.append(1)
+        return "1 of 2 runs trained", [terminal.Bar("[b], seed 0", 1500, 3000)]
+
+    with terminal.overview(look):
+        pass
+    assert not looked and capsys.readouterr().err == ""
+
+    screen = io.StringIO()
+    console = rich.console.Console(file=screen, force_terminal=True, width=80)
+    monkeypatch.setattr(terminal, "Console", lambda stderr: console)
+    with terminal.overview(look):
+        pass
+    assert all(x in screen.getvalue() for x in ("1 of 2 runs", "[b], seed 0", "1,500 of 3,000"))
