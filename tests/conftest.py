@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import hypothesis
@@ -67,6 +68,22 @@ def in_doubles(patch: pytest.MonkeyPatch) -> None:
     randn, take = torch.randn, Samples.take
     patch.setattr(torch, "randn", lambda *size, **how: randn(*size, **how).double())
     patch.setattr(Samples, "take", lambda *given: take(*given).double())
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + " "
 
 
 @pytest.fixture(params=FULL)

@@ -1,11 +1,10 @@
 """The page is whole, offline and safe."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import CONV, MLP
+from conftest import CONV, MLP, Reader
 
 from ganatomy import report
 from ganatomy.fit import fit
@@ -21,22 +20,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """Two runs, one of them with a name that would break a careless page."""
     root = tmp_path_factory.mktemp("runs")
     return [fit(MLP, root / "<b>&'name'", OPTIONS), fit(CONV, root / "conv", OPTIONS)]
-
-
-class Reader(HTMLParser):
-    """Collects tags, attributes and text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data + " "
 
 
 def test_page_is_whole_and_offline(runs: list[Run]) -> None:

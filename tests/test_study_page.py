@@ -6,13 +6,13 @@ import dataclasses
 import io
 import re
 from collections.abc import Mapping, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import Reader
 from PIL import Image
 
 from ganatomy.claim import Claim
@@ -110,22 +110,6 @@ def files(made: Made) -> dict[str, str]:
 
 def written(study: Study, out: Path, done: list[Job], scale: float = 1.0) -> dict[str, str]:
     return contents(study, out, done, verdicts(study, done, scale), COMMAND)
-
-
-class Reader(HTMLParser):
-    """Collects tags, attributes and text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data + " "
 
 
 def texts(page: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import tyro
+from conftest import Reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_report import Reader
 from torch import Tensor
 from torch.autograd.functional import hessian
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganatomy.evaluate import measured, title
+from ganatomy.claim import last
+from ganatomy.evaluate import title
 from ganatomy.metrics import VALUES
 from ganatomy.report import CHARTS
 from ganatomy.runs import Row, Run
@@ -36,11 +37,9 @@ def read(job: Job) -> Finished:
         DamagedError: if a file of it makes no sense.
     """
     run = Run.open(job.folder)
-    rows = [r for r in measured(run) if r["step"] == job.recipe.steps]
-    rows = [r for r in rows if r["protocol"] == job.protocol]
     grids = [file for _, file in run.grids()]
-    last = rows[-1] if rows else None
-    return Finished(job, last, run.rows("log"), grids[-1] if grids else None, run.sessions)
+    row = last(run, job.protocol) or None
+    return Finished(job, row, run.rows("log"), grids[-1] if grids else None, run.sessions)
 
 
 def by_cell(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
