@@ -222,13 +222,30 @@ def test_bad_recipe_files(call: Call, content: str, tmp_path: Path) -> None:
 
 def test_failures_get_one_line_and_1(call: Call, tmp_path: Path) -> None:
     run = fit(MLP, tmp_path / "run", Options(save_every=5, device="cpu"))
-    newest = run.checkpoints()[-1]
-    newest.write_bytes(newest.read_bytes()[:1000])
+    for file in run.checkpoints():
+        file.write_bytes(file.read_bytes()[:1000])
     for arguments in (("resume", run.path), ("sample", run.path, "--out", tmp_path / "x.png")):
         code, _, complaint = call(*arguments)
         assert code == 1 and len(complaint.splitlines()) == 1
-        assert f"{newest} is damaged" in complaint and "step-00000010.pt" in complaint
+        assert f"{run.path} has no whole checkpoint: step-00000014.pt is cut short" in complaint
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.filterwarnings("default:.*is cut short")
+def test_the_newest_whole_checkpoint_is_used_and_the_other_set_aside(
+    call: Call, tmp_path: Path
+) -> None:
+    run = fit(MLP, tmp_path / "run", Options(save_every=5, device="cpu"))
+    newest = run.checkpoints()[-1]
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:1000])
+    code, _, said = call("sample", run.path, "--n", 4, "--out", tmp_path / "x.png")
+    assert code == 0 and newest.exists()
+    assert said.startswith("ganatomy: warning: ") and "; step-00000010.pt is used" in said
+    code, _, said = call("resume", run.path, "--quiet")
+    assert code == 0 and "step-00000014.pt is cut short" in said
+    assert newest.read_bytes() == whole
+    assert len(newest.with_name("step-00000014.pt.broken").read_bytes()) == 1000
 
 
 def test_diverged_training_gets_one_line_and_1(
@@ -240,4 +257,4 @@ def test_diverged_training_gets_one_line_and_1(
         "train", "basic-gan", *QUICK, "--out", tmp_path / "run", "--log_every", 1, "--quiet"
     )
     assert code == 1 and len(complaint.splitlines()) == 1
-    assert "g_loss (nan) is not finite at step 1; there is no checkpoint yet" in complaint
+    assert "g_loss (nan) is not finite at step 1, before a checkpoint; lower --lr_d or --lr_g" in complaint

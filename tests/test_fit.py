@@ -29,7 +29,8 @@ from ganatomy.losses import LOSSES, Labels
 from ganatomy.machine import environment, pick_device
 from ganatomy.recipe import Options, Recipe
 from ganatomy.recipes import RECIPES
-from ganatomy.runs import DamagedError, Run
+from ganatomy.runs import Run
+from ganatomy.seal import DamagedError
 from ganatomy.train import Logs, State, steps
 
 OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
@@ -76,8 +77,7 @@ def test_a_run_folder_holds_what_it_should(recipe: Recipe, tmp_path: Path) -> No
     (session,) = run.sessions
     assert session["from_step"] == 0 and session["to_step"] == 14 and session["threads"] == 1
     assert "ganatomy resume run" in (run.path / "README.md").read_text()
-    saved = run.load()
-    assert saved is not None and saved["step"] == 14
+    assert run.load(run.checkpoints()[-1])["step"] == 14
 
 
 def test_a_finished_run_costs_nothing_the_second_time(tmp_path: Path) -> None:
@@ -186,8 +186,7 @@ def test_a_signal_saves_and_ends(number: int, code: int, tmp_path: Path) -> None
         f"ganatomy: stopped and saved; go on with: ganatomy resume {tmp_path / 'run'}"
     ]
     run = Run(tmp_path / "run")
-    saved = run.load()
-    assert saved is not None and saved["step"] == run.sessions[-1]["to_step"] > 0
+    assert run.load(run.checkpoints()[-1])["step"] == run.sessions[-1]["to_step"] > 0
 
 
 def test_nan_keeps_the_last_good_checkpoint(
@@ -201,13 +200,21 @@ def test_nan_keeps_the_last_good_checkpoint(
         return on_real * (math.nan if next(calls) >= 2 * 7 else 1.0), on_fake
 
     monkeypatch.setitem(LOSSES, "non_saturating", good._replace(d=turns_bad))
-    with pytest.raises(FloatingPointError, match=r"d_loss \(nan\).*step 8.*step-00000005\.pt"):
-        fit(MLP, tmp_path / "run", OPTIONS)
+    seldom = dataclasses.replace(OPTIONS, log_every=10)  # each step is watched, logged or not
+    with pytest.raises(
+        FloatingPointError,
+        match=r"d_loss \(nan\).*step 8; step-00000005\.pt.*resume .*run --from 5 --lr_d 1e-4",
+    ):
+        fit(MLP, tmp_path / "run", seldom)
     run = Run(tmp_path / "run")
-    saved = run.load()
-    assert saved is not None and saved["step"] == 5
+    (file,) = run.checkpoints()
+    saved = run.load(file)
+    assert saved["step"] == 5
     assert all(t.isfinite().all() for t in saved["generator"].values())
-    assert [row["step"] for row in run.rows("log")] == [2, 4, 6]
+    (session,) = run.sessions
+    assert "d_loss (nan)" in session["failure"]
+    evidence = {d["name"]: d["evidence"] for d in session["diagnoses"]}
+    assert evidence["divergence"] == session["failure"]
 
 
 def test_an_infinite_weight_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -70,6 +71,7 @@ def parse(arguments: list[str]) -> Command:
 
     Raises:
         ValueError: for what cannot be understood, saying in one line what to do.
+        OSError: for a run folder that the system does not let us look for.
         SystemExit: after help or shell completion was printed.
     """
     words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
@@ -78,21 +80,15 @@ def parse(arguments: list[str]) -> Command:
         return _parse_any(arguments)
     kind = lookup(COMMANDS, name, "command")
     wants_help = bool({"-h", "--help"} & set(rest))
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            command, unknown = tyro.cli(
-                kind,
-                prog=f"ganatomy {name}",
-                args=rest,
-                default=tyro.MISSING_NONPROP if wants_help else _default(name, rest),
-                config=_STYLE,
-                return_unknown_args=True,
-            )
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise ValueError(_one_line(errors.getvalue())) from None
+    with _complaining():
+        command, unknown = tyro.cli(
+            kind,
+            prog=f"ganatomy {name}",
+            args=rest,
+            default=tyro.MISSING_NONPROP if wants_help else _default(name, rest),
+            config=_STYLE,
+            return_unknown_args=True,
+        )
     if unknown:
         raise ValueError(f"unknown argument {unknown[0]!r} {_nearest_flag(unknown[0], kind)}")
     return command
@@ -102,7 +98,21 @@ def _parse_any(arguments: list[str]) -> Command:
     """Help and shell completion of the whole program, which need every command at once."""
     kinds = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items()]
     everything: Any = Union[tuple(kinds)]  # noqa: UP007  (made at run time from the registry)
-    return tyro.cli(everything, prog="ganatomy", args=arguments, config=_STYLE)
+    with _complaining():
+        return tyro.cli(everything, prog="ganatomy", args=arguments, config=_STYLE)
+
+
+@contextlib.contextmanager
+def _complaining() -> Iterator[None]:
+    """Turn the parser's complaint into an error of one line."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            yield
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_one_line(errors.getvalue())) from None
 
 
 def _default(name: str, rest: list[str]) -> Any:
@@ -112,16 +122,20 @@ def _default(name: str, rest: list[str]) -> Any:
     if not rest or rest[0].startswith("-"):
         wanted = "run folder" if name == "resume" else "NAME or FILE of a recipe"
         raise ValueError(f"{name} wants the {wanted} first; see: ganatomy {name} --help")
+    options = Options()
     if name == "resume":
         from ganatomy.runs import Run
 
-        folder = Path(rest[0])
-        return commands.Resume(run=folder, options=Run.open(folder).options)
-    recipe = read(rest[0])
+        run = Run.open(Path(rest[0]))
+        recipe, options = run.recipe, run.options
+    else:
+        recipe = read(rest[0])
     given = {word.partition("=")[0] for word in rest}
     for length in ("epochs", "steps"):  # one given on the command line replaces both
         if f"--{length}" in given:
             recipe = recipe.but(**{length: 1})
+    if name == "resume":
+        return commands.Resume(run=run.path, recipe=recipe, options=options)
     kind = commands.Train if name == "train" else commands.Summary
     return kind(name=rest[0], recipe=recipe)
 

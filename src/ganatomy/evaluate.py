@@ -32,7 +32,7 @@ from ganatomy.pictures import to_uint8, ungrid
 from ganatomy.protocol import Protocol
 from ganatomy.recipe import Recipe
 from ganatomy.reference import Reference
-from ganatomy.runs import Row, Run
+from ganatomy.runs import Row, Run, step_of
 
 FEWEST = 2048
 """Samples below which a Fréchet distance is mostly its own bias; warned of."""
@@ -284,9 +284,11 @@ def checkpoints(run: Run, which: str) -> list[Path]:
     files = run.checkpoints()
     if not files:
         raise ValueError(f"{run.path} has no checkpoint yet; train it first")
-    if which in ("last", "all"):
-        return files if which == "all" else files[-1:]
-    steps = {int(file.stem.removeprefix("step-")): file for file in files}
+    if which == "all":
+        return files
+    if which == "last":
+        return [file for file in [run.newest_whole()] if file]
+    steps = {step_of(file): file for file in files}
     if not which.isdigit() or int(which) not in steps:
         there = ", ".join(map(str, steps))
         raise ValueError(

@@ -5,6 +5,8 @@ Readable without torch, so that the command line can be.
 
 import dataclasses
 import difflib
+import hashlib
+import json
 import math
 import types
 import typing
@@ -53,6 +55,41 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**values)
 
 
+def key(data: Any) -> str:
+    """Eight characters that name what a frozen dataclass says.
+
+    Only fields that differ from their defaults count, so a field that is added later with a
+    default that keeps the old behaviour leaves every published key as it was.
+    """
+    plain = to_dict(data)
+    fields = [f.name for f in dataclasses.fields(data) if getattr(data, f.name) != f.default]
+    text = json.dumps({name: plain[name] for name in fields}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def keyed(data: Any) -> dict[str, Any]:
+    """What to_dict gives, with its key, so that a file of it that was changed is known."""
+    return to_dict(data) | {"key": key(data)}
+
+
+def from_keyed(kind: type[T], values: Any) -> T:
+    """Read what keyed gave, or what to_dict did.
+
+    Raises:
+        ValueError: as from_dict does, for what is no table, or if there is a key and it is that of
+            other values.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("it holds no table of fields")
+    data = from_dict(kind, {name: value for name, value in values.items() if name != "key"})
+    if "key" in values and values["key"] != key(data):
+        raise ValueError(
+            f"its values have the key {key(data)}, not {values['key']!r}: some were changed; put "
+            "them back, or leave the line of the key out of a copy that is meant to be another"
+        )
+    return data
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say, in brackets, which known name was probably meant, or which there are."""
     known = list(known)
@@ -88,8 +125,14 @@ def _conform(name: str, value: Any, kind: Any) -> Any:
         return tuple(_conform(name, item, args[0]) for item in value)
     if kind is Path and isinstance(value, str):
         return Path(value)
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a table, got {value!r}")
+        return {key: _conform(f"{name}.{key}", item, args[1]) for key, item in value.items()}
+    if kind is Any:
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**1023 else math.inf
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{name} must be {_TYPE_WORDS[kind]}, got {value!r}")
     if kind is float and not math.isfinite(value):

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,11 +17,12 @@ from ganatomy.data import Samples, batch_indices, data_root, load
 from ganatomy.fields import to_dict
 from ganatomy.latent import generate
 from ganatomy.machine import environment, keep_memory, native_bf16, pick_device, stop_signal
+from ganatomy.monitor import diagnose
 from ganatomy.pictures import GRID, POINTS, encoded, to_uint8
 from ganatomy.recipe import Options, Recipe
-from ganatomy.runs import Row, Run
+from ganatomy.runs import Row, Run, step_of
 from ganatomy.train import Logs, State, parts, steps
-from ganatomy.watch import look, measure, watching
+from ganatomy.watch import Watch, look, measure, watching
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -102,10 +103,11 @@ def ticks(
         if state.step == 0:
             _save_first(run, state, recipe, data)
         watch.logs.extend(run.rows("log"))
-        with _board(run, state.step) as board, _noting_failure(run, session, state):
+        with _board(run, state.step) as board, _noting_failure(run, session, watch, state):
             for logs in steps(state, recipe, data, options.precision):
                 stop, last = stopped[:1], state.step == total
                 tick = Tick(state.step, total, state.step / per_epoch, logs)
+                _see_finite(run, tick)
                 if last or state.step % options.log_every == 0:
                     watch.logs.append(_log(run, board, tick))
                 if last or state.step % sample_every == 0:
@@ -113,7 +115,7 @@ def ticks(
                 if options.eval_every and (last or state.step % options.eval_every == 0):
                     run.append("metrics", measure(watch, state.step, state.ema))
                 if last or stop or state.step % save_every == 0:
-                    _save(run, state, options.keep)
+                    _save(run, state, options)
                     _end(run, session, state.step)
                 yield tick
                 if stop and not last:
@@ -138,17 +140,19 @@ def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
 
 def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
     """Put the newest checkpoint into state and forget what the run would not have made by then."""
-    saved = run.load()
-    if saved is not None:
-        with run.fitting():
+    file = run.newest_whole()
+    saved: dict[str, Any] = {"step": 0}
+    if file is not None:
+        saved = run.load(file)
+        with run.fitting(file):
             state.load_state_dict(saved)
     if state.step > total:
         raise ValueError(f"{run.path} is already at step {state.step}, past the {total} asked")
     # a step that was logged and drawn only for being the last is no longer the last of a longer run
     ended = state.step < total
     run.rewind(
+        saved,
         state.step - (ended and state.step % log_every > 0),
-        state.step,
         state.step - (ended and state.step % sample_every > 0),
     )
 
@@ -185,17 +189,19 @@ def _end(run: Run, session: Row, step: int) -> None:
 
 
 @contextlib.contextmanager
-def _noting_failure(run: Run, session: Row, state: State) -> Iterator[None]:
-    """Leave in environment.json why numbers ceased to be finite, for whoever looks later."""
+def _noting_failure(run: Run, session: Row, watch: Watch, state: State) -> Iterator[None]:
+    """Leave in environment.json why numbers ceased to be finite, and what rows told by then."""
     try:
         yield
     except FloatingPointError as error:
-        _end(run, session | {"failure": str(error)}, state.step)
+        found = diagnose(run.recipe, watch.logs, watch.measures, str(error))
+        told = {"failure": str(error), "diagnoses": [d._asdict() for d in found]}
+        _end(run, session | told, state.step)
         raise
 
 
 def _log(run: Run, board: "SummaryWriter", tick: Tick) -> Row:
-    values = _finite(run, tick)
+    values = {name: value.item() for name, value in tick.logs.items()}
     row = {"step": tick.step, "epoch": round(tick.epoch, 6)} | values
     run.append("log", row)
     for name, value in values.items():
@@ -203,25 +209,30 @@ def _log(run: Run, board: "SummaryWriter", tick: Tick) -> Row:
     return row
 
 
-def _save(run: Run, state: State, keep: int) -> None:
+def _save(run: Run, state: State, options: Options) -> None:
     nets = (state.generator, state.discriminator)
     if not all(t.isfinite().all() for net in nets for t in net.state_dict().values()):
         raise FloatingPointError(_diverged(run, state.step, "a weight"))
-    run.save(state.state_dict(), keep)
+    run.save(state.state_dict(), options.keep, options.keep_best)
 
 
-def _finite(run: Run, tick: Tick) -> dict[str, float]:
-    values = {name: value.item() for name, value in tick.logs.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(_diverged(run, tick.step, f"{name} ({value})"))
-    return values
+def _see_finite(run: Run, tick: Tick) -> None:
+    """Stop at the first step with a value that is not finite; on a GPU this waits for the step."""
+    if not torch.stack([*tick.logs.values()]).sum().isfinite():
+        values = {name: value.item() for name, value in tick.logs.items()}
+        name = next((n for n, v in values.items() if not math.isfinite(v)), "the sum of all logs")
+        raise FloatingPointError(_diverged(run, tick.step, f"{name} ({values.get(name)})"))
 
 
 def _diverged(run: Run, step: int, what: str) -> str:
     files = run.checkpoints()
-    kept = f"{files[-1]} is the last good checkpoint" if files else "there is no checkpoint yet"
-    return f"{what} is not finite at step {step}; {kept}; a smaller lr_d or lr_g may help"
+    if not files:
+        return f"{what} is not finite at step {step}, before a checkpoint; lower --lr_d or --lr_g"
+    last = step_of(files[-1])
+    return (
+        f"{what} is not finite at step {step}; {files[-1].name} is the last good checkpoint; go on "
+        f"from it with lower rates: ganatomy resume {run.path} --from {last} --lr_d 1e-4"
+    )
 
 
 def _save_grid(run: Run, state: State, recipe: Recipe) -> Tensor:
@@ -249,11 +260,13 @@ def _picture(run: Run, name: str, samples: Tensor) -> None:
 def _card(run: Run, step: int) -> str:
     """The model card: what this folder is and what can be done with it."""
     shown = [f"![samples of one fixed z](samples/{file.name})" for _, file in run.grids()[-1:]]
+    parent = run.parent
+    begun = f" It went on from step {parent['step']:,} of `{parent['run']}`." if parent else ""
     settings = "\n".join(f"| {k} | {v} |" for k, v in to_dict(run.recipe).items())
     return f"""# {run.path.name}
 
 A GAN trained by ganatomy {run.sessions[-1]["ganatomy"]}, now at step {step:,}; recipe key \
-`{run.recipe.key}`.
+`{run.recipe.key}`.{begun}
 
 {"".join(shown)}
 

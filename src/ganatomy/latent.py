@@ -26,15 +26,16 @@ GeneratorMode = Literal["eval", "train", "reestimated"]
 def load_generator(
     run: Run, file: Path | None = None, weights: Literal["ema", "raw"] = "ema"
 ) -> tuple[int, nn.Module]:
-    """Return the step of a checkpoint, by default the newest, and its (averaged) generator.
+    """Return a checkpoint's step and its (averaged) generator; by default of the newest whole one.
 
     Raises:
         ValueError: if the run has no checkpoint yet.
         DamagedError: if it cannot be read or is not of this run.
     """
-    saved = run.load(file)
-    if saved is None:
+    file = file or run.newest_whole()
+    if file is None:
         raise ValueError(f"{run.path} has no checkpoint yet; train it first")
+    saved = run.load(file)
     with run.fitting(file):
         state = State.new(run.recipe, tuple(saved["shape"]))
         state.load_state_dict(saved)

@@ -1,13 +1,12 @@
 """Recipe is science, Options is circumstance: flat, checked, frozen, readable without torch."""
 
 import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ganatomy import fields
 from ganatomy.fields import check, to_dict
 
 Norm = Literal["batch", "batch_all", "none"]
@@ -198,17 +197,8 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """Eight characters that name this recipe on disk.
-
-        Only fields that differ from their defaults count, so a field that is added later with a
-        default that keeps the old behaviour leaves every published key as it was.
-        """
-        changed = {
-            field.name: value
-            for field in dataclasses.fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        }
-        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+        """Eight characters that name this recipe on disk, see fields.key."""
+        return fields.key(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +224,8 @@ class Options:
     """how they are measured; see: ganatomy protocols"""
     keep: int = 3
     """newest checkpoints to keep; 0 keeps them all"""
+    keep_best: bool = False
+    """keep, besides, the checkpoint of least Fréchet distance that eval_every has measured"""
     skip_bad: bool = False
     """leave out pictures of a path that cannot be used, rather than stop"""
     data_root: Path | None = None

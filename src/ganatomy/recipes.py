@@ -7,7 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from ganatomy.fields import from_dict, nearest
+from ganatomy.fields import from_keyed, nearest
 from ganatomy.recipe import Recipe
 
 _ENHANCED = Recipe(
@@ -270,9 +270,7 @@ def read(name: str) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError("it holds no table of fields")
-        return from_dict(Recipe, values)
+        return from_keyed(Recipe, values)
     except OSError as error:
         raise ValueError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

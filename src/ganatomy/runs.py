@@ -1,7 +1,8 @@
 """A run is a folder: recipe, options, environments, rows, checkpoints and sample grids.
 
 It is the only interface between training and everything that reads. Files are written whole or
-not at all, so whatever ends a process, the folder stays readable.
+not at all, and say by a checksum that they still are, so whatever ends a process or befalls a file,
+the folder stays readable and nothing wrong is read.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +19,15 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from ganatomy.fields import from_dict, nearest, to_dict
+from ganatomy.fields import from_keyed, keyed, nearest
 from ganatomy.files import replace
 from ganatomy.recipe import Options, Recipe, differences
+from ganatomy.seal import DamagedError, line, row, seal, see_whole
 
 Row = dict[str, Any]
 
 LONGEST = 16_384
 """Bytes that a row has at most, where the last one is looked for."""
-
-
-class DamagedError(RuntimeError):
-    """A file of a run folder is not what was written there."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Run:
         if not (path / "recipe.json").exists():
             try:
                 path.mkdir(parents=True, exist_ok=True)
-                run.write("recipe.json", _json(to_dict(recipe)))
+                run.write("recipe.json", _json(keyed(recipe)))
             except OSError as error:
                 raise ValueError(f"cannot write to {path}: {error.strerror}") from error
         return run
@@ -94,14 +93,14 @@ class Run:
     def recipe(self) -> Recipe:
         """What this run trains."""
         with self._blaming("recipe.json"):
-            return from_dict(Recipe, json.loads((self.path / "recipe.json").read_text()))
+            return from_keyed(Recipe, json.loads((self.path / "recipe.json").read_text()))
 
     @property
     def options(self) -> Options:
         """How it was last carried out; the defaults if it was killed before it began."""
         file = self.path / "options.json"
         with self._blaming(file.name):
-            return from_dict(Options, json.loads(file.read_text())) if file.exists() else Options()
+            return from_keyed(Options, json.loads(file.read_text())) if file.exists() else Options()
 
     @property
     def sessions(self) -> list[Row]:
@@ -109,6 +108,13 @@ class Run:
         file = self.path / "environment.json"
         with self._blaming(file.name):
             return json.loads(file.read_text()) if file.exists() else []
+
+    @property
+    def parent(self) -> Row:
+        """The run, its step and what was changed, if this run branched off another; else empty."""
+        file = self.path / "parent.json"
+        with self._blaming(file.name):
+            return json.loads(file.read_text()) if file.exists() else {}
 
     @contextlib.contextmanager
     def _blaming(self, name: str, what: str = "is damaged") -> Iterator[None]:
@@ -145,76 +151,159 @@ class Run:
 
     def write_settings(self, recipe: Recipe, options: Options) -> None:
         """Record the recipe and how it is now carried out."""
-        self.write("recipe.json", _json(to_dict(recipe)))
-        self.write("options.json", _json(to_dict(options)))
+        self.write("recipe.json", _json(keyed(recipe)))
+        self.write("options.json", _json(keyed(options)))
 
     def checkpoints(self) -> list[Path]:
         """Oldest first."""
         return sorted(self.path.glob("step-*.pt"))
 
-    def save(self, saved: dict[str, Any], keep: int) -> None:
-        """Write a checkpoint after its rows are on disk; drop all but the newest keep (0: none)."""
+    def save(self, saved: dict[str, Any], keep: int, best: bool = False) -> None:
+        """Write a checkpoint after its rows are on disk; drop all but the newest keep (0: none).
+
+        Args:
+            saved: a state, with its step.
+            keep: how many of the newest are kept; 0 for all.
+            best: keep, besides, the one of least measured Fréchet distance.
+        """
         for rows in self.path.glob("*.jsonl"):
             with rows.open("rb") as file:
                 os.fsync(file.fileno())
+        step = saved["step"]
+        of_run = {"recipe": self._identity, "rows": self._known_before(step)}
         buffer = io.BytesIO()  # torch.save to a full disk can end the process; bytes cannot
-        torch.save(_canonical(saved), buffer)
-        self.write(f"step-{saved['step']:08d}.pt", buffer.getvalue())
-        for old in self.checkpoints()[:-keep] if keep else []:
-            old.unlink()
+        torch.save(_canonical(saved | {"run": of_run}), buffer)
+        name = f"step-{step:08d}.pt"
+        self.write(name, seal(buffer.getvalue()))
+        if keep:
+            see_whole((self.path / name).read_bytes())  # before what it replaces goes
+            files = self.checkpoints()
+            for old in {*files[:-keep]} - ({self.best(files)} if best else set()):
+                old.unlink()
 
-    def load(self, file: Path | None = None) -> dict[str, Any] | None:
-        """Read a checkpoint, by default the newest, onto the CPU; None if there is none.
+    def best(self, files: list[Path]) -> Path | None:
+        """Which of these checkpoints has the least Fréchet distance; None if none was measured."""
+        measured = {
+            r["step"]: r["values"]["fd"]["value"]
+            for r in self.rows("metrics")
+            if "fd" in r["values"]
+        }
+        known = {file: measured[step_of(file)] for file in files if step_of(file) in measured}
+        return min(known, key=known.__getitem__) if known else None
+
+    @property
+    def _identity(self) -> str:
+        """The key of the recipe but for its length, which may change as the run goes on."""
+        return self.recipe.but(steps=1).key
+
+    def _known_before(self, step: int) -> list[int]:
+        """How many logged rows, and how many measured steps, there are of steps before this one.
+
+        A row of the step itself may be there only because a shorter run ended with it.
+        """
+        log, measured = ([r["step"] for r in self.rows(n)] for n in ("log", "metrics"))
+        return [sum(at < step for at in log), len({at for at in measured if at < step})]
+
+    def load(self, file: Path) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU.
 
         Raises:
-            DamagedError: if it is cut short or not a checkpoint, naming it and the one before.
+            DamagedError: if it is not whole, or of another recipe.
         """
-        files = self.checkpoints()
-        if not files:
-            return None
-        file = file or files[-1]
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a bad file
-            place = files.index(file)
-            before = files[place - 1].name if place else "the start"
-            raise DamagedError(
-                f"{file} is damaged ({type(error).__name__}); remove it to go on from {before}"
-            ) from error
+            content = file.read_bytes()
+            see_whole(content)
+            saved: dict[str, Any] = torch.load(
+                io.BytesIO(content), map_location="cpu", weights_only=True
+            )
+            of_run = saved["run"]["recipe"]
+        except Exception as error:  # torch raises many kinds for what was not written by save
+            reason = str(error) if isinstance(error, DamagedError) else "cannot be read"
+            raise DamagedError(f"{file} {reason}") from error
+        if of_run != self._identity:
+            raise DamagedError(f"{file} does not fit the recipe beside it: it is of another run")
+        return saved
 
-    def fitting(self, file: Path | None = None) -> contextlib.AbstractContextManager[None]:
-        """Name the checkpoint when what load gave of it does not fit this run's networks."""
-        name = (file or self.checkpoints()[-1]).name
-        return self._blaming(name, "does not fit the recipe beside it")
+    def newest_whole(self) -> Path | None:
+        """Find the newest checkpoint that is whole, warning of those that are not; None: no file.
 
-    def rewind(self, last_row: int, last_measured: int, last_grid: int) -> None:
-        """Forget logged rows, measured rows and sample grids of later steps than these.
-
-        And a last row that was cut short, to which the next one would be joined.
+        Raises:
+            DamagedError: if there are some and none is whole.
         """
-        for name, last in (("log", last_row), ("metrics", last_measured)):
+        broken: list[str] = []
+        files = self.checkpoints()
+        for file in reversed(files):
+            try:
+                see_whole(file.read_bytes())
+            except DamagedError as error:
+                broken.append(f"{file.name} {error}")
+                continue
+            if broken:
+                warnings.warn(
+                    f"{self.path}: {'; '.join(broken)}; {file.name} is used", stacklevel=2
+                )
+            return file
+        if files:
+            raise DamagedError(
+                f"{self.path} has no whole checkpoint: {'; '.join(broken)}; put one back, or "
+                "remove them to train from the start"
+            )
+        return None
+
+    def fitting(self, file: Path) -> contextlib.AbstractContextManager[None]:
+        """Name the checkpoint when what load gave of it does not fit this run's networks."""
+        return self._blaming(file.name, "does not fit the recipe beside it")
+
+    def rewind(self, saved: dict[str, Any], last_row: int, last_grid: int) -> None:
+        """Forget what is of later steps than a checkpoint: rows, sample grids, other checkpoints.
+
+        And a last row that was cut short, to which the next one would be joined. What was saved
+        later is not whole, or it would have been loaded: it is set aside under another name.
+
+        Args:
+            saved: what load gave, or a new state.
+            last_row: step of the last logged row to keep.
+            last_grid: step of the last sample grid to keep.
+
+        Raises:
+            DamagedError: if rows are missing that were there when it was saved.
+        """
+        step, has = saved["step"], self._known_before(saved["step"])
+        wanted = saved.get("run", {}).get("rows", has)
+        for name, there, were in zip(("log", "metrics"), has, wanted, strict=True):
+            if there < were:
+                raise DamagedError(
+                    f"{self.path / name}.jsonl has {there} of the {were} rows that were there when "
+                    f"step {step} was saved; put it back, or go on without them in a new run: "
+                    f"ganatomy resume {self.path} --from {step} --out NEW"
+                )
+        for name, last in (("log", last_row), ("metrics", step)):
             rows, file = self.rows(name), self.path / f"{name}.jsonl"
             kept = [row for row in rows if row["step"] <= last]
             cut_short = file.exists() and file.read_bytes()[-1:] not in (b"\n", b"")
             if len(kept) < len(rows) or cut_short:
-                self.write(f"{name}.jsonl", b"".join(map(_line, kept)))
-        for step, file in self.grids():
-            if step > last_grid:
+                self.write(f"{name}.jsonl", b"".join(map(line, kept)))
+        for at, file in self.grids():
+            if at > last_grid:
                 file.unlink()
+        for file in self.checkpoints():
+            if step_of(file) > step:
+                file.replace(file.with_name(f"{file.name}.broken"))
 
     def append(self, name: str, row: Row) -> None:
         """Add one line to name.jsonl."""
         with (self.path / f"{name}.jsonl").open("ab") as file:
-            file.write(_line(row))
+            file.write(line(row))
 
     def rows(self, name: str) -> list[Row]:
-        """Read name.jsonl; empty if there is none. A last line cut short by a kill is left out."""
+        """Read name.jsonl; empty if there is none. A last line cut short by a kill is left out.
+
+        Raises:
+            DamagedError: for a line that is not as it was written, by its number.
+        """
         file = self.path / f"{name}.jsonl"
         lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
-        try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise DamagedError(f"{file} has a line that is not JSON: {error}") from error
+        return [self._row(file, f"line {at}", text) for at, text in enumerate(lines, 1)]
 
     def newest(self, name: str) -> Row:
         """Read the last whole line of name.jsonl alone; empty if there is none."""
@@ -224,12 +313,23 @@ class Run:
         with file.open("rb") as rows:
             rows.seek(max(0, file.stat().st_size - LONGEST))
             lines = rows.read().split(b"\n")[:-1]
-        return json.loads(lines[-1]) if lines else {}
+        return self._row(file, "the last line", lines[-1]) if lines else {}
+
+    def _row(self, file: Path, where: str, text: bytes) -> Row:
+        try:
+            return row(text)
+        except DamagedError as error:
+            raise DamagedError(f"{file}, {where}: {error}; put the file back from a copy") from None
 
     def grids(self) -> list[tuple[int, Path]]:
         """Steps and files of the sample grids, oldest first."""
         files = sorted((self.path / "samples").glob("step-*.png"))
-        return [(int(file.stem.removeprefix("step-")), file) for file in files]
+        return [(step_of(file), file) for file in files]
+
+
+def step_of(file: Path) -> int:
+    """The step that the name of a checkpoint or sample grid tells."""
+    return int(file.stem.removeprefix("step-"))
 
 
 def _canonical(value: Any) -> Any:
@@ -243,7 +343,3 @@ def _canonical(value: Any) -> Any:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def _line(row: Row) -> bytes:
-    return (json.dumps(row, allow_nan=False) + "\n").encode()

@@ -21,7 +21,7 @@ import torch
 from ganatomy import stats
 from ganatomy.claim import GROUPS, Claim, last, number
 from ganatomy.data import data_root
-from ganatomy.evaluate import evaluate_run
+from ganatomy.evaluate import checkpoints, evaluate_run
 from ganatomy.execute import EXECUTORS, Executor, Failure
 from ganatomy.fields import from_dict, lookup
 from ganatomy.files import replace
@@ -121,7 +121,7 @@ def work(job: Job) -> float:
         device = torch.device("cpu")
         place = Place(data_root(job.options.data_root), device, shape=job.recipe.shape)
         ref = reference(preset(job.protocol), job.recipe.dataset, place)
-        for row in evaluate_run(run, run.checkpoints()[-1:], ref, job.metrics):
+        for row in evaluate_run(run, checkpoints(run, "last"), ref, job.metrics):
             run.append("metrics", row)
     return float(_measured(run, job)["fd"]["value"])
 

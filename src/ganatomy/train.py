@@ -66,7 +66,11 @@ class State:
         """Put back what state_dict gave."""
         self.step = saved["step"]
         for name, part in self._parts().items():
-            part.load_state_dict(saved[name])
+            kept = saved[name]
+            if isinstance(part, torch.optim.Optimizer):  # rates and betas are those of the recipe
+                now = part.state_dict()["param_groups"]
+                kept = kept | {"param_groups": now}
+            part.load_state_dict(kept)
 
     def _parts(self) -> dict[str, Any]:
         names = ["generator", "discriminator", "opt_g", "opt_d"]

@@ -101,7 +101,7 @@ class Diagnose:
         few = ref._replace(protocol=ref.protocol.but(n=GRID))
         # the rules are about what a judge sees
         rows = [row for row in evaluate.measured(run) if row["settings"]["features"] == "judge"]
-        newest = run.checkpoints()[-1:]  # none, if it diverged before the first
+        newest = [f for f in [run.newest_whole()] if f]  # none, if it diverged before the first
         rows += evaluate.evaluate_run(run, newest, ref, evaluate.TELLING)
         known = {row["step"] for row in rows}  # by more samples than a grid has
         rows += [row for row in evaluate.glances(run, few) if row["step"] not in known]

@@ -11,11 +11,12 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from ganatomy import terminal
 from ganatomy.commands.answer import answer
 from ganatomy.fields import to_dict
-from ganatomy.recipe import Options, Recipe
+from ganatomy.recipe import Options, Recipe, differences
 from ganatomy.recipes import RECIPES
 
 if TYPE_CHECKING:
     from ganatomy.fit import Tick
+    from ganatomy.runs import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +50,21 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Go on with a run, to its planned end or to a later one."""
+    """Go on with a run, to its planned end or a later one; or branch off it by another recipe."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """run folder"""
-    steps: int | None = None
-    """new length of the whole run in steps"""
-    epochs: float | None = None
-    """new length of the whole run in epochs"""
+    from_step: Annotated[int | None, arg(name="from", metavar="STEP")] = None
+    """go back to this checkpoint and on from there in another folder, which records its parent"""
+    out: Path | None = None
+    """folder of what --from begins; by default RUN-from-STEP"""
     log_style: Literal["bar", "dcgan"] = "bar"
     """as of: ganatomy train"""
     quiet: bool = False
     """show no progress"""
     json: bool = False
     """print the result as JSON"""
+    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"][1])
     options: Annotated[OmitArgPrefixes[Options], arg(name="run")] = dataclasses.field(
         default=Options()
     )
@@ -71,10 +73,28 @@ class Resume:
         """Run the command."""
         from ganatomy.runs import Run
 
-        given = {"steps": self.steps, "epochs": self.epochs}
-        length = {name: value for name, value in given.items() if value is not None}
-        recipe = Run.open(self.run).recipe
-        return _run(self.run, recipe.but(**length), self, longer=True)
+        run = Run.open(self.run)
+        if self.from_step is not None:
+            return _branch(run, self.from_step, self)
+        if self.out is not None:
+            raise ValueError("--out is for a branch; say where it begins with --from STEP")
+        changed = differences(run.recipe, self.recipe).keys() - {"epochs", "steps"}
+        if changed:
+            names = ", ".join(changed)
+            raise ValueError(
+                f"a run keeps its recipe, but for its length; to change {names}, branch off a "
+                f"checkpoint of it with --from STEP"
+            )
+        return _run(self.run, self.recipe, self, longer=True)
+
+
+def _branch(run: "Run", step: int, command: Resume) -> int:
+    """Make the run that begins at another's checkpoint, and train it."""
+    from ganatomy.branch import branch
+
+    folder = command.out or run.path.with_name(f"{run.path.name}-from-{step}")
+    branch(run, step, command.recipe, command.options, folder)
+    return _run(folder, command.recipe, command, longer=False)
 
 
 def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) -> int:
