@@ -107,6 +107,7 @@ def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     root = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root))
+        patch.setenv("GANATOMY_OFFLINE", "1")
         yield root
 
 

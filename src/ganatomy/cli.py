@@ -77,6 +77,8 @@ def parse(arguments: list[str]) -> Command:
     words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
     name, rest = " ".join(arguments[:words]), arguments[words:]
     if name.startswith("-"):
+        if name not in ("-h", "--help") and not name.startswith(("--tyro-", "--tyro_")):
+            raise ValueError(f"unknown argument {name!r}; a command comes first (see --help)")
         return _parse_any(arguments)
     kind = lookup(COMMANDS, name, "command")
     wants_help = bool({"-h", "--help"} & set(rest))
@@ -186,3 +188,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             terminal.complain(str(error) or type(error).__name__)
         return 2 if isinstance(error, ValueError) else 1
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of libraries in Rust, such as safetensors
+            raise
+        terminal.complain(f"a library failed, maybe for want of memory: {error}")
+        return 1

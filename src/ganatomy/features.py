@@ -3,10 +3,8 @@
 To add one, write a function that loads it and add a line to FEATURES.
 """
 
-import contextlib
 import hashlib
 import math
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import Tensor
 from ganatomy import judge
 from ganatomy.data import Samples
 from ganatomy.data.shape import reshape_all
+from ganatomy.fetch import fetch
 from ganatomy.judge import Judge
 from ganatomy.models.classifier import FEATURES as DIM
 
@@ -122,20 +121,17 @@ def _inception_weights(wanted: Wanted) -> tuple[Path, str]:
 
     cache = inception_file()
     file = wanted.inception_weights or cache
-    if not file.is_file() and wanted.inception_weights is None:
-        with contextlib.suppress(OSError, RuntimeError):  # no network, or not the file it was
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(
-                URL_INCEPTION_V3, str(cache), INCEPTION_SHA256, progress=sys.stderr.isatty()
-            )
     if not file.is_file() and wanted.inception_weights is not None:
         raise ValueError(f"there is no file {file} to read Inception's weights from")
     if not file.is_file():
-        raise ValueError(
-            f"Inception's weights are not here and could not be downloaded: put {INCEPTION_FILE} "
-            f"(sha256 {INCEPTION_SHA256}) from {URL_INCEPTION_V3} at {cache}, or name it with "
-            "--inception-weights; the protocol judge-10k needs no download"
-        )
+        try:
+            fetch(URL_INCEPTION_V3, cache, f"sha256:{INCEPTION_SHA256}")
+        except OSError as error:
+            raise ValueError(
+                f"Inception's weights are not here and could not be downloaded ({error}): put "
+                f"{INCEPTION_FILE} (sha256 {INCEPTION_SHA256}) from {URL_INCEPTION_V3} at {cache}, "
+                "or name it with --inception-weights; the protocol judge-10k needs no download"
+            ) from error
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != INCEPTION_SHA256 and not wanted.force:
         raise ValueError(

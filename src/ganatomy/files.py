@@ -18,14 +18,28 @@ def remembered(key: str, make: Callable[[], dict[str, float]]) -> dict[str, floa
     """Read from the cache what was made under this key, or make it and keep it."""
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = cache_root() / "numbers" / f"{name}.json"
-    try:
-        kept: dict[str, float] = json.loads(file.read_text())
-        return kept
-    except (OSError, ValueError):  # absent, or not worth keeping
-        made = make()
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        replace(file, json.dumps(made).encode())
+    if (content := kept(file)) is not None:
+        known: dict[str, float] = json.loads(content)
+        return known
+    made = make()
+    keep(file, json.dumps(made).encode())
     return made
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Put a file into the cache, with its checksum; if it cannot be, that costs time alone."""
+    with contextlib.suppress(OSError):
+        replace(path, content + hashlib.sha256(content).digest())
+
+
+def kept(path: Path) -> bytes | None:
+    """Return what keep has put there; None if there is nothing, or it is not whole."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    content, digest = content[:-32], content[-32:]
+    return content if hashlib.sha256(content).digest() == digest else None
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -42,7 +56,12 @@ def replace(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """See that the names in a folder outlast a loss of power, where the system can."""
     if sys.platform != "win32":
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder = os.open(path, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)

@@ -3,7 +3,6 @@
 What took long to compute is kept in the user's cache, under the hashes it depends on.
 """
 
-import contextlib
 import hashlib
 import json
 import warnings
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
@@ -21,7 +19,7 @@ from ganatomy import judge
 from ganatomy.data import Samples, Shape, balanced, digest, load
 from ganatomy.features import FEATURES, Space, Wanted
 from ganatomy.fields import lookup
-from ganatomy.files import cache_root, replace
+from ganatomy.files import cache_root, keep, kept
 from ganatomy.metrics import Moments, Seen, moments
 from ganatomy.protocol import Protocol
 
@@ -130,8 +128,8 @@ def _look(
     real = Seen(*space.see(chosen.values))
     known = space.judge if space.judge and space.judge.shape == train.shape else None
     if known is not None:
-        kept = known.held_out
-        held_out: Seen | None = Seen(kept, judge.logits(known.net, kept))
+        features = known.held_out
+        held_out: Seen | None = Seen(features, judge.logits(known.net, features))
     else:
         held_out = None if test is None else Seen(*space.see(balanced(test, REAL).values))
     if protocol.n_real is not None or (len(chosen) == len(train) and known is None):
@@ -146,13 +144,11 @@ def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Seen]) -
     parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
     text = json.dumps([*parts, protocol.n_real, kept_back, torch.__version__])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    file = cache_root() / "references" / f"{key}.safetensors"
-    try:
-        return _unpack(read_tensors(file.read_bytes()))
-    except (OSError, SafetensorError, KeyError):  # absent, or not worth keeping
-        seen = look()
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        replace(file, write_tensors(_pack(seen)))
+    file = cache_root() / "references" / key
+    if (content := kept(file)) is not None:
+        return _unpack(read_tensors(content))
+    seen = look()
+    keep(file, write_tensors(_pack(seen)))
     return seen
 
 

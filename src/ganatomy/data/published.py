@@ -1,14 +1,23 @@
-"""Datasets that torchvision reads and downloads; to add one, describe it and write its loader."""
+"""Datasets that torchvision reads and knows where to get; to add one, describe it, add a loader."""
 
-from collections.abc import Mapping
+import gzip
+import tarfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check, reshape_all
+from ganatomy.fetch import fetch
+from ganatomy.files import replace
+
+LONGEST = 100_000_000
+"""Bytes that no file of these datasets has; what unpacks to more is not one of them."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +130,19 @@ def read(wanted: Published, root: Path, split: Split, instead: str = "") -> tupl
     absent, layout = not present(root, wanted), (wanted.counts[split], *wanted.layout)
     try:
         kind = getattr(datasets, wanted.name)
-        full = kind(root, train=split == "train", download=absent)
+        if absent:
+            _install(wanted, kind, root)
+            absent = False
+        full = kind(root, train=split == "train", download=False)
         images, labels = torch.as_tensor(full.data), torch.as_tensor(full.targets)
         if images.shape != layout or labels.shape != layout[:1]:
             raise ValueError(f"wrong sizes, {tuple(images.shape)} and {tuple(labels.shape)}")
     except Exception as error:  # torchvision raises many kinds for a file it cannot read
         reason = " ".join(str(error).split()) or "cannot be read"
-        what, why = ("no", "none could be downloaded") if absent else ("damaged", reason)
+        what, why = ("no", "none could be downloaded: ") if absent else ("damaged", "")
         raise ValueError(
             f"{what} {wanted.name} in {root / wanted.folder} (looked for "
-            f"{', '.join(wanted.files)}; {why}): {point(wanted)}{instead}"
+            f"{', '.join(wanted.files)}; {why}{reason}): {point(wanted)}{instead}"
         ) from error
     return images, labels
 
@@ -138,3 +150,38 @@ def read(wanted: Published, root: Path, split: Split, instead: str = "") -> tupl
 def point(wanted: Published) -> str:
     """Say what the person may do who has a dataset elsewhere."""
     return f"point --data-root or $GANATOMY_DATA at the folder that holds {wanted.folder}"
+
+
+def _install(wanted: Published, kind: Any, root: Path) -> None:
+    """Put the files that are absent into their place, each whole or not at all."""
+    folder = root / wanted.folder
+    absent = [name for name in wanted.files if not (folder / name).exists()]
+    unpack = _gzips if hasattr(kind, "resources") else _tar
+    for name, content in unpack(wanted, kind, root, absent):
+        if len(content) > LONGEST:
+            raise ValueError(f"{name} has more than {LONGEST:,} bytes")
+        with FileLock(root / f".{wanted.name}.lock"):
+            replace(folder / name, content)
+
+
+Unpacked = Iterator[tuple[str, bytes]]
+"""Name and content of each absent file; of one that is too long, the beginning."""
+
+
+def _gzips(wanted: Published, kind: Any, root: Path, absent: list[str]) -> Unpacked:
+    for packed, md5 in kind.resources:
+        name, archive = packed.removesuffix(".gz"), root / wanted.folder / packed
+        if name in absent:
+            fetch([mirror + packed for mirror in kind.mirrors], archive, f"md5:{md5}")
+            with gzip.open(archive) as file:
+                yield name, file.read(LONGEST + 1)
+
+
+def _tar(wanted: Published, kind: Any, root: Path, absent: list[str]) -> Unpacked:
+    archive = root / kind.filename
+    fetch(kind.url, archive, f"md5:{kind.tgz_md5}")
+    names = {f"{wanted.folder}/{name}": name for name in absent}
+    with tarfile.open(archive) as tar:
+        for member in tar:  # read, not extracted, so that nothing else in it can be written
+            if member.name in names and member.isreg() and (file := tar.extractfile(member)):
+                yield names[member.name], file.read(LONGEST + 1)
