@@ -31,6 +31,7 @@ Command = (
     | commands.Evaluate
     | commands.Diagnose
     | commands.Protocols
+    | commands.Verify
     | commands.Judge
     | commands.Export
     | commands.Theory
@@ -53,6 +54,7 @@ COMMANDS: dict[str, type[Command]] = {
     "evaluate": commands.Evaluate,
     "diagnose": commands.Diagnose,
     "protocols": commands.Protocols,
+    "verify": commands.Verify,
     "judge": commands.Judge,
     "export": commands.Export,
     "theory": commands.Theory,

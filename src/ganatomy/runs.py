@@ -268,15 +268,8 @@ class Run:
         Raises:
             DamagedError: if rows are missing that were there when it was saved.
         """
-        step, has = saved["step"], self._known_before(saved["step"])
-        wanted = saved.get("run", {}).get("rows", has)
-        for name, there, were in zip(("log", "metrics"), has, wanted, strict=True):
-            if there < were:
-                raise DamagedError(
-                    f"{self.path / name}.jsonl has {there} of the {were} rows that were there when "
-                    f"step {step} was saved; put it back, or go on without them in a new run: "
-                    f"ganatomy resume {self.path} --from {step} --out NEW"
-                )
+        step = saved["step"]
+        self.see_rows(saved)
         for name, last in (("log", last_row), ("metrics", step)):
             rows, file = self.rows(name), self.path / f"{name}.jsonl"
             kept = [row for row in rows if row["step"] <= last]
@@ -289,6 +282,22 @@ class Run:
         for file in self.checkpoints():
             if step_of(file) > step:
                 file.replace(file.with_name(f"{file.name}.broken"))
+
+    def see_rows(self, saved: dict[str, Any]) -> None:
+        """See that no row is missing that was there when a checkpoint was saved.
+
+        Raises:
+            DamagedError: if one is, saying what to do.
+        """
+        step, has = saved["step"], self._known_before(saved["step"])
+        wanted = saved.get("run", {}).get("rows", has)
+        for name, there, were in zip(("log", "metrics"), has, wanted, strict=True):
+            if there < were:
+                raise DamagedError(
+                    f"{self.path / name}.jsonl has {there} of the {were} rows that were there when "
+                    f"step {step} was saved; put it back, or go on without them in a new run: "
+                    f"ganatomy resume {self.path} --from {step} --out NEW"
+                )
 
     def append(self, name: str, row: Row) -> None:
         """Add one line to name.jsonl."""

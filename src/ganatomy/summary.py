@@ -16,7 +16,8 @@ from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganatomy.data import Samples
-from ganatomy.recipe import Precision, Recipe
+from ganatomy.pictures import GRID
+from ganatomy.recipe import Options, Precision, Recipe
 from ganatomy.train import Logs, State, steps
 
 LEAST_SECONDS, LEAST_STEPS, MOST_SECONDS = 1.0, 3, 20.0
@@ -244,6 +245,34 @@ def memory(state: State, size: Size) -> dict[str, int]:
         "data": size.n * math.prod(size.shape) * (1 if len(size.shape) == 3 else 4),
         "checkpoint": checkpoint.tell(),
     }
+
+
+ROW, BOARD = 311, 431
+"""Bytes of a logged row, in log.jsonl and in TensorBoard's file; measured."""
+
+GRID_SHARE = 0.7
+"""Of a sample grid's pixels, its size as PNG: 0.45 to 0.85 for digits that networks drew."""
+
+SEAL = 400
+"""Bytes of a checkpoint beside a state: its checksum, its recipe's key, its rows; measured."""
+
+
+def disk(checkpoint: int, recipe: Recipe, size: Size, options: Options) -> int:
+    """Bytes that a run folder will have at its end; measurements come on top.
+
+    Args:
+        checkpoint: bytes of one, see memory.
+        recipe: what is trained.
+        size: of its data.
+        options: how often what is kept.
+    """
+    total, epoch = recipe.total_steps(size.n), math.ceil(size.n / recipe.images_per_step)
+    saves = math.ceil(total / (options.save_every or epoch))
+    rows = math.ceil(total / options.log_every)
+    grids = 2 + math.ceil(total / (options.sample_every or epoch))
+    grid = GRID * math.prod(size.shape) * GRID_SHARE if len(size.shape) == 3 else 10_000
+    kept = min(saves, options.keep or saves) * (checkpoint + SEAL)
+    return round(kept + rows * (ROW + BOARD) + grids * grid)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -14,6 +14,7 @@ from ganatomy.commands.study import Study, StudyNew
 from ganatomy.commands.summary import Summary
 from ganatomy.commands.theory import Theory
 from ganatomy.commands.train import Resume, Train
+from ganatomy.commands.verify import Verify
 
 __all__ = [
     "Compare",
@@ -35,4 +36,5 @@ __all__ = [
     "Summary",
     "Theory",
     "Train",
+    "Verify",
 ]

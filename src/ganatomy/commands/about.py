@@ -1,5 +1,6 @@
 """Commands that say what there is."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,26 +57,46 @@ class Datasets:
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Say what this machine has and what training will use."""
+    """Say what this machine has, whether it is whole, and whether it trains as it should."""
 
+    name: Annotated[Positional[str], arg(metavar="[NAME|FILE]")] = "mnist-fast"
+    """a recipe, to compare the disk that it needs with what is free"""
+    data_root: Path | None = None
+    """folder of full datasets; by default $GANATOMY_DATA or a cache folder"""
     json: bool = False
     """print the result as JSON, for bug reports"""
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy.data import data_root, mnist
-        from ganatomy.features import inception_file
+        from ganatomy import doctor
+        from ganatomy.data import data_root
         from ganatomy.machine import environment, keep_memory, native_bf16, pick_device
 
-        root, device = data_root(), pick_device("auto")
+        root, device = data_root(self.data_root), pick_device("auto")
+        trained = doctor.self_test(device)
+        free, needed = shutil.disk_usage(Path.cwd()).free, doctor.disk_for(read(self.name))
         values: dict[str, Any] = environment() | {
             "device": str(device),
             "bf16": "native" if native_bf16(device) else "emulated: use --precision fp32",
             "layout": "channels last",
             "allocator": "keeps what a step frees" if keep_memory() else "as it is",
+            "offline": bool(os.environ.get("GANATOMY_OFFLINE", "") not in ("", "0")),
             "data_root": str(root),
-            "mnist": "present" if mnist.present(root) else "absent (mnist10k is part of ganatomy)",
-            "inception_weights": "present" if inception_file().exists() else "absent",
-            "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
+            "datasets": doctor.datasets(root),
+            "judges": doctor.judges(),
+            "inception_weights": doctor.inception(),
+            "free_disk_gb": round(free / 1e9, 1),
+            "disk": f"{'enough' if free > needed else 'too little'} for {self.name}, "
+            f"{needed / 1e6:,.0f} MB",
+            "self_test": f"{'passed' if trained.as_it_should else 'FAILED'}: 20 steps, "
+            f"{trained.seconds:.1f} s, off by {trained.worst:.1g} at most",
         }
-        return answer(self.json, values, lambda: fields_table("what", "here", values))
+        shown = {k: v for k, v in values.items() if not isinstance(v, dict)}
+        shown |= {
+            f"{k}: {n}": said for k in ("datasets", "judges") for n, said in values[k].items()
+        }
+        answer(self.json, values, lambda: fields_table("what", "here", shown))
+        wrong = [k for k, v in shown.items() if str(v).startswith(("damaged", "FAILED", "too"))]
+        for name in wrong:
+            terminal.complain(f"{name}: {shown[name]}")
+        return int(bool(wrong))

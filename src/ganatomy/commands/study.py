@@ -130,11 +130,11 @@ def _plan(command: Study, todo: Sequence["Job"]) -> int:
     import torch
 
     from ganatomy.data import load
-    from ganatomy.summary import Size, cost, known_size, memory, peak
+    from ganatomy.summary import Size, cost, disk, known_size, memory, peak
     from ganatomy.train import State
 
     torch.set_num_threads(todo[0].options.threads or 1)
-    rows, seconds, disk, data_bytes = [], [0.0], 0, 0
+    rows, seconds, disk_bytes, data_bytes = [], [0.0], 0, 0
     for cell in dict.fromkeys(job.cell for job in todo):
         jobs = [job for job in todo if job.cell == cell]
         recipe = jobs[0].recipe
@@ -148,7 +148,7 @@ def _plan(command: Study, todo: Sequence["Job"]) -> int:
         each = statistics.median(timed) * (recipe.steps or 0)
         seconds += [each] * len(jobs)
         needs = memory(state, size)
-        disk += needs["checkpoint"] * jobs[0].options.keep * len(jobs)
+        disk_bytes += len(jobs) * disk(needs["checkpoint"], recipe, size, jobs[0].options)
         data_bytes = max(data_bytes, needs["data"])
         rows.append([cell, str(len(jobs)), f"{recipe.steps:,}", duration(each)])
     at_once = min(command.jobs, len(todo))
@@ -156,15 +156,15 @@ def _plan(command: Study, todo: Sequence["Job"]) -> int:
         "runs": len(todo),
         "seconds": round(max(*seconds, sum(seconds) / at_once)),
         "memory_bytes": at_once * (peak(torch.device("cpu")) + data_bytes),
-        "disk_bytes": disk,
+        "disk_bytes": disk_bytes,
     }
 
     def show() -> None:
         terminal.table(("cell", "runs", "steps each", "time each"), rows)
         terminal.say(
             f"\n{len(todo)} runs, {at_once} at once: {duration(result['seconds'])}, without "
-            f"measuring; {result['memory_bytes'] / 1e9:.1f} GB of memory, {disk / 1e6:,.0f} MB of "
-            "checkpoints; nothing written"
+            f"measuring; {result['memory_bytes'] / 1e9:.1f} GB of memory, "
+            f"{disk_bytes / 1e6:,.0f} MB on disk; nothing written"
         )
 
     return answer(command.json, result, show)

@@ -129,6 +129,7 @@ def _plan(command: Train, folder: Path) -> int:
     """Say what a training would do, building the networks but writing nothing."""
     from ganatomy.fit import load_data
     from ganatomy.machine import pick_device
+    from ganatomy.summary import Size, cost, disk, memory
     from ganatomy.train import State
 
     data = load_data(command.recipe, command.options)
@@ -137,7 +138,9 @@ def _plan(command: Train, folder: Path) -> int:
     counts = [
         sum(p.numel() for p in net.parameters()) for net in (state.generator, state.discriminator)
     ]
-    total = command.recipe.total_steps(len(data))
+    total, size = command.recipe.total_steps(len(data)), Size(len(data), data.shape)
+    cost(state, command.recipe, measure=False)  # a step, after which optimisers hold what they will
+    needed = disk(memory(state, size)["checkpoint"], command.recipe, size, command.options)
     result = {
         "run": str(folder),
         "steps": total,
@@ -146,11 +149,13 @@ def _plan(command: Train, folder: Path) -> int:
         "g_parameters": counts[0],
         "d_parameters": counts[1],
         "device": str(device),
+        "disk_bytes": needed,
         "recipe": to_dict(command.recipe),
         "options": to_dict(command.options),
     }
     plan = (
         f"would train {total:,} steps on {len(data):,} samples of shape {data.shape} on {device}; "
-        f"G {counts[0]:,} and D {counts[1]:,} parameters; into {folder}; nothing written"
+        f"G {counts[0]:,} and D {counts[1]:,} parameters; {needed / 1e6:,.1f} MB into "
+        f"{folder}; nothing written"
     )
     return answer(command.json, result, lambda: terminal.say(plan))

@@ -1,0 +1,73 @@
+"""The doctor notices what is wrong, and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Call
+
+from ganatomy import doctor, judge
+from ganatomy.fit import fit
+from ganatomy.recipe import Options, Recipe
+from ganatomy.summary import Size, cost, disk, memory
+from ganatomy.train import State
+
+CPU = torch.device("cpu")
+
+
+def test_training_is_as_it_should_be_here() -> None:
+    trained = doctor.self_test(CPU)
+    assert trained.as_it_should and set(trained.logs) == set(doctor.GOLDEN)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lr_g": 2.2e-4}, {"beta1": 0.89}, {"seed": 1}, {"g_norm": "none"}]
+)
+def test_training_that_is_another_is_noticed(
+    changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "PROBE", doctor.PROBE.but(steps=20, **changes))
+    assert not doctor.self_test(CPU).as_it_should
+
+
+def test_a_changed_judge_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(said.startswith("whole") for said in doctor.judges().values())
+    name, _ = judge.SHIPPED["conv"]
+    monkeypatch.setitem(judge.SHIPPED, "conv", (name, 64 * "0"))
+    assert doctor.judges()["conv"].startswith("damaged")
+
+
+def test_changed_pictures_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    assert doctor.datasets(tmp_path)["mnist10k"] == "whole"
+    monkeypatch.setitem(doctor.DIGESTS, "mnist10k", ("0",))
+    code, out, said = call("doctor", "--data-root", tmp_path, "--json")
+    assert code == 1 and json.loads(out)["datasets"]["mnist10k"].startswith("damaged")
+    assert said.startswith("ganatomy: datasets: mnist10k: damaged") and said.count("\n") == 1
+
+
+def test_full_mnist_is_whole(full_data: Path) -> None:
+    assert doctor.datasets(full_data)["mnist"] == "whole"
+
+
+@pytest.mark.parametrize("keep", [1, 3, 0])
+@pytest.mark.board
+def test_disk_use_is_predicted_within_a_tenth(tmp_path: Path, keep: int) -> None:
+    recipe = Recipe(dataset="mnist10k", batch=16, steps=40, ema=0.9, g_widths=(64,), d_widths=(64,))
+    options = Options(
+        log_every=1, save_every=10, sample_every=20, keep=keep, device="cpu", threads=1
+    )
+    run = fit(recipe, tmp_path / "run", options)
+    is_there = sum(f.stat().st_size for f in run.path.rglob("*") if f.is_file())
+    state = State.new(recipe, (1, 28, 28))
+    cost(state, recipe, measure=False)
+    size = Size(10_000, (1, 28, 28))
+    predicted = disk(memory(state, size)["checkpoint"], recipe, size, options)
+    assert predicted == pytest.approx(is_there, rel=0.1)
+
+
+def test_a_dry_run_says_how_much_disk(call: Call) -> None:
+    code, out, _ = call("train", "basic-gan", "--dataset", "mnist10k", "--dry_run", "--json")
+    assert code == 0 and 30e6 < json.loads(out)["disk_bytes"] < 60e6
