@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test bench format slow clean
+.PHONY: demo test bench format slow faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/basic-gan
@@ -24,6 +24,15 @@ test: .venv/installed-dev
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
+
+# over 200 kills, full disks, damaged files and the like; some ten minutes on an otherwise idle machine
+faults: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/faults.py
+
+# 120,000 hostile files and command lines; guided by coverage where atheris can be installed
+fuzz: .venv/installed-dev
+	-$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py
 
 # some 15 minutes on an otherwise idle machine; GANATOMY_DATA is where all of MNIST is, if anywhere
 bench: .venv/installed

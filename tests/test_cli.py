@@ -153,6 +153,8 @@ def test_shell_completion(call: Call) -> None:
 
 MISTAKES = {
     "no such command": (["trian"], "did you mean 'train'"),
+    "flag before the command": (["--quiet", "train"], "unknown argument '--quiet'; a command"),
+    "long flag before the command": (["--keep" * 5000], "unknown argument '--keep"),
     "no recipe": (["train"], "wants the NAME or FILE"),
     "unknown recipe": (["train", "basicgan"], "did you mean 'basic-gan'"),
     "missing recipe file": (["train", "none.json"], "cannot read the recipe"),
@@ -210,6 +212,7 @@ RECIPE_FILES = {
     '{"steps": 5, "bath": 10}': "did you mean 'batch'",
     '{"steps": 5, "batch": 0}': "batch must lie in [1",
     '{"steps": 5,': "is not a recipe",
+    f'{{"steps": 5, "lr_g": 1{"0" * 400}}}': "lr_g must be a finite number",
 }
 
 
@@ -257,4 +260,7 @@ def test_diverged_training_gets_one_line_and_1(
         "train", "basic-gan", *QUICK, "--out", tmp_path / "run", "--log_every", 1, "--quiet"
     )
     assert code == 1 and len(complaint.splitlines()) == 1
-    assert "g_loss (nan) is not finite at step 1, before a checkpoint; lower --lr_d or --lr_g" in complaint
+    assert (
+        "g_loss (nan) is not finite at step 1, before a checkpoint; lower --lr_d or --lr_g"
+        in complaint
+    )

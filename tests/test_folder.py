@@ -1,6 +1,8 @@
 """Pictures load the same from anywhere, and each that cannot be used is named with its reason."""
 
+import gzip
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -323,6 +325,130 @@ def test_encrypted_zip(tmp_path: Path) -> None:
     content[content.index(b"PK\1\2") + 8] |= 1
     path.write_bytes(content)
     refuses(path, "a.png .*encrypted")
+
+
+def hold(size: int, name: str = "a.txt", kind: bytes = tarfile.REGTYPE) -> bytes:
+    """The header of a tar's member that says that it has so many bytes."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (hold(-512), "ends before it begins|a file of -512 bytes"),
+        (hold(0) + hold(-1024), "ends before it begins|a file of -1,024 bytes"),
+        (hold(-1, "a.png"), "a file of -1 bytes"),
+        (hold(2**40, kind=tarfile.GNUTYPE_LONGNAME), "a header of 1,099,511,627,776 bytes"),
+        (hold(-512, kind=tarfile.XHDTYPE), "a header of -512 bytes"),
+        (hold(60_000, kind=tarfile.XHDTYPE) + b"1" * 60_416, "digits"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_tars_without_end(
+    tmp_path: Path, pack: Callable[[bytes], bytes], content: bytes, reason: str
+) -> None:
+    """What tarfile would read for ever, or whole into memory."""
+    path = tmp_path / "pics.tar"
+    path.write_bytes(pack(content + bytes(1024)))
+    refuses(path, reason)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.txt"])
+def test_tars_that_expand_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = write_tgz({name: bytes(2_000_000), "b.png": png(1)}, tmp_path / "pics")
+    if name == "a.txt":
+        assert len(pictures(path)) == 1
+    monkeypatch.setattr(listing, "EXPANDED", 1_000_000)
+    refuses(path, "it expands to more than 1,000,000 bytes")
+    files = {"b.png": png(1)}
+    path = write_tgz(files, tmp_path / "pics")
+    with path.open("ab") as file:
+        file.write(gzip.compress(bytes(2_000_000)))  # after the end of the tar
+    refuses(path, "it expands to more than 1,000,000 bytes")
+
+
+def test_too_many_files(write: Callable[[Files], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write({"a.png": png(1), "b.txt": b"", "c.txt": b""})
+    assert len(pictures(path)) == 1
+    monkeypatch.setattr(listing, "MEMBERS", 2)
+    refuses(path, "more than 2 files")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zips_of_methods_that_expand_without_limit(tmp_path: Path, method: int) -> None:
+    for name, content in (("a.png", png(1)), ("images.npy", bytes(9))):
+        path = tmp_path / ("pics.zip" if name == "a.png" else "pics.npz")
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr(name, content)
+        refuses(path, "another method than deflate")
+
+
+def test_zips_that_lie_about_sizes(tmp_path: Path) -> None:
+    path = write_zip({"a.bmp": encode(shade(1), "BMP")}, tmp_path / "pics")
+    content, size = path.read_bytes(), len(encode(shade(1), "BMP")).to_bytes(4, "little")
+    for said in (1, 10):  # more than there is does no harm: the checksum is seen to
+        path.write_bytes(content.replace(size, said.to_bytes(4, "little")))
+        refuses(path, "a.bmp cannot be read|is not what its name says")
+
+
+def test_pictures_that_memory_has_no_room_for(
+    write: Callable[[Files], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write({"a.png": png(1), "b.png": png(2)})
+    monkeypatch.setattr("ganatomy.data.decoding.memory", lambda: 100)
+    refuses(path, "2 pictures of 6 x 4 RGB need 1.4e-07 GB, and memory has .*--shape 3 64 64")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs")
+def test_what_is_no_file_is_refused_not_waited_for(tmp_path: Path) -> None:
+    folder = write_folder({"a.png": png(1)}, tmp_path / "pics")
+    os.mkfifo(folder / "b.png")
+    refuses(folder, "b.png cannot be read: it is no regular file")
+    (folder / "b.png").unlink()
+    for target in ("/dev/zero", "nothing", "b.png"):  # endless, nowhere, itself
+        (folder / "b.png").symlink_to(target)
+        refuses(folder, "b.png cannot be read: it is no regular file")
+        (folder / "b.png").unlink()
+    (folder / "up").symlink_to(folder)  # a circle
+    assert len(pictures(folder)) == 1
+    for suffix in (".zip", ".tar", ".npz"):
+        os.mkfifo(tmp_path / f"pics{suffix}")
+        refuses(tmp_path / f"pics{suffix}", "is no folder")
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, b"S"])
+def test_what_is_no_file_of_a_tar(tmp_path: Path, kind: bytes) -> None:
+    """Hard links, devices, FIFOs, and files with holes."""
+    path = tmp_path / "pics.tar"
+    path.write_bytes(hold(0, "a.png", kind) + bytes(1024))
+    refuses(path, "a.png .*a link or no regular file")
+
+
+NAMES = ["a\nb", "\x1b[2J", "a\u2028", "\u202eb", "\x7f", "a\rb"]
+
+
+def test_names_that_a_terminal_would_obey(tmp_path: Path) -> None:
+    files = {f"{name}/{i}.png": png(i) for i, name in enumerate(NAMES)} | {"é 字/x.png": png(9)}
+    for write_archive in WRITERS:
+        path = write_archive(files, tmp_path / "pics")
+        classes = pictures(path).classes
+        assert "é 字" in classes and "a\\nb" in classes and "\\x1b[2J" in classes
+        assert len(classes) == len(files) and "".join(classes).isprintable()
+        refuses(write_archive({f"{NAMES[0]}.png": b"x"}, tmp_path / "bad"), r"a\\nb.png cannot be")
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = write_folder({"a/a.png": png(1)}, tmp_path / "pics")
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/\xff")).mkdir()
+    except OSError:
+        pytest.skip("names are text here")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff/b.png")).write_bytes(png(2))
+    assert pictures(folder).classes == ("\\udcff", "a")
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 import dataclasses
 import hashlib
+import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +135,35 @@ def test_a_changed_judge_is_refused(cache: Path) -> None:
 def test_what_is_no_judge_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"it\.file is no judge"):
         judge.load(content, "it.file")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"shape": [1]},
+        {"shape": [10**6, 10**6, 10**6]},
+        {"shape": [10**400, 1, 1]},
+        {"shape": "x"},
+        {"kind": ["conv"]},
+        {"classes": 2},
+        {"n_train": "many"},
+        {"digest": None},
+        ["no table"],
+        "[" * 99_999,
+    ],
+)
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_judges_that_say_what_they_are_not(kind: str, said: Any) -> None:
+    """What they say of their size takes no memory."""
+    content = files("ganatomy").joinpath("judges", SHIPPED[kind][0]).read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    top = json.loads(content[8 : 8 + size])
+    about = json.loads(top["__metadata__"]["ganatomy"])
+    told = about | said if isinstance(said, dict) else said
+    top["__metadata__"]["ganatomy"] = told if isinstance(told, str) else json.dumps(told)
+    text = json.dumps(top).encode()
+    with pytest.raises(ValueError, match=r"it\.file is no judge"):
+        judge.load(len(text).to_bytes(8, "little") + text + content[8 + size :], "it.file")
 
 
 def test_data_that_no_judge_can_be_fitted_on() -> None:

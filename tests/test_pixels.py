@@ -3,6 +3,7 @@
 import io
 import struct
 import warnings
+import zipfile
 import zlib
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from test_folder import encode, png, refuses, shade, values, write_folder, write_npz, write_zip
 
-from ganatomy.data import pictures
+from ganatomy.data import pictures, pixels
 
 FORMS = {"jpg": "JPEG", "tif": "TIFF"}
 
@@ -192,3 +193,29 @@ def test_npz_conversions_do_what_they_say(tmp_path: Path) -> None:
             pictures(write_npz(tmp_path / "a.npz", x=scaled))
         cure = str(caught.value).split("255: ", 1)[1]
         assert np.array_equal(eval(cure, {"np": np, "x": scaled}), x)
+
+
+def test_npz_that_memory_has_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_npz(tmp_path / "a.npz", x=PAIR)
+    monkeypatch.setattr(pixels, "memory", lambda: 271)
+    refuses(path, "its arrays take 272 bytes, and memory has 271")
+    monkeypatch.setattr(pixels, "memory", lambda: 272)
+    assert len(pictures(path)) == 2
+
+
+def test_npz_whose_header_lies(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.save(file, PAIR)
+    for said in (b"(99, 4, 6, 3)", b"(9999999999999, 4, 6, 3)"):
+        path = tmp_path / "a.npz"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", file.getvalue().replace(b"(2, 4, 6, 3)", said))
+        refuses(path, "cannot be read")
+
+
+def test_too_many_pixels_whatever_pillow_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    path = write_folder({"a.png": encode(Image.new("1", (9460, 9460)))}, tmp_path / "pics")
+    refuses(path, "a.png cannot be read: more than 89,478,485 pixels")

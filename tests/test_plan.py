@@ -77,3 +77,26 @@ def test_the_command_writes_a_study_that_the_other_reads(tmp_path: Path, call: C
         code, _, said = call(*words, *more)
         assert code == 2 and complaint in said and len(said.splitlines()) == 1
     assert file.read_bytes() == before and [*tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("seeds = 'many'", "seeds must be a whole number, got 'many'"),
+        ("seeds = 0", "seeds must lie in"),
+        ("steps = inf", "infinity|steps must be"),
+        ("log_every = []", "log_every must be a whole number"),
+        ("question = 1", "question must be text"),
+        ("name = '../x'", "no / in it"),
+        ("name = '/x'", "no / in it"),
+        ("seeds = " + "[" * 9999, "recursion"),
+        ("cells = 1", "is not a study"),
+    ],
+)
+def test_files_that_are_no_studies(tmp_path: Path, line: str, said: str) -> None:
+    study = grid("x", "basic-gan", ("r1=1,3",), ("fd falls",), 3, 9)
+    field = line.partition(" =")[0]
+    kept = [text for text in to_toml(study).splitlines() if not text.startswith(f"{field} =")]
+    (tmp_path / "x.toml").write_text("\n".join([line, *kept]))
+    with pytest.raises(ValueError, match=said):
+        from_toml(tmp_path / "x.toml")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
@@ -23,10 +22,11 @@ from torch.nn import functional as F
 
 from ganatomy.data import DATASETS, Samples, Shape, balanced, digest, mix
 from ganatomy.data import load as read_pictures
+from ganatomy.data.shape import check
 from ganatomy.fields import lookup
 from ganatomy.files import cache_root, replace
 from ganatomy.metrics import Moments, moments
-from ganatomy.models.classifier import Classifier, conv, mlp
+from ganatomy.models.classifier import FEATURES, Classifier, conv, mlp
 
 CHUNK = 500
 """Pictures judged at a time."""
@@ -240,18 +240,35 @@ def load(content: bytes, name: str, sha256: str = "") -> Judge:
         tensors = read_tensors(content)
         size = int.from_bytes(content[:8], "little")
         about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["ganatomy"])
-        net = KINDS[about["kind"]].build(tuple(about["shape"]), len(about["classes"]))
+        with torch.device("meta"):  # what it says of its size takes no memory yet
+            net = KINDS[about["kind"]].build(tuple(about["shape"]), len(about["classes"]))
         weights = {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}
-        net.load_state_dict(weights)
+        net.load_state_dict(weights, assign=True)
         train, test = (
             Moments(tensors[f"{s}.mean"], tensors[f"{s}.cov"], about[f"n_{s}"])
             for s in ("train", "test")
         )
         held_out = tensors["held_out"].float()
-    except (SafetensorError, LookupError, RuntimeError, ValueError) as error:
+        _see_sizes(net, about, train, test, held_out)
+    except Exception as error:  # safetensors and torch raise many kinds
         raise ValueError(f"{name} is no judge: {' '.join(str(error).split())[:160]}") from error
     net.to(memory_format=torch.channels_last)
     return Judge(net.eval().requires_grad_(False), about, train, test, held_out, found)
+
+
+def _see_sizes(
+    net: Classifier, about: dict[str, Any], train: Moments, test: Moments, held_out: Tensor
+) -> None:
+    sizes = [held_out.shape[1:], train.mean.shape, train.cov[0].shape, test.mean.shape]
+    square = train.cov.shape == test.cov.shape == (FEATURES, FEATURES)
+    plain = all(w.dtype == torch.float32 for w in net.parameters())
+    if not square or not plain or any(size != (FEATURES,) for size in sizes):
+        raise ValueError("its features are of other sizes, or its weights no float32")
+    check(tuple(about["shape"]))
+    names = [*about["classes"], about["data"], about["digest"]]
+    whole = [about[name] for name in ("n_train", "n_test")]
+    if not all(type(v) is str for v in names) or not all(type(v) is int for v in whole):
+        raise ValueError("what it says of its pictures is not what judges say")
 
 
 def shipped(kind: str) -> Judge:

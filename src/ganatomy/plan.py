@@ -3,15 +3,19 @@
 import dataclasses
 import itertools
 import json
+import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganatomy.claim import Claim
-from ganatomy.fields import from_dict, lookup, nearest, to_dict
+from ganatomy.fields import check, from_dict, lookup, nearest, to_dict
 from ganatomy.recipes import read
 from ganatomy.study import Study
+
+_LIMITS = {"steps": (1, 1e9), "seeds": (1, 1000), "log_every": (1, math.inf)}
 
 
 def from_toml(path: Path) -> Study:
@@ -25,7 +29,7 @@ def from_toml(path: Path) -> Study:
         return _from_dict({"name": path.stem} | values)
     except OSError as error:
         raise ValueError(f"cannot read the study {path}: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{path} is not a study: {error}") from error
 
 
@@ -35,7 +39,11 @@ def _from_dict(values: dict[str, Any]) -> Study:
         if name not in known:
             raise ValueError(f"unknown field {name!r} {nearest(name, known)}")
     claims = tuple(from_dict(Claim, claim) for claim in values.pop("claims", ()))
-    return Study(**values, claims=claims)
+    study = Study(**values, claims=claims)
+    check(study, _LIMITS)
+    if not re.fullmatch(r"[^./\\\0][^/\\\0]*", study.name):
+        raise ValueError(f"its name becomes a folder's, so it has no / in it, got {study.name!r}")
+    return study
 
 
 def grid(

@@ -107,7 +107,10 @@ class Run:
         """One entry for each process that trained it: machine, versions, steps and seconds."""
         file = self.path / "environment.json"
         with self._blaming(file.name):
-            return json.loads(file.read_text()) if file.exists() else []
+            found = json.loads(file.read_text()) if file.exists() else []
+            if not isinstance(found, list):
+                raise ValueError("it holds no list of sessions")
+            return found
 
     @property
     def parent(self) -> Row:

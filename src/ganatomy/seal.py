@@ -69,5 +69,8 @@ def row(line: bytes) -> dict[str, Any]:
     text = line[: -len(end[0])] if end else b""
     if end is None or int(end[1], 16) != zlib.crc32(text):
         raise DamagedError("is not as it was written")
-    found: dict[str, Any] = json.loads(text + b"}")
+    try:
+        found: dict[str, Any] = json.loads(text + b"}")
+    except (ValueError, RecursionError) as error:  # written with a checksum by something else
+        raise DamagedError("is not JSON") from error
     return found

@@ -1,14 +1,15 @@
 """What can befall a run, an evaluation, a cache or a study, done to real processes.
 
-    python tests/faults/faults.py [SHARE]
+    python tests/faults/faults.py [SHARE [FAULT ...]]
 
-tries every fault with all its seeds (or that share of them) and prints the table of
-docs/reliability.md. After each fault either the work is taken up and ends in the same bytes as if
+tries every fault, or those named, with all its seeds, or that share of them, and prints the table
+of docs/reliability.md. After each, either the work is taken up and ends in the same bytes as if
 nothing had happened, or it is refused with one clear line and the checkpoints can still be read.
 """
 
 import contextlib
 import datetime
+import io
 import json
 import os
 import random
@@ -25,7 +26,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.utils.tensorboard  # noqa: F401  (here, so that no child has to wait for it)
 
 from ganatomy import cli, fit, seal
 from ganatomy.data import folder as own_pictures
@@ -170,7 +170,7 @@ def readable(run: Path) -> None:
     """See that every checkpoint that there is can be used."""
     found = Run(run)
     for file in found.checkpoints():
-        found.load(file)
+        assert found.load(file)["step"] > 0
 
 
 def taken_up(place: Place) -> str:
@@ -221,6 +221,8 @@ def _die(*args: object, **how: object) -> None:
 def _killed_in(target: object, name: str, most: int, place: Place, what: Any = _die) -> str:
     count = place.rng.randrange(most)
     assert do(place, place.train(), lambda: _at(target, name, count, what)) == -signal.SIGKILL
+    if place.run.exists():
+        readable(place.run)
     return taken_up(place)
 
 
@@ -236,16 +238,30 @@ def killed_before_sync(place: Place) -> str:
 
 def killed_in_a_file(place: Place) -> str:
     """SIGKILL when half of a file has been written."""
+    real, left = Path.open, iter(range(place.rng.randrange(20)))
 
-    def half(path: Path, content: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(content[: place.rng.randrange(len(content))])
-        _die()
+    class Half:
+        def __init__(self, file: Any) -> None:
+            self.file = file
 
-    from ganatomy import runs
+        def __enter__(self) -> "Half":
+            return self
 
-    return _killed_in(runs, "replace", 20, place, half)
+        def __exit__(self, *error: object) -> None: ...
+
+        def write(self, content: bytes) -> None:
+            self.file.write(content[: place.rng.randrange(len(content))])
+            self.file.flush()
+            _die()
+
+    def opened(path: Path, mode: str = "r", *args: Any, **how: Any) -> Any:
+        file = real(path, mode, *args, **how)
+        return Half(file) if mode == "wb" and next(left, None) is None else file
+
+    assert do(place, place.train(), lambda: setattr(Path, "open", opened)) == -signal.SIGKILL
+    if place.run.exists():
+        readable(place.run)
+    return taken_up(place)
 
 
 def killed_in_a_row(place: Place) -> str:
@@ -594,8 +610,9 @@ def prepare(folder: Path, study: bool = True) -> tuple[Path, float]:
     (folder / "mine.json").write_text(json.dumps(to_dict(RECIPE)))
     (folder / "small.toml").write_text(STUDY.replace("mine.json", str(folder / "mine.json")))
     place = Place(folder, folder, 0.0, random.Random())
-    for command in (place.train(), place.evaluate()):  # here, so that no child imports again
-        assert cli.main(command) == 0
+    with contextlib.redirect_stdout(io.StringIO()):
+        for command in (place.train(), place.evaluate()):  # here, so that no child imports again
+            assert cli.main(command) == 0
     shutil.rmtree(place.run)
     begun = time.monotonic()
     assert do(place, place.train()) == 0
@@ -612,17 +629,19 @@ def tried(fault: Callable[[Place], str], seed: int, whole: Path, seconds: float)
         return fault(Place(Path(folder), whole, seconds, random.Random(name)))
 
 
-def main(share: float) -> int:
-    """Try all and print what came of it."""
+def main(share: str = "1", *names: str) -> int:
+    """Try all, or those named, and print what came of it."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
         Path(folder, "whole").mkdir()
-        whole, seconds = prepare(Path(folder, "whole"))
+        whole, seconds = prepare(Path(folder, "whole"), not names or "worker_killed" in names)
         print("| what befalls | tried | came of it |\n|---|---|---|")
         for fault, count in FAULTS.items():
+            if names and fault.__name__ not in names:
+                continue
             came: Counter[str] = Counter()
-            for seed in range(max(1, round(count * share))):
+            for seed in range(max(1, round(count * float(share)))):
                 try:
                     came[tried(fault, seed, whole, seconds)] += 1
                 except Exception:
@@ -637,4 +656,4 @@ def main(share: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0))
+    sys.exit(main(*sys.argv[1:]))

@@ -22,6 +22,7 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from ganatomy import seal
 from ganatomy.data.decoding import Decoded, Source, decode_all, usable
 from ganatomy.data.pixels import LIMIT
 from ganatomy.data.samples import Samples
@@ -31,7 +32,7 @@ from ganatomy.files import cache_root, replace
 LARGE = 2000
 """Pictures from which on they are cached; fewer are decoded sooner than looked for."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the files in a cache folder and of the policy that made them; it is part of the key."""
 
 Rows = Iterator[tuple[int, NDArray[np.uint8]]]
@@ -69,7 +70,7 @@ def source_key(source: Source, *policy: object) -> str:
     sha = hashlib.sha256()
     for name, label in source.labels.items():
         content = ""
-        with suppress(OSError), source.files[name]() as file:  # decoding will say what is wrong
+        with suppress(Exception), source.files[name]() as file:  # decoding will say what is wrong
             content = hashlib.sha256(file.read(LIMIT + 1)).hexdigest()
         sha.update(json.dumps([name, label, content]).encode())
     return _key(sha.hexdigest(), source.classes, *policy)
@@ -85,19 +86,24 @@ def recall(key: str) -> Decoded | None:
     """Open what is kept under a key; None if there is nothing, or it is not whole."""
     folder = _root() / key
     try:
-        about = json.loads((folder / "about.json").read_text())
+        about = seal.row((folder / "about.json").read_bytes().rstrip(b"\n"))
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         # copied on writing, for torch warns of arrays that cannot be written to
         values = np.load(folder / "values.npy", mmap_mode="c", allow_pickle=False)
         shape, length = (about["count"], *about["shape"]), (folder / "values.npy").stat().st_size
-        fits = values.shape == shape and values.dtype == np.uint8 and len(labels) == len(values)
-        if not fits or values.offset + values.nbytes != length:
+        fits = values.shape == shape and values.dtype == np.uint8 and len(shape) == 4
+        fits = fits and labels.shape == shape[:1] and labels.dtype == np.int64
+        classes = tuple(map(str, about["classes"]))
+        known = 0 <= labels.min() <= labels.max() < max(1, len(classes))
+        if not fits or not known or values.offset + values.nbytes != length:
+            return None
+        if about["sha256"] != _digests(folder):
             return None
         assert isinstance(values.base, mmap.mmap)
         found = torch.from_numpy(values), torch.from_numpy(labels)
-        samples = Samples(*found, tuple(about["classes"]), values.base)
+        samples = Samples(*found, classes, values.base)
         return Decoded(samples, dict(about["left_out"]))
-    except (OSError, ValueError, TypeError, KeyError, EOFError):
+    except Exception:  # others may have put anything there
         return None
 
 
@@ -154,12 +160,22 @@ def _write(
             "shape": shape,
             "classes": source.classes,
             "left_out": left_out,
+            "sha256": _digests(folder),
         }
-        replace(folder / "about.json", json.dumps(about, indent=1).encode())
+        replace(folder / "about.json", seal.line(about))
         shutil.rmtree(root / key, ignore_errors=True)  # one that is not whole
         folder.replace(root / key)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _digests(folder: Path) -> list[str]:
+    """Of both arrays; some two seconds for a gigabyte, where to decode it took minutes."""
+    found = []
+    for name in ("labels.npy", "values.npy"):
+        with (folder / name).open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return found
 
 
 def _write_values(path: Path, rows: Rows, most: int) -> tuple[list[int], Shape]:

@@ -11,7 +11,7 @@ from rich import get_console
 from rich.markup import escape
 from rich.progress import track
 
-from ganatomy.data.pixels import decode, size
+from ganatomy.data.pixels import decode, memory, size
 from ganatomy.data.samples import Samples
 from ganatomy.data.shape import Shape, reshape
 
@@ -46,13 +46,19 @@ def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
     """Put all pictures that can be used into memory.
 
     Raises:
-        ValueError: as usable does.
+        ValueError: as usable does, or if they do not fit there.
     """
     left_out: dict[str, str] = {}
     values: NDArray[np.uint8] = np.empty(0, np.uint8)
     labels: list[int] = []
     for label, pixels in usable(source, shape, skip_bad, left_out):
         if not labels:
+            if (needed := len(source.labels) * pixels.size) > memory():
+                raise ValueError(
+                    f"{source.name}: {len(source.labels):,} pictures of {size(pixels.shape)} need "
+                    f"{needed / 1e9:.2g} GB, and memory has {memory() / 1e9:.2g}; bring them to a "
+                    "smaller shape, such as --shape 3 64 64"
+                )
             values = np.empty((len(source.labels), *pixels.shape), np.uint8)
         values[len(labels)] = pixels
         labels.append(label)

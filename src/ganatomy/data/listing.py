@@ -4,6 +4,8 @@ Archives are never unpacked into files of their own; names in them only order an
 """
 
 import errno
+import gzip
+import re
 import tarfile
 import tempfile
 import zipfile
@@ -11,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
-from ganatomy.data.pixels import LIMIT, unreadable
+from ganatomy.data.pixels import LIMIT, see_packing, unreadable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 """How the names of pictures end, in either case; of several frames the first is taken."""
@@ -26,6 +28,18 @@ IN_MEMORY = 2**28
 """Bytes of the pictures of a compressed tar that are held in memory; more go to a nameless file in
 $TMPDIR, for to come back to a picture is slow where the tar is compressed."""
 
+MEMBERS = 2_000_000
+"""Most files of a folder or an archive, of whatever kind."""
+
+EXPANDED, TIMES = 2**30, 100
+"""Bytes that any compressed tar may expand to, and times its own size that a larger one may."""
+
+HEADER = 2**16
+"""Bytes of the longest header in a tar, which holds a name and little else."""
+
+UNSHOWN = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal or a file would not show in a name, but obey or refuse."""
+
 Open = Callable[[], IO[bytes]]
 
 
@@ -34,7 +48,8 @@ class Listing:
     """What was found."""
 
     pictures: dict[str, Open]
-    """the name of each picture file, with / between folders, in the order of names"""
+    """the name of each picture file, with / between folders, in the order of names; signs that
+    cannot be shown are written as in Python, such as \\n"""
     others: tuple[str, ...]
     """names of other files, sorted; hidden ones are among them"""
 
@@ -52,12 +67,15 @@ def listing(path: Path, stack: ExitStack) -> Listing:
     """
     if not path.exists():
         raise ValueError(f"there is no {path}")
-    if not path.is_dir() and not path.name.lower().endswith(ARCHIVES):
+    if not path.is_dir() and not (path.is_file() and path.name.lower().endswith(ARCHIVES)):
         raise ValueError(f"{path} is no folder, {', '.join(ARCHIVES)} or .npz of pictures")
     opens: dict[str, Open] = {}
     others: list[str] = []
     try:
-        for raw, opened in _members(path, stack):
+        for count, (member, opened) in enumerate(_members(path, stack)):
+            if count == MEMBERS:
+                raise OverflowError(f"more than {MEMBERS:,} files")
+            raw = UNSHOWN.sub(lambda sign: sign[0].encode("unicode_escape").decode(), member)
             if name := picture_name(raw):
                 opens[name] = opened
             else:
@@ -83,30 +101,83 @@ def _members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
         archive = stack.enter_context(zipfile.ZipFile(path))
         for info in archive.infolist():
             if not info.is_dir():
-                yield info.filename.replace("\\", "/"), partial(archive.open, info)
+                yield info.filename.replace("\\", "/"), partial(_open_member, archive, info)
     else:
         yield from _tar_members(path, stack)
 
 
 def _tar_members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
-    with tarfile.open(path) as tar:
-        plain = isinstance(tar.fileobj, BufferedReader)
-        held = path.open("rb") if plain else tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
-        stack.enter_context(held)
-        for member in tar:
+    size = path.stat().st_size
+    raw = stack.enter_context(path.open("rb"))
+    packed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    file: Any = raw
+    held: IO[bytes] = raw
+    if packed:
+        file = stack.enter_context(gzip.open(raw))  # noqa: SIM115
+        held = stack.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
+    headers: Any = _Headers(file, max(EXPANDED, TIMES * size) if packed else size)
+    with tarfile.open(fileobj=headers, mode="r:") as tar:
+        for member in iter(tar.next, None):
+            tar.members.clear()  # type: ignore[attr-defined]  # which would keep them all
             if member.isdir():
                 continue
-            size = min(member.size, LIMIT + 1) if member.isfile() else 0
-            place = member.offset_data
-            if not plain and picture_name(member.name):
-                content, place = tar.extractfile(member) if size else None, held.tell()
-                held.write(content.read(size) if content else b"")
+            if member.size < 0:
+                raise ValueError(f"a file of {member.size:,} bytes")
+            whole = member.isfile() and not member.issparse()
+            size, place = min(member.size, LIMIT + 1) if whole else 0, member.offset_data
+            if packed and picture_name(member.name):
+                file.seek(place)
+                place = held.tell()
+                held.write(file.read(size))
             yield member.name, partial(_part, held, place, size)
-        _see_end(tar)
+        headers.see_end(tar.offset)
+
+
+class _Headers:
+    """What tarfile reads headers from: nothing goes back, or on without end."""
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self.file, self.most = file, most
+        self.tell = file.tell
+
+    def seek(self, place: int) -> None:
+        if place < self.tell():  # of a negative size, which tarfile would follow for ever
+            raise ValueError("a file in it ends before it begins")
+        self._see(place)
+        self.file.seek(place)
+
+    def read(self, count: int) -> bytes:
+        self._see(self.tell())
+        if not 0 <= count <= HEADER:
+            raise OverflowError(f"a header of {count:,} bytes")
+        content = self.file.read(count)
+        if count > tarfile.BLOCKSIZE and re.search(rb"\d{100}", content):
+            raise ValueError("a header of digits alone")  # where tarfile's search takes minutes
+        return content
+
+    def see_end(self, place: int) -> None:
+        """See that a tar was not cut short, which tarfile forgives, and read on to a checksum."""
+        self.file.seek(place)
+        if self.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise EOFError("it is cut short")
+        while self.read(HEADER):
+            pass
+
+    def _see(self, place: int) -> None:
+        if place > self.most:
+            raise OverflowError(f"it expands to more than {self.most:,} bytes")
 
 
 def _open_file(file: Path) -> IO[bytes]:
+    if not file.is_file():  # to open a FIFO would wait for who writes to it
+        raise OSError("it is no regular file")
     return file.open("rb")
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    see_packing(info)
+    return archive.open(info)
 
 
 def _part(file: IO[bytes], place: int, size: int) -> IO[bytes]:
@@ -119,13 +190,3 @@ def picture_name(raw: str) -> str:
     name = PurePosixPath(raw.lstrip("/"))
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
     return "" if hidden or name.suffix.lower() not in SUFFIXES else str(name)
-
-
-def _see_end(tar: tarfile.TarFile) -> None:
-    """See that a tar was not cut short, which tarfile forgives, and read on to any checksum."""
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise EOFError("it is cut short")
-    while tar.fileobj.read(1 << 20):
-        pass

@@ -1,8 +1,12 @@
 """One picture file, or an npz of many, to 8-bit grey or RGB pixels; all else is refused by name."""
 
 import io
+import math
+import os
 import re
+import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +22,9 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 
 LIMIT = 100_000_000
 """Bytes of the largest picture file that is read; more is a mistake or a trap."""
+
+MOST_PIXELS = 89_478_485
+"""Width times height of the largest picture that is decoded, which is Pillow's own limit too."""
 
 IMAGES, LABELS = ("images", "arr_0", "x"), ("labels", "y", "arr_1")
 """What the arrays of an npz may be called; the first that exists is used."""
@@ -75,10 +82,12 @@ def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
         with opened() as file:
             content = file.read(LIMIT + 1)
         if not content:
-            raise EOFError("it is empty or a link")
+            raise EOFError("it is empty or a link or no regular file")
         if len(content) > LIMIT:
             raise OverflowError(f"more than {LIMIT:,} bytes")
         image = Image.open(io.BytesIO(content), formats=FORMATS)
+        if math.prod(image.size) > MOST_PIXELS:
+            raise OverflowError(f"more than {MOST_PIXELS:,} pixels")
         deep = re.search(DEEP, str(image.tile))  # of RGB, which Pillow would cut to 8 bits
         image.load()
     except Exception as error:  # Pillow and zipfile raise many kinds
@@ -128,6 +137,7 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         ValueError: if the file is damaged or its arrays are not such, saying how to make them so.
     """
     try:
+        _see_entries(path)
         with np.load(path, allow_pickle=False) as file:
             names = [next((n for n in known if n in file), "") for known in (IMAGES, LABELS)]
             wanted = [n for n in names if n] if names[0] else list(file)
@@ -146,6 +156,29 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         )
     classes = tuple(str(label) for label in range(int(labels.max()) + 1))
     return values, torch.from_numpy(labels.astype(np.int64)), classes
+
+
+def _see_entries(path: Path) -> None:
+    """See that the arrays of an npz fit into memory, before any is read."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            see_packing(entry)
+        needed = sum(entry.file_size for entry in archive.infolist())
+    if needed > memory():
+        raise OverflowError(f"its arrays take {needed:,} bytes, and memory has {memory():,}")
+
+
+def see_packing(entry: zipfile.ZipInfo) -> None:
+    """See that a member of a zip is stored or deflated: others expand without a limit."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is compressed by another method than deflate; zip it again")
+
+
+def memory() -> float:
+    """Bytes of this machine's memory; without end where the system does not say."""
+    if sys.platform == "win32":
+        return math.inf
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor:
