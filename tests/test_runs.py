@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,17 @@ def test_every_changed_bit_of_a_row_is_noticed(tmp_path: Path) -> None:
             run.rows("log")
 
 
+@pytest.mark.parametrize("text", [b'{"step": 1', b'{"step": ' + 99_999 * b"[", b"{a"])
+def test_a_row_with_a_checksum_of_its_own_is_still_json(tmp_path: Path, text: bytes) -> None:
+    run = Run.create(tmp_path / "run", MLP)
+    (run.path / "log.jsonl").write_bytes(text + b', "crc": "%08x"}\n' % zlib.crc32(text))
+    if text == b'{"step": 1':
+        assert run.rows("log") == [{"step": 1}]
+        return
+    with pytest.raises(DamagedError, match="line 1: is not JSON"):
+        run.rows("log")
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("0.0002", "0.0003"), ('"steps": 14', '"steps": 15'), ('"key": "', '"key": "0')],
@@ -302,9 +314,10 @@ def test_damaged_settings_are_named(tmp_path: Path, name: str, content: str) -> 
         getattr(run, name)
 
 
-def test_damaged_sessions_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"[{", b"5"])
+def test_damaged_sessions_are_named(tmp_path: Path, content: bytes) -> None:
     run = Run.create(tmp_path / "run", MLP)
-    run.write("environment.json", b"[{")
+    run.write("environment.json", content)
     with pytest.raises(DamagedError, match=r"environment\.json is damaged"):
         run.sessions  # noqa: B018  (reading it is the test)
 

@@ -132,6 +132,8 @@ def test_studies_run_alike_in_processes_and_are_found_again(
         assert files[0].read_bytes() == files[1].read_bytes()
     found = {n: verdicts(two, done[n], 1.0) for n in done}
     assert found[1] == found[2] and found[1]["seeds"] == {"a": 2, "b": 2}
+    # whichever run ended first
+    assert verdicts(two, done[2][::-1], 1.0)["claims"] == found[1]["claims"]
     written = [contents(two, tmp_path / str(n), done[n], found[n], "again") for n in done]
     tables = [{k: v for k, v in w.items() if k.endswith(".csv")} for w in written]
     assert tables[0] == tables[1] and written[0]["page.html"].count("<img") == 2

@@ -243,12 +243,16 @@ def options_for(at_once: int, **settings: Any) -> Options:
 
 
 def numbers(claim: Claim, done: Sequence[Job]) -> list[list[list[float]]]:
-    """Return a claim's number for each of its rows, in it each cell, in that each finished run."""
+    """Return a claim's number for each of its rows, in it each cell, in that each finished run.
+
+    Runs are in the order of their seeds, whichever ended first: intervals are drawn from them.
+    """
     runs = {
         (job.cell, job.seed): number(claim, Run.open(job.folder), job.protocol)
         for job in done
         if job.cell in itertools.chain(*claim.rows)
     }
     return [
-        [[n for (name, _), n in runs.items() if name == cell] for cell in row] for row in claim.rows
+        [[n for (name, _), n in sorted(runs.items()) if name == cell] for cell in row]
+        for row in claim.rows
     ]

@@ -103,7 +103,7 @@ def _run(todo: Sequence["Job"], at_once: int, executor: Executor | None) -> list
             left = progress(todo, at_once).seconds
             more = f"; {duration(left)} left" if left else ""
             terminal.complain(f"{name}: FD {came:.4g}{more}")
-    return done
+    return sorted(done, key=todo.index)  # as planned, whichever ended first
 
 
 def _title(job: "Job") -> str:
