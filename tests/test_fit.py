@@ -238,6 +238,26 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         fit(MLP, tmp_path / "run", OPTIONS)
 
 
+def test_measuring_by_hand_leaves_checkpoints_as_they_are(tmp_path: Path) -> None:
+    whole = fit(MLP, tmp_path / "whole", OPTIONS)
+    abandon(MLP, tmp_path / "run", 12)
+    for step in (5, 10):
+        Run(tmp_path / "run").append("metrics", {"step": step, "values": {}})
+    assert contents(fit(MLP, tmp_path / "run", OPTIONS)) == contents(whole)
+
+
+@pytest.mark.parametrize("name", ["log", "metrics"])
+def test_rows_that_training_wrote_are_missed(tmp_path: Path, name: str) -> None:
+    options = dataclasses.replace(OPTIONS, eval_every=4, eval_protocol="judge-2k")
+    run = fit(MLP.but(steps=10), tmp_path / "run", options)
+    assert [row["step"] for row in run.rows("metrics")] == [4, 8, 10]
+    file = run.path / f"{name}.jsonl"
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[1:]))
+    seldom = dataclasses.replace(options, eval_every=9)
+    with pytest.raises(DamagedError, match=rf"{name}\.jsonl has \d of the \d rows"):
+        next(ticks(MLP, run.path, seldom, longer=True))
+
+
 def test_a_run_without_its_pictures_goes_on(tmp_path: Path) -> None:
     run = fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
     shutil.rmtree(run.path / "samples")

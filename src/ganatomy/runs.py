@@ -173,7 +173,12 @@ class Run:
             with rows.open("rb") as file:
                 os.fsync(file.fileno())
         step = saved["step"]
-        of_run = {"recipe": self._identity, "rows": self._known_before(step)}
+        log, measured = self._steps_before(step)
+        every = (
+            self.options.eval_every or step
+        )  # others were measured by hand, maybe not in a rerun
+        counts = [len(log), sum(at % every == 0 for at in measured)]
+        of_run = {"recipe": self._identity, "rows": counts}
         buffer = io.BytesIO()  # torch.save to a full disk can end the process; bytes cannot
         torch.save(_canonical(saved | {"run": of_run}), buffer)
         name = f"step-{step:08d}.pt"
@@ -199,13 +204,13 @@ class Run:
         """The key of the recipe but for its length, which may change as the run goes on."""
         return self.recipe.but(steps=1).key
 
-    def _known_before(self, step: int) -> list[int]:
-        """How many logged rows, and how many measured steps, there are of steps before this one.
+    def _steps_before(self, step: int) -> list[set[int]]:
+        """Which steps before this one were logged, and which measured.
 
         A row of the step itself may be there only because a shorter run ended with it.
         """
-        log, measured = ([r["step"] for r in self.rows(n)] for n in ("log", "metrics"))
-        return [sum(at < step for at in log), len({at for at in measured if at < step})]
+        names = ("log", "metrics")
+        return [{r["step"] for r in self.rows(n) if r["step"] < step} for n in names]
 
     def load(self, file: Path) -> dict[str, Any]:
         """Read a checkpoint onto the CPU.
@@ -292,7 +297,7 @@ class Run:
         Raises:
             DamagedError: if one is, saying what to do.
         """
-        step, has = saved["step"], self._known_before(saved["step"])
+        step, has = saved["step"], list(map(len, self._steps_before(saved["step"])))
         wanted = saved.get("run", {}).get("rows", has)
         for name, there, were in zip(("log", "metrics"), has, wanted, strict=True):
             if there < were:
