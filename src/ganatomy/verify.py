@@ -49,7 +49,7 @@ def _look(run: Run, file: Path, name: str) -> str:
     settings: dict[str, Callable[[], object]] = {
         "recipe.json": lambda: f"key {run.recipe.key}",
         "options.json": lambda: run.options and "",
-        "environment.json": lambda: f"{len(run.sessions)} sessions",
+        "environment.json": lambda: f"sessions: {len(run.sessions)}",
         "parent.json": lambda: f"branched off {run.parent['run']} at step {run.parent['step']}",
         "README.md": lambda: "",
     }
