@@ -217,11 +217,14 @@ def _save(run: Run, state: State, options: Options) -> None:
 
 
 def _see_finite(run: Run, tick: Tick) -> None:
-    """Stop at the first step with a value that is not finite; on a GPU this waits for the step."""
-    if not torch.stack([*tick.logs.values()]).sum().isfinite():
-        values = {name: value.item() for name, value in tick.logs.items()}
-        name = next((n for n, v in values.items() if not math.isfinite(v)), "the sum of all logs")
-        raise FloatingPointError(_diverged(run, tick.step, f"{name} ({values.get(name)})"))
+    """Stop at the first step with a value that is not finite; on a GPU this waits for the step.
+
+    All other logs are of the same logits as the losses, and what the gradient is, weights become.
+    """
+    for name in ("d_loss", "g_loss", "g_grad"):
+        value = tick.logs[name].item()
+        if not math.isfinite(value):
+            raise FloatingPointError(_diverged(run, tick.step, f"{name} ({value})"))
 
 
 def _diverged(run: Run, step: int, what: str) -> str:
