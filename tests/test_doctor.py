@@ -10,7 +10,7 @@ from conftest import Call
 from ganatomy import doctor, judge
 from ganatomy.fit import fit
 from ganatomy.recipe import Options, Recipe
-from ganatomy.summary import Size, cost, disk, memory
+from ganatomy.summary import Cost, Size, cost, disk, memory
 from ganatomy.train import State
 
 CPU = torch.device("cpu")
@@ -46,6 +46,31 @@ def test_changed_pictures_are_noticed(
     code, out, said = call("doctor", "--data-root", tmp_path, "--json")
     assert code == 1 and json.loads(out)["datasets"]["mnist10k"].startswith("damaged")
     assert said.startswith("ganatomy: datasets: mnist10k: damaged") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("native", "times", "said"),
+    [
+        (
+            True,
+            (0.2, 0.1),
+            "native, 2.00 times as fast as fp32 for mnist-fast: use --precision bf16",
+        ),
+        (
+            True,
+            (0.1, 0.2),
+            "native, 0.50 times as fast as fp32 for mnist-fast: use --precision fp32",
+        ),
+        (False, (), "emulated: use --precision fp32"),
+    ],
+)
+def test_what_bf16_is_worth(
+    native: bool, times: tuple[float, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(times)
+    monkeypatch.setattr(doctor, "native_bf16", lambda device: native)
+    monkeypatch.setattr(doctor, "cost", lambda *_, **__: Cost(0, 0, None, (next(left),) * 3))
+    assert doctor.bf16(CPU) == said
 
 
 def test_full_mnist_is_whole(full_data: Path) -> None:

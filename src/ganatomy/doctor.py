@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,9 @@ from ganatomy.data.mnist import MNIST
 from ganatomy.data.published import CIFAR10, FASHION_MNIST, Published, present
 from ganatomy.data.samples import Split
 from ganatomy.features import INCEPTION_SHA256, inception_file
-from ganatomy.recipe import Options, Recipe
+from ganatomy.machine import native_bf16
+from ganatomy.recipe import Options, Precision, Recipe
+from ganatomy.recipes import RECIPES
 from ganatomy.summary import cost, disk, known_size, memory
 from ganatomy.train import State, steps
 
@@ -54,6 +57,8 @@ GOLDEN = {"d_loss": 1.2795111, "g_loss": 0.6615227, "g_grad": 0.2758953}
 """Logs of its last step on an Intel Xeon with AVX-512 and PyTorch 2.14.1; one thread and two differ
 by up to 3e-5 there."""
 
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+
 TOLERANCE = 1e-3
 """Relative difference that rounding comes to in 20 steps; bf16, for one, makes it 5e-4."""
 
@@ -81,6 +86,25 @@ def self_test(device: torch.device) -> Trained:
     found = {name: logs[name].item() for name in GOLDEN}
     worst = max(abs(found[name] / GOLDEN[name] - 1) for name in GOLDEN)
     return Trained(found, math.inf if math.isnan(worst) else worst, time.perf_counter() - begun)
+
+
+def bf16(device: torch.device) -> str:
+    """Say whether a device multiplies in bfloat16 by itself, and what that is worth.
+
+    Instructions alone do not tell: on some processors that have them float32 is faster. So steps of
+    the named recipe for it are timed, a second each.
+    """
+    if not native_bf16(device):
+        return "emulated: use --precision fp32"
+    recipe = RECIPES["mnist-fast"][1].but(dataset=EMBEDDED, steps=1000)
+    seconds = {}
+    for precision in PRECISIONS:
+        state = State.new(recipe, (1, 28, 28), device)
+        timed = cost(state, recipe, measure=True, precision=precision).seconds
+        seconds[precision] = statistics.median(timed)
+    times = seconds["fp32"] / seconds["bf16"]
+    better = "use --precision bf16" if times > 1 else "use --precision fp32"
+    return f"native, {times:.2f} times as fast as fp32 for mnist-fast: {better}"
 
 
 def disk_for(recipe: Recipe) -> int:

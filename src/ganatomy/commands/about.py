@@ -70,14 +70,14 @@ class Doctor:
         """Run the command."""
         from ganatomy import doctor
         from ganatomy.data import data_root
-        from ganatomy.machine import environment, keep_memory, native_bf16, pick_device
+        from ganatomy.machine import environment, keep_memory, pick_device
 
         root, device = data_root(self.data_root), pick_device("auto")
         trained = doctor.self_test(device)
         free, needed = shutil.disk_usage(Path.cwd()).free, doctor.disk_for(read(self.name))
         values: dict[str, Any] = environment() | {
             "device": str(device),
-            "bf16": "native" if native_bf16(device) else "emulated: use --precision fp32",
+            "bf16": doctor.bf16(device),
             "layout": "channels last",
             "allocator": "keeps what a step frees" if keep_memory() else "as it is",
             "offline": bool(os.environ.get("GANATOMY_OFFLINE", "") not in ("", "0")),
