@@ -138,7 +138,7 @@ def test_verdicts_come_first(files: dict[str, str]) -> None:
     assert order == sorted(order)
     assert "Of 3 claims 3 are undecided" in text  # three of three seeds cannot be decided
     assert "undecided needs 4 seeds" in text and COMMAND in text
-    assert "mean:d_fake off 0.5 by 0.34 → 0.34" in text
+    assert "mean of d_fake off 0.5 by 0.34 → 0.34" in text
 
 
 def test_page_is_offline_and_needs_no_script(files: dict[str, str]) -> None:

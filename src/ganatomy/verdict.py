@@ -146,7 +146,8 @@ def _line(found: dict[str, Any]) -> list[str]:
     title = f"{claim['id']}: {claim['text']}"
     if len(rows) > 1:
         title += f" (pooled over {len(rows)} settings)"
-    name = claim["metric"] + ("" if claim["to"] is None else f" off {claim['to']:g} by")
+    name = claim["metric"].replace(":", " of ")  # a kind and what it is about
+    name += "" if claim["to"] is None else f" off {claim['to']:g} by"
     change = f"{number(found['effect'])}{ends}"
     p = min(found["p"], found["p_against"])
     return [title, reported or "—", f"{name} {ours}", change, f"{p:.3f}", verdict]
