@@ -6,23 +6,20 @@ the folder stays readable and nothing wrong is read.
 """
 
 import contextlib
-import io
 import json
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from ganatomy.fields import from_keyed, keyed, nearest
 from ganatomy.files import replace
 from ganatomy.recipe import Options, Recipe, differences
-from ganatomy.seal import DamagedError, line, row, seal, see_whole
+from ganatomy.seal import DamagedError, line, pack, row, see_whole, unpack
 
 Row = dict[str, Any]
 
@@ -179,10 +176,8 @@ class Run:
         )  # others were measured by hand, maybe not in a rerun
         counts = [len(log), sum(at % every == 0 for at in measured)]
         of_run = {"recipe": self._identity, "rows": counts}
-        buffer = io.BytesIO()  # torch.save to a full disk can end the process; bytes cannot
-        torch.save(_canonical(saved | {"run": of_run}), buffer)
         name = f"step-{step:08d}.pt"
-        self.write(name, seal(buffer.getvalue()))
+        self.write(name, pack(saved | {"run": of_run}))
         if keep:
             see_whole((self.path / name).read_bytes())  # before what it replaces goes
             files = self.checkpoints()
@@ -219,11 +214,7 @@ class Run:
             DamagedError: if it is not whole, or of another recipe.
         """
         try:
-            content = file.read_bytes()
-            see_whole(content)
-            saved: dict[str, Any] = torch.load(
-                io.BytesIO(content), map_location="cpu", weights_only=True
-            )
+            saved = unpack(file.read_bytes())
             of_run = saved["run"]["recipe"]
         except Exception as error:  # torch raises many kinds for what was not written by save
             reason = str(error) if isinstance(error, DamagedError) else "cannot be read"
@@ -347,15 +338,6 @@ class Run:
 def step_of(file: Path) -> int:
     """The step that the name of a checkpoint or sample grid tells."""
     return int(file.stem.removeprefix("step-"))
-
-
-def _canonical(value: Any) -> Any:
-    """Rebuild a nest so that equal states pickle to equal bytes, whatever objects they share."""
-    if isinstance(value, dict):
-        return {sys.intern(k) if isinstance(k, str) else k: _canonical(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)([_canonical(v) for v in value])
-    return value
 
 
 def _json(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Checksums that files carry inside, so that each says by itself whether it is whole.
+"""How checkpoints and rows are written: with checksums inside, so that each says if it is whole.
 
 A checkpoint is the zip that torch.save writes; its comment holds the format and the SHA-256 of all
 before that. A row of a jsonl file ends in the CRC-32 of the rest. Both stay what they are to other
@@ -6,10 +6,14 @@ programs: torch.load and a reader of JSON lines take them.
 """
 
 import hashlib
+import io
 import json
 import re
+import sys
 import zlib
 from typing import Any
+
+import torch
 
 FORMAT = 1
 """Of a checkpoint's content. A later ganatomy reads earlier ones, or says that it does not."""
@@ -31,6 +35,31 @@ def seal(content: bytes) -> bytes:
     length = len(comment) + _DIGEST
     told = content[:-2] + length.to_bytes(2, "little") + comment
     return told + hashlib.sha256(told).hexdigest().encode()
+
+
+def pack(state: dict[str, Any]) -> bytes:
+    """Write a nest of tensors and numbers; equal ones to equal bytes, whatever they share."""
+    buffer = io.BytesIO()  # torch.save to a full disk can end the process; bytes cannot
+    torch.save(_canonical(state), buffer)
+    return seal(buffer.getvalue())
+
+
+def unpack(content: bytes) -> dict[str, Any]:
+    """Read what pack gave, onto the CPU, and nothing that would run.
+
+    Raises:
+        DamagedError: as see_whole does. Of a content that others have sealed torch may raise more.
+    """
+    see_whole(content)
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {sys.intern(k) if isinstance(k, str) else k: _canonical(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_canonical(v) for v in value])
+    return value
 
 
 def see_whole(content: bytes) -> None:
