@@ -384,7 +384,7 @@ def test_verdicts_are_shown_with_what_was_reported() -> None:
     found = {"claims": [plain]}
     ((title, reported, ours, change, p, verdict),) = lines(found)
     assert (title, reported, verdict) == ("c1: falls", "112 → 44.8", "supported")
-    assert ours == "fd 8 → 2" and change.startswith("-6 [-7") and p == "0.050"
+    assert ours == "FD 8 → 2" and change.startswith("-6 [-7") and p == "0.050"
     few = judge(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
     plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim)}
     assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"

@@ -270,7 +270,7 @@ def test_memory(tmp_path: Path, ema: float, kind: Any, slots: int) -> None:
     assert used["optimiser"] == 4 * slots * count + 4 * tensors  # a step counter for each
     assert used["weights"] == sum(t.nbytes for weights in held for t in weights.values())
     assert used["data"] == 60_000 * 784
-    written = Run(tmp_path)
+    written = Run.create(tmp_path / "run", recipe)
     written.save(state.state_dict(), keep=1)
     on_disk = written.checkpoints()[0].stat().st_size
     assert used["checkpoint"] == pytest.approx(on_disk, rel=0.01)

@@ -10,6 +10,7 @@ from ganatomy import stats
 from ganatomy.claim import Claim
 from ganatomy.evaluate import measured, protocol_of
 from ganatomy.machine import environment
+from ganatomy.metrics import VALUES
 from ganatomy.protocol import require_same
 from ganatomy.runs import Run
 from ganatomy.scores import number
@@ -146,7 +147,8 @@ def _line(found: dict[str, Any]) -> list[str]:
     title = f"{claim['id']}: {claim['text']}"
     if len(rows) > 1:
         title += f" (pooled over {len(rows)} settings)"
-    name = claim["metric"].replace(":", " of ")  # a kind and what it is about
+    metric = claim["metric"]
+    name = VALUES[metric].title if metric in VALUES else metric.replace(":", " of ")
     name += "" if claim["to"] is None else f" off {claim['to']:g} by"
     change = f"{number(found['effect'])}{ends}"
     p = min(found["p"], found["p_against"])
