@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ganatomy.files import replace
+
 
 class Errand(NamedTuple):
     """A job with a folder, that is no run."""
@@ -49,6 +51,9 @@ def does_as_it_is_called(job: Errand) -> Any:
             raise SystemExit("left")
         case "cannot be sent":
             return threading.Lock()
+        case "tells and waits":
+            replace(job.folder / "pid", str(os.getpid()).encode())
+            time.sleep(600)
         case "waits":
             (job.folder / "home").write_text(str(job.folder.parent))
             time.sleep(600)

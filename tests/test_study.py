@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +300,34 @@ def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> N
         3: Failure("use another"),
         4: 4,
     }
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from errands import Errand, does_as_it_is_called
+from ganatomy.execute import EXECUTORS
+if __name__ == "__main__":
+    list(EXECUTORS["processes"](does_as_it_is_called, [Errand(Path(sys.argv[1]))], 2))
+"""
+
+
+def test_workers_end_with_their_study(tmp_path: Path) -> None:
+    script, folder = tmp_path / "alone.py", tmp_path / "tells and waits"
+    script.write_text(ALONE)
+    folder.mkdir()
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen([sys.executable, str(script), str(folder)], env=here) as study:
+        deadline = time.monotonic() + 60
+        while not (folder / "pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        worker = int((folder / "pid").read_text())
+        os.kill(worker, 0)
+        study.kill()
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(worker, 0)
+            time.sleep(0.05)
 
 
 def test_a_process_that_dies_is_told() -> None:
