@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from ganatomy.recipe import Options, Recipe, differences
 from ganatomy.runs import Row, Run, step_of
@@ -32,27 +33,9 @@ def branch(parent: Run, step: int, recipe: Recipe, options: Options, folder: Pat
             if the recipe's networks or optimisers are not those of the checkpoint.
         DamagedError: if the checkpoint is not whole.
     """
-    files = {step_of(file): file for file in parent.checkpoints()}
-    if step not in files:
-        there = ", ".join(map(str, files)) or "none"
-        raise ValueError(f"{parent.path} has no checkpoint {step} (there are: {there})")
+    saved = _checkpoint(parent, step, recipe)
     if folder.exists():
         raise ValueError(f"{folder} exists; name another --out for the branch")
-    changed = differences(parent.recipe, recipe)
-    for name in KEPT:
-        if name in changed:
-            raise ValueError(f"a branch goes on with what was learned, so {name} cannot change")
-    saved = parent.load(files[step])
-    try:
-        State.new(recipe, tuple(saved["shape"])).load_state_dict(saved)
-    except (LookupError, RuntimeError, ValueError) as error:
-        fields = ", ".join(changed)
-        raise ValueError(
-            f"{files[step]} does not fit a recipe of other {fields}: its networks are others"
-        ) from error
-    if recipe.steps is not None and recipe.steps <= step:
-        raise ValueError(f"the branch begins at step {step}; make it longer than that with --steps")
-
     made = Run(folder.with_name(f".{folder.name}.branch"))
     shutil.rmtree(made.path, ignore_errors=True)
     try:
@@ -69,13 +52,39 @@ def branch(parent: Run, step: int, recipe: Recipe, options: Options, folder: Pat
             "run": parent.path.absolute().name,
             "key": parent.recipe.key,
             "step": step,
-            "changed": {name: {"from": a, "to": b} for name, (a, b) in changed.items()},
+            "changed": {
+                name: {"from": a, "to": b}
+                for name, (a, b) in differences(parent.recipe, recipe).items()
+            },
         }
         made.write("parent.json", (json.dumps(about, indent=1) + "\n").encode())
         made.path.replace(folder)
     finally:
         shutil.rmtree(made.path, ignore_errors=True)
     return Run(folder)
+
+
+def _checkpoint(parent: Run, step: int, recipe: Recipe) -> dict[str, Any]:
+    """Read the checkpoint of a step, once it is known that a recipe can go on from it."""
+    files = {step_of(file): file for file in parent.checkpoints()}
+    if step not in files:
+        there = ", ".join(map(str, files)) or "none"
+        raise ValueError(f"{parent.path} has no checkpoint {step} (there are: {there})")
+    changed = differences(parent.recipe, recipe)
+    for name in KEPT:
+        if name in changed:
+            raise ValueError(f"a branch goes on with what was learned, so {name} cannot change")
+    saved = parent.load(files[step])
+    try:
+        State.new(recipe, tuple(saved["shape"])).load_state_dict(saved)
+    except (LookupError, RuntimeError, ValueError) as error:
+        fields = ", ".join(changed)
+        raise ValueError(
+            f"{files[step]} does not fit a recipe of other {fields}: its networks are others"
+        ) from error
+    if recipe.steps is not None and recipe.steps <= step:
+        raise ValueError(f"the branch begins at step {step}; make it longer than that with --steps")
+    return saved
 
 
 def _whole_rows(run: Run, name: str) -> list[Row]:
