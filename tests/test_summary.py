@@ -281,7 +281,6 @@ GROWTH = """
 import torch
 from test_summary import SMALL, SIZES, State, cost, memory
 state = State.new(SMALL.but(g_widths=(2000, 2000)), (2,))
-torch.ones(40_000_000)  # a peak of long ago
 spent = cost(state, SMALL, measure=True)
 used = memory(state, SIZES["ring8"])
 print(spent.growth, used["gradients"] + used["optimiser"])
