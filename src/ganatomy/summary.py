@@ -221,7 +221,7 @@ def peak(device: torch.device, *, forget: bool = False) -> int:
         return 0
     import resource  # not on Windows
 
-    with suppress(OSError, IndexError):  # Linux; its ru_maxrss begins with what the parent process had
+    with suppress(OSError, IndexError):  # Linux: ru_maxrss is first the parent's
         if forget:
             Path("/proc/self/clear_refs").write_text("5")
         status = Path("/proc/self/status").read_text()
