@@ -412,11 +412,11 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 def test_verdicts_are_shown_with_what_was_reported() -> None:
     claim = dataclasses.replace(FALLS, reported=(112.3, 44.8))
     findings = judge([claim], [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]])
-    plain = findings[0]._asdict() | {"claim": dataclasses.asdict(claim)}
+    plain = findings[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD; so"}
     found = {"claims": [plain]}
-    ((title, reported, ours, change, p, verdict),) = lines(found)
-    assert (title, reported, verdict) == ("c1: falls", "112 → 44.8", "supported")
-    assert ours == "FD 8 → 2" and change.startswith("-6 [-7") and p == "0.050"
+    ((title, what, reported, ours, change, p, verdict),) = lines(found)
+    assert (title, what, reported) == ("c1: falls", "FD", "112 → 44.8")
+    assert (ours, p, verdict) == ("8 → 2", "0.050", "supported") and change.startswith("-6 [-7")
     few = judge(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
-    plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim)}
+    plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD"}
     assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"

@@ -138,7 +138,7 @@ def test_verdicts_come_first(files: dict[str, str]) -> None:
     assert order == sorted(order)
     assert "Of 3 claims 3 are undecided" in text  # three of three seeds cannot be decided
     assert "undecided needs 4 seeds" in text and COMMAND in text
-    assert "mean of d_fake off 0.5 by 0.34 → 0.34" in text
+    assert "D(G(z)), distance from 0.5 — 0.34 → 0.34" in text
 
 
 def test_page_is_offline_and_needs_no_script(files: dict[str, str]) -> None:
@@ -156,7 +156,7 @@ def test_names_are_inert(files: dict[str, str]) -> None:
     assert "<script" not in page and "&lt;script&gt;alert" in page
     assert not {k for _, a in Reader(page).tags for k in a if k.startswith(("on", "alert"))}
     (row,) = [line for line in files["README.md"].splitlines() if line.startswith("| c1")]
-    assert "<script" not in files["README.md"] and len(re.findall(r"(?<!\\)\|", row)) == 7
+    assert "<script" not in files["README.md"] and len(re.findall(r"(?<!\\)\|", row)) == 8
 
 
 def test_bands_are_over_seeds() -> None:

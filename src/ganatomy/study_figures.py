@@ -6,10 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ganatomy.claim import WINDOW
-from ganatomy.evaluate import title
 from ganatomy.pictures import AXES, COLOURS, Series
-from ganatomy.report import CHARTS, POINTS
+from ganatomy.report import POINTS
 from ganatomy.runs import Row
 from ganatomy.scores import number
 
@@ -39,23 +37,6 @@ def groups(judged: Row) -> list[tuple[str, list[float]]]:
         for cell, seeds in zip(cells, numbers, strict=True):
             found.setdefault(cell, seeds)
     return list(found.items())
-
-
-def quantity(claim: Row, measured: Row | None) -> str:
-    """Say what a claim's number is, as the title of an axis; a semicolon may end a line there."""
-    kind, _, name = claim["metric"].rpartition(":")
-    known = {field: text for field, text, *_ in CHARTS}
-    text = known.get(name, name)
-    if not kind and measured:
-        text = title(name, measured)
-    if claim["to"] is not None:
-        text += f", distance from {claim['to']:g}"
-    if kind == "share":
-        text = f"share of samples of class {name}"
-    if kind == "walk":
-        text = f"largest over mean step, {name}"
-    how = {"mean": f"; mean of the last {100 * WINDOW:g} % of rows", "jump": "; how much it jumps"}
-    return text + how.get(kind, "")
 
 
 def axis(numbers: Sequence[float], marks: Sequence[tuple[str, float]]) -> Axis:

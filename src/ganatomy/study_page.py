@@ -21,7 +21,7 @@ from ganatomy.report import CHARTS
 from ganatomy.runs import Row
 from ganatomy.scores import heading, number
 from ganatomy.study import ALPHA, Job, Study
-from ganatomy.study_figures import axis, bands, groups, quantity, strips
+from ganatomy.study_figures import axis, bands, groups, strips
 from ganatomy.study_tables import Finished, by_cell, markdown, read, spread, tables, value
 from ganatomy.verdict import COLUMNS, lines
 
@@ -93,13 +93,13 @@ def _panels(found: Row, runs: Sequence[Finished]) -> list[dict[str, Any]]:
     measured = next((run.row for run in runs if run.row), None)
     shared: dict[str, tuple[list[float], list[tuple[str, float]]]] = {}
     for judged in found["claims"]:
-        numbers, marks = shared.setdefault(quantity(judged["claim"], measured), ([], []))
+        numbers, marks = shared.setdefault(judged["measure"], ([], []))
         numbers += [x for _, seeds in groups(judged) for x in seeds]
         marks += _marks(judged["claim"], measured)
     longest = max(len(c) for judged in found["claims"] for c, _ in groups(judged))
     panels = []
     for judged in found["claims"]:
-        name = quantity(judged["claim"], measured)
+        name = judged["measure"]
         shown = axis(*shared[name])
         own = _marks(judged["claim"], measured)
         svg = strips(groups(judged), name, shown, own, longest)

@@ -56,28 +56,31 @@ def value(run: Finished, name: str) -> float | None:
     return None if found is None else float(found["value"])
 
 
-def spread(runs: Sequence[Finished]) -> list[list[str]]:
-    """Write measured values for people: a heading, a line per cell, and the floor.
+def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
+    """Write measured values for people: a heading, and a line for each value, cells beside floor.
 
-    A value is the mean over seeds, and their least and most. Empty if nothing was measured.
+    An entry is the mean over seeds, and their least and most. Empty if nothing was measured.
     """
     rows = [run.row for run in runs if run.row]
-    names = _names(runs)
     if not rows:
         return []
-    table = [["cell", "seeds", *(title(name, rows[0]) for name in names)]]
-    for cell, seeds in by_cell(runs).items():
-        found = [[v for run in seeds if (v := value(run, n)) is not None] for n in names]
-        table.append([cell, str(len(seeds)), *map(_spread, found)])
-    floors = [next((r["values"][n]["floor"] for r in rows if n in r["values"]), 0) for n in names]
-    return [*table, ["floor", "", *map(number, floors)]]
+    cells = by_cell(runs)
+    heads = [("", ""), *((cell, f"seeds: {len(seeds)}") for cell, seeds in cells.items())]
+    table = [[*heads, ("floor", "")]]
+    for name in _names(runs):
+        found = [
+            [v for r in seeds if (v := value(r, name)) is not None] for seeds in cells.values()
+        ]
+        floor = next((r["values"][name]["floor"] for r in rows if name in r["values"]), 0)
+        table.append([(title(name, rows[0]), ""), *map(_spread, found), (number(floor), "")])
+    return table
 
 
-def _spread(values: list[float]) -> str:
+def _spread(values: list[float]) -> tuple[str, str]:
     if not values:
-        return "—"
-    ends = f" ({number(min(values))} to {number(max(values))})" if min(values) < max(values) else ""
-    return number(sum(values) / len(values)) + ends
+        return "—", ""
+    low, high = number(min(values)), number(max(values))
+    return number(sum(values) / len(values)), f"{low} to {high}" if low != high else ""
 
 
 def _names(runs: Sequence[Finished]) -> list[str]:

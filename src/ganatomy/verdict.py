@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from ganatomy import stats
-from ganatomy.claim import Claim
-from ganatomy.evaluate import measured, protocol_of
+from ganatomy.claim import WINDOW, Claim
+from ganatomy.evaluate import measured, protocol_of, title
 from ganatomy.machine import environment
-from ganatomy.metrics import VALUES
 from ganatomy.protocol import require_same
-from ganatomy.runs import Run
+from ganatomy.report import CHARTS
+from ganatomy.runs import Row, Run
 from ganatomy.scores import number
 from ganatomy.study import ALPHA, Job, Study, needed, numbers
 
@@ -112,8 +112,25 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
         "fingerprint": row["fingerprint"],
         "floor": row["values"]["fd"]["floor"],
         "environment": environment(),
-        "claims": [_plain(finding) for finding in findings],
+        "claims": [
+            _plain(finding) | {"measure": measure(finding.claim, row)} for finding in findings
+        ],
     }
+
+
+def measure(claim: Claim, row: Row) -> str:
+    """Name what a claim's numbers are, as its measured row does; after a semicolon, how exactly."""
+    kind, _, name = claim.metric.rpartition(":")
+    known = {field: text for field, text, *_ in CHARTS}
+    text = {
+        "share": f"share of samples of class {name}",
+        "walk": f"largest over mean step, {name}",
+        "jump": f"jumps of {known.get(name, name)}",
+        "mean": known.get(name, name),
+    }.get(kind) or title(name, row)
+    if claim.to is not None:
+        text += f", distance from {claim.to:g}"
+    return text + (f"; mean of the last {100 * WINDOW:g} % of rows" if kind == "mean" else "")
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
@@ -126,7 +143,7 @@ def lines(found: dict[str, Any]) -> list[list[str]]:
     return [_line(claim) for claim in found["claims"]]
 
 
-COLUMNS = ("claim", "reported", "ours", "change", "p", "verdict")
+COLUMNS = ("claim", "measure", "reported", "ours", "change", "p", "verdict")
 """Of a table of verdicts."""
 
 
@@ -144,12 +161,10 @@ def _line(found: dict[str, Any]) -> list[str]:
         verdict += f"; needs {found['seeds_needed']} seeds"
     reported = " → ".join(number(value) for value in claim["reported"])
     ours = " → ".join(map(number, means))
-    title = f"{claim['id']}: {claim['text']}"
+    said = f"{claim['id']}: {claim['text']}"
     if len(rows) > 1:
-        title += f" (pooled over {len(rows)} settings)"
-    metric = claim["metric"]
-    name = VALUES[metric].title if metric in VALUES else metric.replace(":", " of ")
-    name += "" if claim["to"] is None else f" off {claim['to']:g} by"
+        said += f" (pooled over {len(rows)} settings)"
+    what = found["measure"].partition(";")[0]
     change = f"{number(found['effect'])}{ends}"
     p = min(found["p"], found["p_against"])
-    return [title, reported or "—", f"{name} {ours}", change, f"{p:.3f}", verdict]
+    return [said, what, reported or "—", ours, change, f"{p:.3f}", verdict]

@@ -75,7 +75,7 @@ class Study:
             replace(out / name, text.encode())
 
         def show() -> None:
-            terminal.table(verdict.COLUMNS, verdict.lines(found))
+            terminal.table(("verdict", "claim"), map(_told, verdict.lines(found)))
             terminal.say(f"\n{out / 'page.html'}, {out / 'README.md'}, {out / 'verdicts.json'}")
 
         answer(self.json, found, show)
@@ -85,6 +85,13 @@ class Study:
                 "them again"
             )
         return int(len(done) < len(todo))
+
+
+def _told(line: Sequence[str]) -> tuple[str, str]:
+    """A line of verdicts for a terminal, which is too narrow for its columns."""
+    claim, measure, reported, ours, change, p, word = line
+    numbers = f"{measure}: {ours}, change {change}, p {p}"
+    return word, f"{claim}\n{numbers}" + (f"; reported: {reported}" if reported != "—" else "")
 
 
 def _run(todo: Sequence["Job"], at_once: int, executor: Executor | None) -> list["Job"]:
