@@ -417,6 +417,7 @@ def test_verdicts_are_shown_with_what_was_reported() -> None:
     ((title, what, reported, ours, change, p, verdict),) = lines(found)
     assert (title, what, reported) == ("c1: falls", "FD", "112 → 44.8")
     assert (ours, p, verdict) == ("8 → 2", "0.050", "supported") and change.startswith("-6 [-7")
+    assert lines({"claims": [plain | {"p": 0.0004}]})[0][-2] == "< 0.001"
     few = judge(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
     plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD"}
     assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"

@@ -167,4 +167,5 @@ def _line(found: dict[str, Any]) -> list[str]:
     what = found["measure"].partition(";")[0]
     change = f"{number(found['effect'])}{ends}"
     p = min(found["p"], found["p_against"])
-    return [said, what, reported or "—", ours, change, f"{p:.3f}", verdict]
+    shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return [said, what, reported or "—", ours, change, shown, verdict]
