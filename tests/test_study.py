@@ -36,7 +36,7 @@ from ganatomy.study import (
     work,
 )
 from ganatomy.study_page import contents
-from ganatomy.verdict import judge, lines, verdicts
+from ganatomy.verdict import judge, lines, measure, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", cells=("a", "b"), direction="falls")
 TINY = Study(
@@ -421,3 +421,16 @@ def test_verdicts_are_shown_with_what_was_reported() -> None:
     few = judge(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
     plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD"}
     assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("jump:d_loss", "jumps of Discriminator loss"),
+        ("mean:d_real", "D(x); mean of the last 10 % of rows"),
+        ("share:4", "share of samples of class 4"),
+        ("walk:slerp", "largest over mean step, slerp"),
+    ],
+)
+def test_claims_name_what_they_measure(metric: str, name: str) -> None:
+    assert measure(dataclasses.replace(FALLS, metric=metric), {}) == name
