@@ -342,8 +342,8 @@ def test_named_studies_cite_their_rows_and_can_be_decided(name: str) -> None:
     decidable(found)
     recipes = [job.recipe for job in jobs(found, Path("x"), 0.1, options_for(1))]
     assert len({r.key for r in recipes}) == len(found.cells) * found.seeds
-    lengths = [round(cell.get("steps", found.steps) / 10) for cell in found.cells.values()]
-    assert {r.steps for r in recipes} == set(lengths)
+    lengths = {n: round(cell.get("steps", found.steps) / 10) for n, cell in found.cells.items()}
+    assert {r.steps for r in recipes} == set(lengths.values()) and found.lengths(0.1) == lengths
 
 
 def test_files_of_studies(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
         return float(job.seed)
 
     found = {
-        "study": "tiny", "question": "?", "steps": 6, "scale": 1.0, "seeds": {"a": 2, "b": 2},
+        "study": "tiny", "question": "?", "steps": {"a": 6, "b": 6}, "scale": 1.0, "seeds": {"a": 2, "b": 2},
         "protocol": "judge-2k", "fingerprint": "0", "floor": 0.1,
         "environment": {"cpu": "c", "cores": 2, "python": "3", "torch": "2", "ganatomy": "0"},
         "claims": [],

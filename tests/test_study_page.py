@@ -66,7 +66,7 @@ def finish(job: Job, fd: float, picture: bytes, metrics: tuple[str, ...] = ("fd"
     }
     how: dict[str, Any] = {"protocol": job.protocol, "fingerprint": PROTOCOL.fingerprint}
     how |= {"settings": dataclasses.asdict(PROTOCOL), "n": 2048, "dim": 128, "floor_n": 2048}
-    run.append("metrics", {"step": 6} | how | {"values": values})
+    run.append("metrics", {"step": job.recipe.steps} | how | {"values": values})
     (job.folder / "samples").mkdir()
     run.write("samples/step-00000006.png", picture)
     session = {"started": "now", "cpu": "a CPU", "cores": 2, "device": "cpu", "threads": 1}
@@ -209,12 +209,25 @@ def test_what_is_shortened_or_missing_is_said(tmp_path: Path) -> None:
     study = plan(list(fd), claims=[dataclasses.replace(CLAIMS[0], cells=("a", "b"))])
     done = train(study, tmp_path, fd)
     text = texts(written(study, tmp_path, done, scale=0.5)["page.html"])
-    assert "Shortened. Every run has 0.5 of the study's length" in text
+    assert "Shortened. Every run has 0.5 of the study's length, which is 6 steps." in text
     assert "Incomplete. Of 3 seeds planned there are 2 of a, 1 of b" in text
     assert "seed 1, FD 8, lower middle of 2" in text
     assert "seed 0, FD 1 Figure" in text and "b seeds: 1 floor FD 8.5 8 to 9 1 0.25" in text
     complete = texts(written(dataclasses.replace(study, seeds=1), tmp_path, done)["page.html"])
     assert "Shortened" not in complete and "Incomplete" not in complete
+
+
+def test_cells_with_a_length_of_their_own_are_named(tmp_path: Path) -> None:
+    fd = {"a": (9.0,), "b": (1.0,), "c": (2.0,)}
+    claim = dataclasses.replace(CLAIMS[0], cells=("a", "b"))
+    study = plan(list(fd), seeds=1, claims=[claim])
+    longer = dict(study.cells["b"]) | {"steps": 8000}
+    study = dataclasses.replace(study, cells={**study.cells, "b": longer})
+    files = written(study, tmp_path, train(study, tmp_path, fd), scale=0.5)
+    text = texts(files["page.html"])
+    assert "3 cells, 3 runs; steps of each: 3 (b 4,000)." in text
+    assert "0.5 of the study's length, which is 6 (b 8,000) steps." in text
+    assert "Steps of each run: 3 (b 4,000), 0.5 of the study's length." in files["README.md"]
 
 
 def test_a_value_that_a_run_or_the_floor_lacks_is_a_dash(tmp_path: Path) -> None:

@@ -87,6 +87,10 @@ class Study:
         except ValueError as error:
             raise ValueError(f"study {self.name}, cell {cell}: {error}") from error
 
+    def lengths(self, scale: float) -> dict[str, int]:
+        """Return the steps of a run of each cell."""
+        return {cell: self.recipe(cell, 0, scale).steps or 0 for cell in self.cells}
+
 
 class Job(NamedTuple):
     """One run of a study, and how it is measured; it can be sent to another process."""

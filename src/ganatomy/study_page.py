@@ -22,7 +22,7 @@ from ganatomy.runs import Row
 from ganatomy.scores import heading, number
 from ganatomy.study import ALPHA, Job, Study
 from ganatomy.study_figures import axis, bands, groups, strips
-from ganatomy.study_tables import Finished, by_cell, markdown, read, spread, tables, value
+from ganatomy.study_tables import Finished, by_cell, length, markdown, read, spread, tables, value
 from ganatomy.verdict import COLUMNS, lines
 
 PICTURES = 2_400_000
@@ -85,6 +85,7 @@ def html(study: Study, plan: bytes, runs: Sequence[Finished], found: Row, comman
         command=command,
         alone=shlex.quote(f"runs/{first.folder.name}/recipe.json"),
         number=number,
+        length=length,
     )
 
 

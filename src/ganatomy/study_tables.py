@@ -2,6 +2,7 @@
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,7 +165,7 @@ seeds, of three or more). *p* is of the direction that the runs show: a permutat
 after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
 it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
 
-Seeds: {runs}. Steps of each run: {found["steps"]:,}{scale}. Measured by {found["protocol"]}
+Seeds: {runs}. Steps of each run: {_inert(length(found["steps"]))}{scale}. Measured by {found["protocol"]}
 `{found["fingerprint"]}`, by which real pictures have an FD of {floor}.
 
     {command}
@@ -173,6 +174,13 @@ Seeds: {runs}. Steps of each run: {found["steps"]:,}{scale}. Measured by {found[
 ganatomy {where["ganatomy"]}. Figures, samples and the protocol are on [the page](page.html);
 numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
 """
+
+
+def length(steps: dict[str, int]) -> str:
+    """Write the steps of a run of each cell: what most have, then the cells that have others."""
+    usual = statistics.mode(steps.values())
+    others = ", ".join(f"{cell} {n:,}" for cell, n in steps.items() if n != usual)
+    return f"{usual:,} ({others})" if others else f"{usual:,}"
 
 
 def _inert(text: str) -> str:

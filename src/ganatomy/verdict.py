@@ -105,7 +105,7 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
     return {
         "study": study.name,
         "question": study.question,
-        "steps": max(1, round(study.steps * scale)),
+        "steps": study.lengths(scale),
         "scale": scale,
         "seeds": {c: sum(job.cell == c for job in done) for c in study.cells},
         "protocol": row["protocol"],
