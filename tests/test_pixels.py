@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import warnings
 import zipfile
 import zlib
@@ -201,6 +202,17 @@ def test_npz_that_memory_has_no_room_for(tmp_path: Path, monkeypatch: pytest.Mon
     refuses(path, "its arrays take 272 bytes, and memory has 271")
     monkeypatch.setattr(pixels, "memory", lambda: 272)
     assert len(pictures(path)) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="memory is not told")
+def test_memory_is_the_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "memory.max"
+    monkeypatch.setattr(pixels, "CONTAINER", [file, tmp_path / "absent"])
+    machine = pixels.memory()
+    for text, found in (("max\n", machine), (f"{2**63 - 4096}\n", machine), ("271\n", 271)):
+        file.write_text(text)
+        assert pixels.memory() == found > 0
+    refuses(write_npz(tmp_path / "a.npz", x=PAIR), "and memory has 271")
 
 
 def test_npz_whose_header_lies(tmp_path: Path) -> None:

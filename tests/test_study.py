@@ -385,7 +385,8 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
         return float(job.seed)
 
     found = {
-        "study": "tiny", "question": "?", "steps": {"a": 6, "b": 6}, "scale": 1.0, "seeds": {"a": 2, "b": 2},
+        "study": "tiny", "question": "?", "scale": 1.0,
+        "steps": {"a": 6, "b": 6}, "seeds": {"a": 2, "b": 2},
         "protocol": "judge-2k", "fingerprint": "0", "floor": 0.1,
         "environment": {"cpu": "c", "cores": 2, "python": "3", "torch": "2", "ganatomy": "0"},
         "claims": [],

@@ -150,6 +150,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
 def markdown(found: Row, command: str) -> str:
     """Write a study's verdicts as a Markdown page."""
     where, seeds, floor = found["environment"], found["seeds"], number(found["floor"])
+    steps = _inert(length(found["steps"]))
     scale = "" if found["scale"] == 1 else f", {found['scale']:g} of the study's length"
     table = [COLUMNS, ["---"] * len(COLUMNS), *([_inert(c) for c in line] for line in lines(found))]
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
@@ -165,7 +166,7 @@ seeds, of three or more). *p* is of the direction that the runs show: a permutat
 after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
 it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
 
-Seeds: {runs}. Steps of each run: {_inert(length(found["steps"]))}{scale}. Measured by {found["protocol"]}
+Seeds: {runs}. Steps of each run: {steps}{scale}. Measured by {found["protocol"]}
 `{found["fingerprint"]}`, by which real pictures have an FD of {floor}.
 
     {command}

@@ -26,6 +26,12 @@ LIMIT = 100_000_000
 MOST_PIXELS = 89_478_485
 """Width times height of the largest picture that is decoded, which is Pillow's own limit too."""
 
+CONTAINER = [
+    Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")
+]
+"""Where Linux tells a container what memory it has: by the second version of its groups, the first.
+"""
+
 IMAGES, LABELS = ("images", "arr_0", "x"), ("labels", "y", "arr_1")
 """What the arrays of an npz may be called; the first that exists is used."""
 
@@ -175,10 +181,12 @@ def see_packing(entry: zipfile.ZipInfo) -> None:
 
 
 def memory() -> float:
-    """Bytes of this machine's memory; without end where the system does not say."""
+    """Bytes of this machine's memory, or of its container's; without end where neither is told."""
     if sys.platform == "win32":
         return math.inf
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    texts = [file.read_text().strip() for file in CONTAINER if file.exists()]
+    limits = [int(text) for text in texts if text.isdigit()]  # else "max"
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
 
 
 def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor:

@@ -82,7 +82,7 @@ R1 = (
             ),
             Claim(
                 id="R1.c2b",
-                text="and after as many updates of both nets together, as 1 + 1 has twice the steps",
+                text="and after as many updates of both nets together: 1 + 1 has twice the steps",
                 metric="fd",
                 cells=("k1-longer", "k3"),
                 direction="falls",
