@@ -156,7 +156,7 @@ def steps(
         logs: Logs = {}
         # what follows draws from a generator of this step
         with torch.random.fork_rng(devices), _computing(precision, device):
-            torch.manual_seed(mix(recipe.seed, state.step))
+            _seed(mix(recipe.seed, state.step), device)
             first, last = state.step * recipe.d_steps, (state.step + 1) * recipe.d_steps - 1
             for k in range(first, last + 1):
                 batch, z, targets = real(k), noise(), labels()
@@ -271,6 +271,11 @@ def _computing(precision: Precision, device: torch.device) -> torch.autocast:
     gone by the time that they are wanted with them, as D has been updated between.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Do as torch.manual_seed, which on a CPU walks the stack for the sake of absent devices."""
+    (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
 
 
 def _mean_d(loss: Loss, logits: Tensor) -> Tensor:
