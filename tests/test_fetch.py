@@ -87,12 +87,12 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, content: bytes) -> None:
         try:
             for i in range(0, len(content), 10_000):
+                self.server.served += len(content[i : i + 10_000])  # before a reader can have it
                 self.wfile.write(content[i : i + 10_000])
-                self.server.served += len(content[i : i + 10_000])
                 time.sleep(self.server.pause)
             while self.server.endless:
-                self.wfile.write(bytes(10_000))
                 self.server.served += 10_000
+                self.wfile.write(bytes(10_000))
         except OSError:  # the other side has had enough
             pass
 
