@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from ganatomy.fit import fit
-from ganatomy.machine import environment
-from ganatomy.recipe import Options
-from ganatomy.recipes import RECIPES
+from ganatomy.gan.machine import environment
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Options
+from ganatomy.training.loop import fit
 
 
 def main() -> None:
@@ -27,7 +27,9 @@ def main() -> None:
         run = fit(recipe, Path(folder) / "run", Options(device="cpu"))
         home = {"XDG_CACHE_HOME": str(Path(folder) / "cache")}
         torch_alone = measured("import torch, torchvision", home)[1]
-        command = f"from ganatomy.cli import main; main(['evaluate', {str(run.path)!r}, '--json'])"
+        command = (
+            f"from ganatomy.cli.main import main; main(['evaluate', {str(run.path)!r}, '--json'])"
+        )
         cold = measured(command, home)
         warm = [measured(command, home) for _ in range(3)]
     where = environment()

@@ -12,8 +12,8 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from ganatomy.machine import environment
-from ganatomy.metrics import moments, trace_sqrt
+from ganatomy.evaluation.metrics import moments, trace_sqrt
+from ganatomy.gan.machine import environment
 
 
 def correlated(n: int, d: int, seed: int) -> torch.Tensor:
@@ -35,7 +35,7 @@ def main(d: int = 2048, repeats: int = 3, n: int = 10_000) -> None:
     """Print a table: interleaved, so that a busy machine slows both."""
     cov1, cov2 = (moments(correlated(n, d, seed)).cov for seed in (0, 1))
     ways: dict[str, Callable[[], float]] = {
-        "ganatomy.metrics.trace_sqrt": lambda: trace_sqrt(cov1, cov2),
+        "ganatomy.evaluation.metrics.trace_sqrt": lambda: trace_sqrt(cov1, cov2),
         "numpy.trace(scipy.linalg.sqrtm(·))": lambda: float(
             np.trace(scipy.linalg.sqrtm((cov1 @ cov2).numpy())).real
         ),

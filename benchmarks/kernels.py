@@ -15,9 +15,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from training import WORKLOADS, data_of, textbook
 
-from ganatomy.machine import environment, keep_memory
-from ganatomy.recipe import Precision, Recipe
-from ganatomy.train import State, steps
+from ganatomy.gan.machine import environment, keep_memory
+from ganatomy.gan.step import State, steps
+from ganatomy.recipes.recipe import Precision, Recipe
 
 STEPS = 8
 KINDS = {

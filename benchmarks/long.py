@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from ganatomy.fit import ticks
-from ganatomy.machine import environment
-from ganatomy.recipe import Options
-from ganatomy.recipes import RECIPES
-from ganatomy.runs import Run
-from ganatomy.summary import Size, cost, disk, memory
-from ganatomy.train import State
+from ganatomy.gan.cost import Size, cost, disk, memory
+from ganatomy.gan.machine import environment
+from ganatomy.gan.step import State
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Run
+from ganatomy.training.loop import ticks
 
 LOOKS = 10
 OPTIONS = Options(

@@ -17,7 +17,7 @@ from evaluate import measured
 from PIL import Image
 
 from ganatomy.data import data_root, mnist
-from ganatomy.machine import environment
+from ganatomy.gan.machine import environment
 
 BUILD = "from pathlib import Path; from ganatomy.data import pictures; pictures(Path({!r}))"
 READ = """
@@ -28,7 +28,7 @@ data = pictures(Path({!r}))
 for k in range(len(data) // 64):
     data.take(batch_indices(len(data), 64, 0, k))
 """
-TRAIN = "from ganatomy.cli import main; main({!r})"
+TRAIN = "from ganatomy.cli.main import main; main({!r})"
 
 
 def make(folder: Path, n: int) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from evaluate import measured
 
-from ganatomy.fit import fit
-from ganatomy.machine import environment
-from ganatomy.recipe import Options
-from ganatomy.recipes import RECIPES
+from ganatomy.gan.machine import environment
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Options
+from ganatomy.training.loop import fit
 
-CALL = "from ganatomy.cli import main; main({!r})"
+CALL = "from ganatomy.cli.main import main; main({!r})"
 
 
 def main(repeats: int = 5) -> None:

@@ -28,12 +28,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from ganatomy.data import DATASETS, Samples
-from ganatomy.fit import ticks
-from ganatomy.machine import environment
-from ganatomy.recipe import Options, Precision, Recipe
-from ganatomy.recipes import RECIPES
-from ganatomy.summary import cost
-from ganatomy.train import State, steps
+from ganatomy.gan.cost import cost
+from ganatomy.gan.machine import environment
+from ganatomy.gan.step import State, steps
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Options, Precision, Recipe
+from ganatomy.training.loop import ticks
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from planting import noisy, some
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy import evaluate
 from ganatomy.data import Samples, load
-from ganatomy.metrics import VALUES
-from ganatomy.pictures import COLOURS
-from ganatomy.protocol import preset
-from ganatomy.reference import Place, Reference, reference
+from ganatomy.evaluation import evaluate
+from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.protocol import preset
+from ganatomy.evaluation.reference import Place, Reference, reference
+from ganatomy.figures.images import COLOURS
 
 COLUMNS = (
     "fd",

@@ -21,14 +21,14 @@ from pathlib import Path
 import pages
 
 from ganatomy.data import DATASETS
-from ganatomy.evaluate import measured, protocol_of
-from ganatomy.machine import environment, keep_memory
-from ganatomy.protocol import require_same
-from ganatomy.recipe import Precision
-from ganatomy.recipes import RECIPES
-from ganatomy.runs import Row, Run
-from ganatomy.scores import number
-from ganatomy.train import State, steps
+from ganatomy.evaluation.evaluate import measured, protocol_of
+from ganatomy.evaluation.protocol import require_same
+from ganatomy.evaluation.tables import number
+from ganatomy.gan.machine import environment, keep_memory
+from ganatomy.gan.step import State, steps
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Precision
+from ganatomy.runs.folder import Row, Run
 
 TURNS, TURN_SECONDS = 9, 2.0
 

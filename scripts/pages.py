@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ganatomy.machine import environment
+from ganatomy.gan.machine import environment
 
 DOCS = Path(__file__).parent.parent / "docs"
 

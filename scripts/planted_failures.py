@@ -20,15 +20,15 @@ from pages import machine, number, put, table
 from planting import BASIC, GENERATORS, TRAININGS, Pools
 from torch import Tensor
 
-from ganatomy import evaluate
 from ganatomy.data import load
-from ganatomy.fit import fit
-from ganatomy.monitor import WINDOW, diagnose
-from ganatomy.pictures import GRID
-from ganatomy.protocol import preset
-from ganatomy.recipe import Options
-from ganatomy.reference import Place, Reference, reference
-from ganatomy.runs import Run
+from ganatomy.evaluation import evaluate
+from ganatomy.evaluation.diagnose import WINDOW, diagnose
+from ganatomy.evaluation.protocol import preset
+from ganatomy.evaluation.reference import Place, Reference, reference
+from ganatomy.figures.images import GRID
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Run
+from ganatomy.training.loop import fit
 
 SHOWN = (
     "missing",

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ganatomy.data import Samples
-from ganatomy.recipe import Recipe
-from ganatomy.recipes import RECIPES
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Recipe
 
 
 class Pools(NamedTuple):

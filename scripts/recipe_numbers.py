@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from pages import DOCS, table
 
-from ganatomy.evaluate import measured
-from ganatomy.runs import Row, Run
-from ganatomy.scores import number
+from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.tables import number
+from ganatomy.runs.folder import Row, Run
 
 HEAD = (
     "recipe",

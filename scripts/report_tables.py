@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pages
 
-from ganatomy.evaluate import measured, protocol_of
-from ganatomy.protocol import require_same
-from ganatomy.runs import Row, Run
-from ganatomy.scores import number
+from ganatomy.evaluation.evaluate import measured, protocol_of
+from ganatomy.evaluation.protocol import require_same
+from ganatomy.evaluation.tables import number
+from ganatomy.runs.folder import Row, Run
 
 NAMES = ("fd", "score", "precision", "recall", "coverage", "missing")
 HEAD = ("FD [95 % interval]", "score", "precision", "recall", "coverage", "missing classes")

@@ -10,9 +10,9 @@ import hypothesis
 import pytest
 import torch
 
-from ganatomy.cli import main
+from ganatomy.cli.main import main
 from ganatomy.data import Samples
-from ganatomy.recipe import Recipe
+from ganatomy.recipes.recipe import Recipe
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # CI machines are shared
 hypothesis.settings.load_profile("no deadline")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from conftest import CONV, MLP, Call
 
-from ganatomy.branch import branch
-from ganatomy.fit import fit
-from ganatomy.recipe import Options
-from ganatomy.runs import Run
-from ganatomy.seal import DamagedError
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.branch import branch
+from ganatomy.runs.folder import Run
+from ganatomy.storage.checksums import DamagedError
+from ganatomy.training.loop import fit
 
 OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
 

@@ -12,13 +12,13 @@ from conftest import MLP, Call
 from PIL import Image
 
 from ganatomy import __version__
-from ganatomy.cli import COMMANDS
-from ganatomy.fields import to_dict
-from ganatomy.fit import fit
-from ganatomy.losses import LOSSES
-from ganatomy.recipe import Options
-from ganatomy.recipes import RECIPES
-from ganatomy.runs import Run
+from ganatomy.cli.main import COMMANDS
+from ganatomy.gan.losses import LOSSES
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Run
+from ganatomy.training.loop import fit
+from ganatomy.validation import to_dict
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_every_command_has_help(call: Call, command: str) -> None:
 def test_help_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "altair", "matplotlib", "jinja2")
     script = (
-        "import sys; from ganatomy.cli import main\n"
+        "import sys; from ganatomy.cli.main import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
         f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
     )

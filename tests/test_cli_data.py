@@ -11,7 +11,7 @@ import tyro
 from test_folder import WRITERS, Files, encode, png, write_folder, write_npz, write_zip
 from test_pixels import BAD, GOOD
 
-from ganatomy.commands.data import Data
+from ganatomy.cli.data import Data
 from ganatomy.data import pictures
 from ganatomy.data.inspection import inspect, suggested
 

@@ -9,12 +9,12 @@ from conftest import CONV, MLP, Call
 from PIL import Image
 
 from ganatomy.data import load
-from ganatomy.fit import fit
-from ganatomy.metrics import VALUES
-from ganatomy.pictures import npz, png
-from ganatomy.protocol import PROTOCOLS
-from ganatomy.recipe import Options
-from ganatomy.runs import Run
+from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.protocol import PROTOCOLS
+from ganatomy.figures.images import npz, png
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Run
+from ganatomy.training.loop import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:n = ")
 

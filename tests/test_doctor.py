@@ -7,11 +7,12 @@ import pytest
 import torch
 from conftest import Call
 
-from ganatomy import doctor, judge
-from ganatomy.fit import fit
-from ganatomy.recipe import Options, Recipe
-from ganatomy.summary import Cost, Size, cost, disk, memory
-from ganatomy.train import State
+from ganatomy.evaluation import classifier
+from ganatomy.gan.cost import Cost, Size, cost, disk, memory
+from ganatomy.gan.step import State
+from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.training import doctor
+from ganatomy.training.loop import fit
 
 CPU = torch.device("cpu")
 
@@ -33,8 +34,8 @@ def test_training_that_is_another_is_noticed(
 
 def test_a_changed_judge_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(said.startswith("whole") for said in doctor.judges().values())
-    name, _ = judge.SHIPPED["conv"]
-    monkeypatch.setitem(judge.SHIPPED, "conv", (name, 64 * "0"))
+    name, _ = classifier.SHIPPED["conv"]
+    monkeypatch.setitem(classifier.SHIPPED, "conv", (name, 64 * "0"))
     assert doctor.judges()["conv"].startswith("damaged")
 
 

@@ -12,16 +12,16 @@ from conftest import CONV, MLP
 from PIL import Image
 from torch import Tensor
 
-from ganatomy import evaluate, judge, scores
 from ganatomy.data import balanced, load
 from ganatomy.data.shape import reshape_all
-from ganatomy.fit import fit
-from ganatomy.metrics import VALUES
-from ganatomy.pictures import grid, png, ungrid
-from ganatomy.protocol import preset
-from ganatomy.recipe import Options
-from ganatomy.reference import Place, Reference, reference
-from ganatomy.runs import Row, Run
+from ganatomy.evaluation import classifier, evaluate, tables
+from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.protocol import preset
+from ganatomy.evaluation.reference import Place, Reference, reference
+from ganatomy.figures.images import grid, png, ungrid
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Row, Run
+from ganatomy.training.loop import fit
 
 OPTIONS = Options(log_every=2, save_every=7, sample_every=7, device="cpu")
 DIGITS = load("mnist10k", Path(), "train")
@@ -80,8 +80,8 @@ def test_all_is_measured_and_travels_with_its_protocol(row: Row, ref: Reference)
     assert {*row["values"]} == {*VALUES}
     assert row["protocol"] == "judge-2k" and row["fingerprint"] == ref.protocol.fingerprint
     assert (row["n"], row["dim"], row["floor_n"]) == (2048, 64, 2048)
-    assert row["settings"]["features_sha256"] == judge.SHIPPED["conv"][1]
-    assert row["settings"]["reference_sha256"] == judge.MNIST
+    assert row["settings"]["features_sha256"] == classifier.SHIPPED["conv"][1]
+    assert row["settings"]["reference_sha256"] == classifier.MNIST
     assert row["settings"]["dataset"] == "mnist" and sum(row["class_counts"]) == 2048
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     without_pixels = {"pixel_diversity", "exact_duplicates", "copies"}  # of held-out pictures
@@ -132,7 +132,7 @@ def test_protocols_fill_in_what_they_measure_against() -> None:
     hinge = reference(preset("mlp-hinge-10k"), "mnist", place(Path("nowhere")))
     judged = reference(preset("judge-10k"), "mnist", place())
     assert hinge.protocol.fingerprint != judged.protocol.fingerprint
-    assert hinge.protocol.reference_sha256 == judged.protocol.reference_sha256 == judge.MNIST
+    assert hinge.protocol.reference_sha256 == judged.protocol.reference_sha256 == classifier.MNIST
 
 
 def test_pictures_of_ones_own(tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ def test_modes_and_weights_are_other_samples_and_other_protocols(run: Run, ref: 
     ]
     assert len({row["values"]["fd"]["value"] for row in rows}) == 4
     assert len({row["fingerprint"] for row in rows}) == 4
-    columns, _ = scores.unlike([(row["settings"]["mode"], row) for row in rows])
+    columns, _ = tables.unlike([(row["settings"]["mode"], row) for row in rows])
     assert all(row["fingerprint"] in c for row, c in zip(rows, columns[1:], strict=True))
     with pytest.raises(ValueError, match=f"{rows[0]['fingerprint']}.*{rows[1]['fingerprint']}"):
-        scores.many([("eval", rows[0]), ("train", rows[1])], "mode")
+        tables.many([("eval", rows[0]), ("train", rows[1])], "mode")
 
 
 def test_the_best_is_picked_on_other_samples(

@@ -13,15 +13,16 @@ from safetensors import safe_open
 from safetensors.torch import load, load_file, save_file
 from torch import nn
 
-from ganatomy import __version__, export, latent
-from ganatomy.fields import to_dict
-from ganatomy.fit import fit
-from ganatomy.judge import SHIPPED
+from ganatomy import __version__
+from ganatomy.evaluation.classifier import SHIPPED
+from ganatomy.gan.step import State
 from ganatomy.models.attention import SelfAttention
-from ganatomy.recipe import Options, Recipe
-from ganatomy.recipes import RECIPES
-from ganatomy.runs import Run
-from ganatomy.train import State
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.runs import export, sampling
+from ganatomy.runs.folder import Run
+from ganatomy.training.loop import fit
+from ganatomy.validation import to_dict
 
 OPTIONS = Options(log_every=7, save_every=7, sample_every=14, device="cpu")
 SAGAN = Recipe(
@@ -84,9 +85,9 @@ def test_samples_of_a_file_are_those_of_the_run(
     recipe, net = export.read(out)
     assert recipe == MODELS[name]
     assert not net.training and not any(p.requires_grad for p in net.parameters())
-    step, generator = latent.load_generator(run, weights=weights)
-    made = latent.generate(net, 20, recipe, seed=5)
-    assert torch.equal(made, latent.generate(generator, 20, recipe, seed=5))
+    step, generator = sampling.load_generator(run, weights=weights)
+    made = sampling.generate(net, 20, recipe, seed=5)
+    assert torch.equal(made, sampling.generate(generator, 20, recipe, seed=5))
     kind = "averaged" if weights == "ema" and recipe.ema else "raw"
     count = sum(p.numel() for p in net.parameters())
     assert said == (
@@ -97,7 +98,7 @@ def test_samples_of_a_file_are_those_of_the_run(
 
 def test_averaged_and_raw_weights_are_told_apart(runs: dict[str, Run]) -> None:
     recipe = MLP
-    parts = [latent.load_generator(runs["mlp"], weights=w) for w in ("ema", "raw")]
+    parts = [sampling.load_generator(runs["mlp"], weights=w) for w in ("ema", "raw")]
     averaged, raw = (load(export.to_safetensors(net, {})) for _, net in parts)
     assert not torch.equal(averaged["0.weight"], raw["0.weight"])
     net = parts[0][1]
@@ -115,15 +116,15 @@ def test_every_named_recipe_is_exported_and_read(name: str, tmp_path: Path) -> N
     before = torch.get_rng_state()
     same, again = export.read(stored(net, recipe, tmp_path / "G.safetensors"))
     assert same == recipe and torch.equal(torch.get_rng_state(), before)
-    made = latent.generate(again, 9, recipe, 0)
-    assert torch.equal(made, latent.generate(net, 9, recipe, 0)) and made.std() > 0
+    made = sampling.generate(again, 9, recipe, 0)
+    assert torch.equal(made, sampling.generate(net, 9, recipe, 0)) and made.std() > 0
 
 
 def test_points_are_exported_too(tmp_path: Path) -> None:
     recipe = MLP.but(steps=1, dataset="ring8")
     net = State.new(recipe, (2,)).generator
     _, again = export.read(stored(net, recipe, tmp_path / "G.safetensors"))
-    assert torch.equal(latent.generate(again, 9, recipe, 0), latent.generate(net, 9, recipe, 0))
+    assert torch.equal(sampling.generate(again, 9, recipe, 0), sampling.generate(net, 9, recipe, 0))
 
 
 def test_metadata_say_all_that_is_needed(runs: dict[str, Run], tmp_path: Path, call: Call) -> None:
@@ -152,7 +153,7 @@ def test_metadata_say_all_that_is_needed(runs: dict[str, Run], tmp_path: Path, c
     }
     files = run.checkpoints()
     assert [f.name for f in files] == ["step-00000007.pt", "step-00000014.pt"]
-    early = latent.load_generator(run, files[0], "raw")[1].state_dict()
+    early = sampling.load_generator(run, files[0], "raw")[1].state_dict()
     assert all(torch.equal(t, early[name]) for name, t in load_file(out).items())
 
 
@@ -229,8 +230,8 @@ def test_a_file_that_was_halved_elsewhere_is_read(tmp_path: Path) -> None:
         metadata = file.metadata()
     halves = {k: t.half() if t.is_floating_point() else t for k, t in load_file(path).items()}
     save_file(halves, path, metadata)
-    made = latent.generate(export.read(path)[1], 9, MLP, 0)
-    torch.testing.assert_close(made, latent.generate(net, 9, MLP, 0), atol=1e-2, rtol=0)
+    made = sampling.generate(export.read(path)[1], 9, MLP, 0)
+    torch.testing.assert_close(made, sampling.generate(net, 9, MLP, 0), atol=1e-2, rtol=0)
 
 
 MISTAKES = {
@@ -294,8 +295,8 @@ def test_onnx_makes_the_same_samples_for_any_batch(
 
     recipe, net = MODELS[name], stirred(MODELS[name])
     session = onnxruntime.InferenceSession(onnx_files[name], providers=["CPUExecutionProvider"])
-    z = latent._latent(recipe, 5, 0)
-    made = latent.generate(net, len(z), recipe, seed=5)
+    z = sampling._latent(recipe, 5, 0)
+    made = sampling.generate(net, len(z), recipe, seed=5)
     assert made.std() > 0.01
     for n in (1, 2, len(z)):
         (other,) = session.run(["samples"], {"z": z[:n].numpy()})
@@ -347,7 +348,7 @@ def test_onnx_from_the_command_line(runs: dict[str, Run], tmp_path: Path, call: 
     assert first.startswith("generator of step 14, averaged weights, ") and first.endswith(str(out))
     assert second.startswith("opset 18, input z, output samples; within ")
     assert second.endswith("e-08 of PyTorch on 16 latent vectors") or "e-07" in second
-    _, generator = latent.load_generator(run)
+    _, generator = sampling.load_generator(run)
     assert export.difference(out.read_bytes(), generator, MLP) is not None
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganatomy import judge
 from ganatomy.data import load
-from ganatomy.features import FEATURES, INCEPTION_FILE, INCEPTION_SHA256, Wanted
+from ganatomy.evaluation import classifier
+from ganatomy.evaluation.features import FEATURES, INCEPTION_FILE, INCEPTION_SHA256, Wanted
 
 DIGITS = load("mnist10k", Path(), "train").values[:40]
 CPU = torch.device("cpu")
-MNIST = Wanted("mnist", judge.MNIST, (1, 28, 28), CPU)
+MNIST = Wanted("mnist", classifier.MNIST, (1, 28, 28), CPU)
 
 
 @pytest.mark.parametrize("name", [n for n in FEATURES if not n.startswith("inception")])

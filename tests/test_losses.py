@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ganatomy.losses import (
+from ganatomy.gan.losses import (
     LOSSES,
     Labels,
     around,

@@ -16,7 +16,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from ganatomy.metrics import (
+from ganatomy.evaluation.metrics import (
     METRICS,
     VALUES,
     Comparison,
@@ -30,10 +30,10 @@ from ganatomy.metrics import (
     nearest,
     trace_sqrt,
 )
-from ganatomy.metrics.comparison import share
-from ganatomy.metrics.distances import RESAMPLES_WIDE, SUBSET, SUBSETS, WIDE
-from ganatomy.metrics.neighbours import blocks, radii
-from ganatomy.metrics.prdc import hits
+from ganatomy.evaluation.metrics.comparison import share
+from ganatomy.evaluation.metrics.distances import RESAMPLES_WIDE, SUBSET, SUBSETS, WIDE
+from ganatomy.evaluation.metrics.neighbours import blocks, radii
+from ganatomy.evaluation.metrics.prdc import hits
 
 CLASSES, D = 10, 16
 CENTRES = torch.randn(CLASSES, D, generator=torch.Generator().manual_seed(99)) * 2
@@ -76,7 +76,7 @@ def features(fake: Tensor, real: Tensor, k: int = 5) -> Comparison:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganatomy.metrics.distances.SUBSETS", 3)
+    monkeypatch.setattr("ganatomy.evaluation.metrics.distances.SUBSETS", 3)
 
 
 # the registry
@@ -203,7 +203,7 @@ def test_wide_features_are_resampled_less(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(times)
         return np.ones((2, n), np.int64)
 
-    monkeypatch.setattr("ganatomy.metrics.distances.resamples", resamples)
+    monkeypatch.setattr("ganatomy.evaluation.metrics.distances.resamples", resamples)
     for d in (WIDE, WIDE + 1):
         METRICS["fd"].measure(features(gaussian(8, d), gaussian(8, d, seed=1)))
     assert asked == [50, RESAMPLES_WIDE]
@@ -234,7 +234,7 @@ def test_kid_is_torch_fidelitys_and_zero_for_equals() -> None:
 
 
 def test_kid_interval_covers_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganatomy.metrics.distances.SUBSETS", 20)
+    monkeypatch.setattr("ganatomy.evaluation.metrics.distances.SUBSETS", 20)
     real = gaussian(3000, 4, seed=500)
     found = [
         METRICS["kid"].measure(features(1.1 * gaussian(150, 4, seed=s), real))["kid"]

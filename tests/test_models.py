@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganatomy.gan.step import nets
 from ganatomy.models import MODELS, Net, dcgan, sagan
 from ganatomy.models.attention import SelfAttention
 from ganatomy.models.net import ACTIVATIONS
-from ganatomy.recipes import RECIPES
-from ganatomy.train import nets
+from ganatomy.recipes.named import RECIPES
 
 NETS = {"mlp": Net(widths=(8, 8)), "dcgan": Net(widths=(4,)), "sagan": Net(widths=(4,))}
 MAPPED = [name for name in MODELS if name != "mlp"]

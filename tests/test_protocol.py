@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from ganatomy.evaluate import protocol_of
-from ganatomy.features import FEATURES
-from ganatomy.fields import to_dict
-from ganatomy.protocol import PROTOCOLS, Protocol, preset, require_same
+from ganatomy.evaluation.evaluate import protocol_of
+from ganatomy.evaluation.features import FEATURES
+from ganatomy.evaluation.protocol import PROTOCOLS, Protocol, preset, require_same
+from ganatomy.validation import to_dict
 
 PUBLISHED = {
     "judge-10k": "ec843c28",

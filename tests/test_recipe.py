@@ -10,13 +10,13 @@ from conftest import CONV, MLP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganatomy import recipes
 from ganatomy.data import DATASETS
-from ganatomy.fields import from_dict, to_dict
-from ganatomy.losses import LOSSES
+from ganatomy.gan.losses import LOSSES
 from ganatomy.models import MODELS
-from ganatomy.recipe import Options, Recipe, differences
-from ganatomy.recipes import RECIPES
+from ganatomy.recipes import named
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Options, Recipe, differences
+from ganatomy.validation import from_dict, to_dict
 
 KEYS = {
     "basic-gan": "f79cc65a",
@@ -212,7 +212,7 @@ def test_recipe_files(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"mine{suffix}"
     text = {".json": '{"steps": 5, "g_widths": [8]}', ".toml": "steps = 5\ng_widths = [8]"}
     file.write_text(text[suffix])
-    assert recipes.read(str(file)) == Recipe(steps=5, g_widths=(8,))
+    assert named.read(str(file)) == Recipe(steps=5, g_widths=(8,))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"steps": 5', "\x00", '"steps"', "[" * 100_000])
@@ -220,9 +220,9 @@ def test_files_that_are_no_recipes(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mine.json"
     file.write_text(text)
     with pytest.raises(ValueError, match="is not a recipe"):
-        recipes.read(str(file))
+        named.read(str(file))
 
 
 def test_missing_recipe_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot read the recipe"):
-        recipes.read(str(tmp_path / "none.toml"))
+        named.read(str(tmp_path / "none.toml"))

@@ -8,10 +8,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganatomy.data import Samples
-from ganatomy.recipe import Recipe
-from ganatomy.recipes import RECIPES
-from ganatomy.summary import cost
-from ganatomy.train import State, steps
+from ganatomy.gan.cost import cost
+from ganatomy.gan.step import State, steps
+from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.recipe import Recipe
 
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 BATCH = 4

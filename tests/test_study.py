@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Call
-from errands import dies, fails_once, fails_or_not
+from executor_jobs import dies, fails_once, fails_or_not
 
-from ganatomy.claim import GROUPS, Claim
-from ganatomy.execute import EXECUTORS, Executor, Failure
-from ganatomy.metrics import METRICS, VALUES
-from ganatomy.recipe import Options
-from ganatomy.runs import Run
-from ganatomy.studies import STUDIES, study
-from ganatomy.study import (
+from ganatomy.evaluation.metrics import METRICS, VALUES
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Run
+from ganatomy.studies.claim import GROUPS, Claim
+from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
+from ganatomy.studies.page import contents
+from ganatomy.studies.reports import STUDIES, study
+from ganatomy.studies.study import (
     Job,
     Progress,
     Study,
@@ -35,8 +36,7 @@ from ganatomy.study import (
     run,
     work,
 )
-from ganatomy.study_page import contents
-from ganatomy.verdict import judge, lines, measure, verdicts
+from ganatomy.studies.verdict import judge, lines, measure, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", cells=("a", "b"), direction="falls")
 TINY = Study(
@@ -144,7 +144,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
 
     rows = {job.folder: Run.open(job.folder).rows("metrics") for job in done[1]}
     assert {len(r) for r in rows.values()} == {1}
-    monkeypatch.setattr("ganatomy.fit.steps", None)  # nothing is trained again
+    monkeypatch.setattr("ganatomy.training.loop.steps", None)  # nothing is trained again
     train(two, tmp_path / "1", 1)
     assert {folder: Run.open(folder).rows("metrics") for folder in rows} == rows
     log = [row["d_real"] for row in Run.open(done[1][0].folder).rows("log")]
@@ -305,8 +305,8 @@ def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> N
 ALONE = """
 import sys
 from pathlib import Path
-from errands import Errand, does_as_it_is_called
-from ganatomy.execute import EXECUTORS
+from executor_jobs import Errand, does_as_it_is_called
+from ganatomy.studies.executors.local import EXECUTORS
 if __name__ == "__main__":
     list(EXECUTORS["processes"](does_as_it_is_called, [Errand(Path(sys.argv[1]))], 2))
 """
@@ -368,7 +368,7 @@ def test_files_of_studies(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     file, out = tmp_path / "tiny.toml", tmp_path / "out"
     file.write_text(TOML)
-    monkeypatch.setattr("ganatomy.summary.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("ganatomy.gan.cost.LEAST_SECONDS", 0.0)
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)  # other tests come after
     code, said, _ = call("study", file, "--out", out, "--plan", "--json")
     plan = json.loads(said)
@@ -377,7 +377,7 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     assert call("study", file, "--out", out, "--seeds", 2)[0] == 2 and not out.exists()
     assert "in (0, 1], got 1 2" in call("study", file, "--scale", 2)[2]
 
-    monkeypatch.setattr("ganatomy.study.work", lambda job: came(job))
+    monkeypatch.setattr("ganatomy.studies.study.work", lambda job: came(job))
 
     def came(job: Job) -> float:
         if job.seed == 2:
@@ -400,8 +400,8 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     def contents_of(study: Study, out: Path, done: list[Job], found: object, command: str) -> Any:
         return {"page.html": f"{len(done)} runs by {command}"}
 
-    monkeypatch.setattr("ganatomy.verdict.verdicts", verdicts_of)
-    monkeypatch.setattr("ganatomy.study_page.contents", contents_of)
+    monkeypatch.setattr("ganatomy.studies.verdict.verdicts", verdicts_of)
+    monkeypatch.setattr("ganatomy.studies.page.contents", contents_of)
     code, said, complaint = call("study", file, "--out", out, "--json", "--executor", "serial")
     assert code == 1 and json.loads(said) == found and seen == [4]
     assert "[3/6] a, seed 1: FD 1\n" in complaint and "2 of 6 runs failed; repeat" in complaint

@@ -15,15 +15,15 @@ import torch
 from conftest import Reader
 from PIL import Image
 
-from ganatomy.claim import Claim
-from ganatomy.pictures import grid, png, scatter
-from ganatomy.protocol import preset
-from ganatomy.runs import Run
-from ganatomy.study import Job, Study, begin, jobs, options_for
-from ganatomy.study_figures import axis, bands, groups, strips
-from ganatomy.study_page import contents, fitted
-from ganatomy.study_tables import read, tables
-from ganatomy.verdict import verdicts
+from ganatomy.evaluation.protocol import preset
+from ganatomy.figures.images import grid, png, scatter
+from ganatomy.runs.folder import Run
+from ganatomy.studies.claim import Claim
+from ganatomy.studies.figures import axis, bands, groups, strips
+from ganatomy.studies.page import contents, fitted
+from ganatomy.studies.study import Job, Study, begin, jobs, options_for
+from ganatomy.studies.tables import read, tables
+from ganatomy.studies.verdict import verdicts
 
 HOSTILE = "<script>alert('1')|&\""
 OTHER = "b, x=1"

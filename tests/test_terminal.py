@@ -6,8 +6,8 @@ import itertools
 import pytest
 import rich.console
 
-from ganatomy import terminal
-from ganatomy.fit import Tick
+from ganatomy.cli import terminal
+from ganatomy.training.loop import Tick
 
 LOGS = {"d_real": 0.5, "d_fake": 0.25, "d_loss": 1.0, "g_loss": 2.0, "d_fake_after": 0.2}
 LONG = [Tick(0, 10**6, 0.0, {}), *(Tick(i, 10**6, i / 600, LOGS) for i in range(1, 4))]  # type: ignore[arg-type]

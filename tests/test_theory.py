@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd.functional import hessian
 
-from ganatomy.commands.theory import Theory
+from ganatomy.cli.theory import Theory
 from ganatomy.theory import findings, game
 from ganatomy.theory.densities import Mixture, legendre, modes, nodes, ring, trapezoid
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ganatomy.data import DATASETS
-from ganatomy.latent import generate
-from ganatomy.losses import LOSSES, Labels, around, between
+from ganatomy.gan.losses import LOSSES, Labels, around, between
+from ganatomy.gan.schedules import SCHEDULES
+from ganatomy.gan.step import State, set_rates, steps, update_discriminator, update_generator
 from ganatomy.models import normalise
-from ganatomy.recipe import Optimizer, Recipe
-from ganatomy.schedule import SCHEDULES
-from ganatomy.train import State, set_rates, steps, update_discriminator, update_generator
+from ganatomy.recipes.recipe import Optimizer, Recipe
+from ganatomy.runs.sampling import generate
 
 DATA = DATASETS["mnist10k"][1](Path())
 PENALTIES = ("gp", "dragan", "r1", "r2")
@@ -237,7 +237,7 @@ def test_one_pass_of_d_is_two_where_samples_do_not_mix(monkeypatch: pytest.Monke
         state.generator.double(), state.discriminator.double()
         state.discriminator.register_forward_hook(lambda _, x, y, s=seen: s.append(len(y)))
         with monkeypatch.context() as patch:
-            patch.setattr("ganatomy.train._mixes", lambda _, mixes=mixes: mixes)
+            patch.setattr("ganatomy.gan.step._mixes", lambda _, mixes=mixes: mixes)
             in_doubles(patch)
             train(state, recipe, 4)
         passes.append((values(state.discriminator), seen))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import CONV, MLP, Call
 
-from ganatomy.fit import fit
-from ganatomy.recipe import Options
-from ganatomy.runs import Run
-from ganatomy.verify import replay, verify
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Run
+from ganatomy.training.loop import fit
+from ganatomy.training.verify import replay, verify
 
 OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
 

@@ -27,11 +27,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ganatomy import cli, fit, seal
+from ganatomy.cli import main as cli
 from ganatomy.data import folder as own_pictures
-from ganatomy.fields import to_dict
-from ganatomy.recipe import Options, Recipe
-from ganatomy.runs import Run
+from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.runs.folder import Run
+from ganatomy.storage import checksums
+from ganatomy.training import loop
+from ganatomy.validation import to_dict
 
 RECIPE = Recipe(
     dataset="mnist10k",
@@ -101,7 +103,7 @@ class Place(NamedTuple):
 
     def half_done(self) -> None:
         """Put a run here that was killed at some step."""
-        with contextlib.closing(fit.ticks(RECIPE, self.run, OPTIONS)) as running:
+        with contextlib.closing(loop.ticks(RECIPE, self.run, OPTIONS)) as running:
             for _ in range(self.rng.randrange(8, 60)):
                 next(running)
 
@@ -268,7 +270,7 @@ def killed_in_a_row(place: Place) -> str:
     """SIGKILL when half of a logged row has been written."""
 
     def half(run: Run, name: str, row: dict[str, Any]) -> None:
-        text = seal.line(row)
+        text = checksums.line(row)
         with (run.path / f"{name}.jsonl").open("ab") as file:
             file.write(text[: place.rng.randrange(len(text))])
         _die()
@@ -380,7 +382,7 @@ def clock_jumps(place: Place) -> str:
             jump = datetime.timedelta(days=place.rng.uniform(-3650, 3650))
             return cls.fromtimestamp((datetime.datetime.now(tz) + jump).timestamp(), tz)
 
-    assert do(place, place.train(), lambda: setattr(fit, "datetime", Clock)) == 0
+    assert do(place, place.train(), lambda: setattr(loop, "datetime", Clock)) == 0
     return taken_up(place)
 
 

@@ -21,12 +21,12 @@ from PIL import Image
 from safetensors.torch import save
 from targets import KEPT, RECIPE, about
 
-from ganatomy import judge
-from ganatomy.cli import COMMANDS
-from ganatomy.fields import keyed, to_dict
-from ganatomy.plan import grid, to_toml
-from ganatomy.recipe import Options
-from ganatomy.seal import line
+from ganatomy.cli.main import COMMANDS
+from ganatomy.evaluation import classifier
+from ganatomy.recipes.recipe import Options
+from ganatomy.storage.checksums import line
+from ganatomy.studies.files import grid, to_toml
+from ganatomy.validation import keyed, to_dict
 
 Bytes = SearchStrategy[bytes]
 
@@ -103,12 +103,12 @@ def named() -> dict[str, bytes]:
 @cache
 def small_judge(kind: str) -> bytes:
     """A judge's file, of pictures of 2 x 2 and weights of nothing."""
-    net = judge.KINDS[kind].build((1, 2, 2), 2)
+    net = classifier.KINDS[kind].build((1, 2, 2), 2)
     tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
     for split in ("train", "test"):
         tensors |= {f"{split}.mean": torch.zeros(64), f"{split}.cov": torch.zeros(64, 64)}
     tensors["held_out"] = torch.zeros(3, 64).half()
-    whole = judge.shipped(kind).about | {"shape": [1, 2, 2], "classes": ["a", "b"]}
+    whole = classifier.shipped(kind).about | {"shape": [1, 2, 2], "classes": ["a", "b"]}
     return save(tensors, {"ganatomy": json.dumps(whole)})
 
 

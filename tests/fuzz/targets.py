@@ -19,17 +19,19 @@ from typing import Any
 
 import torch
 
-from ganatomy import judge, plan, recipes
-from ganatomy.cli import parse
+from ganatomy.cli.main import parse
 from ganatomy.data.cache import recall
 from ganatomy.data.folder import pictures
 from ganatomy.data.listing import UNSHOWN, listing
 from ganatomy.data.pixels import LIMIT, decode, header, read_npz
-from ganatomy.fields import to_dict
-from ganatomy.files import cache_root
-from ganatomy.recipe import Recipe
-from ganatomy.runs import Run
-from ganatomy.seal import DamagedError, line, seal
+from ganatomy.evaluation import classifier
+from ganatomy.recipes import named
+from ganatomy.recipes.recipe import Recipe
+from ganatomy.runs.folder import Run
+from ganatomy.storage.checksums import DamagedError, line, seal
+from ganatomy.storage.files import cache_root
+from ganatomy.studies import files
+from ganatomy.validation import to_dict
 
 RECIPE = Recipe(model="mlp", z_dim=2, g_widths=(2,), d_widths=(2,), batch=2, steps=9)
 
@@ -55,12 +57,12 @@ def run() -> Run:
 
 
 def a_recipe(name: str, content: bytes) -> None:
-    read = recipes.read(str(put(name, content)))
+    read = named.read(str(put(name, content)))
     assert len(read.key) == 8 and Recipe(**to_dict(read)) == read
 
 
 def a_study(content: bytes) -> None:
-    study = plan.from_toml(put("study.toml", content))
+    study = files.from_toml(put("study.toml", content))
     assert (folder() / study.name).parent == folder()
 
 
@@ -108,9 +110,9 @@ def a_checkpoint(content: bytes) -> None:
 
 
 def a_judge(content: bytes) -> None:
-    found = judge.load(content, "a judge")
+    found = classifier.load(content, "a judge")
     if math.prod(found.shape) < 10_000:
-        judge.see(found.net, torch.zeros(1, *found.shape, dtype=torch.uint8))
+        classifier.see(found.net, torch.zeros(1, *found.shape, dtype=torch.uint8))
 
 
 KEPT: dict[str, bytes] = {}

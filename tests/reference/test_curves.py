@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ganatomy.metrics import VALUES
-from ganatomy.protocol import PROTOCOLS
+from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.protocol import PROTOCOLS
 
 pytestmark = pytest.mark.slow
 

@@ -17,14 +17,14 @@ from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from ganatomy import evaluate, judge
 from ganatomy.data import load, pictures
-from ganatomy.features import FEATURES, INCEPTION_SHA256, Wanted
-from ganatomy.metrics import METRICS, Comparison, Seen, moments
-from ganatomy.pictures import png
-from ganatomy.protocol import preset
-from ganatomy.reference import Place, reference
-from ganatomy.runs import Row
+from ganatomy.evaluation import classifier, evaluate
+from ganatomy.evaluation.features import FEATURES, INCEPTION_SHA256, Wanted
+from ganatomy.evaluation.metrics import METRICS, Comparison, Seen, moments
+from ganatomy.evaluation.protocol import preset
+from ganatomy.evaluation.reference import Place, reference
+from ganatomy.figures.images import png
+from ganatomy.runs.folder import Row
 
 pytestmark = [
     pytest.mark.slow,
@@ -129,7 +129,7 @@ class Judged(FeatureExtractorBase):  # type: ignore[misc]
 
     def __init__(self, name: str, features_list: list[str], **_: object) -> None:
         super().__init__(name, features_list)
-        self.net = judge.shipped("conv").net
+        self.net = classifier.shipped("conv").net
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, str]:
@@ -140,7 +140,7 @@ class Judged(FeatureExtractorBase):  # type: ignore[misc]
         return "logits" if metric == "isc" else "features"
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        seen = dict(zip(("features", "logits"), judge.see(self.net, pixels), strict=True))
+        seen = dict(zip(("features", "logits"), classifier.see(self.net, pixels), strict=True))
         return tuple(seen[name] for name in self.features_list)
 
 
@@ -156,12 +156,14 @@ def test_the_same_pictures_and_extractor_in_both() -> None:
         **{name: True for name in ("fid", "kid", "isc", "prc")},
         prc_neighborhood=5,
         rng_seed=0,
-        batch_size=judge.CHUNK,
+        batch_size=classifier.CHUNK,
         cuda=False,
         cache=False,
         verbose=False,
     )
-    space = FEATURES["judge"].load(Wanted("mnist", judge.MNIST, (1, 28, 28), torch.device("cpu")))
+    space = FEATURES["judge"].load(
+        Wanted("mnist", classifier.MNIST, (1, 28, 28), torch.device("cpu"))
+    )
     seen, seen_real = Seen(*space.see(fakes)), Seen(*space.see(real))
     found = Comparison(fake=seen, real=seen_real, moments=moments(seen_real.features))
     values: dict[str, float] = {}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganatomy.metrics import METRICS, Comparison, Seen, frechet, moments
+from ganatomy.evaluation.metrics import METRICS, Comparison, Seen, frechet, moments
 
 pytestmark = pytest.mark.slow
 

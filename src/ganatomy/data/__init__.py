@@ -10,8 +10,8 @@ from ganatomy.data.celeba import celeba
 from ganatomy.data.folder import pictures
 from ganatomy.data.samples import Samples, Split, balanced, batch_indices, digest, mix
 from ganatomy.data.shape import Shape, reshape_all
-from ganatomy.fields import nearest
-from ganatomy.files import cache_root
+from ganatomy.storage.files import cache_root
+from ganatomy.validation import nearest
 
 DATASETS: dict[str, tuple[str, Callable[..., Samples]]] = {
     "mnist": ("MNIST: 60,000 digits, 10,000 for tests; downloaded where absent", mnist.mnist),

@@ -22,12 +22,12 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from ganatomy import seal
 from ganatomy.data.decoding import Decoded, Source, decode_all, usable
 from ganatomy.data.pixels import LIMIT
 from ganatomy.data.samples import Samples
 from ganatomy.data.shape import Shape
-from ganatomy.files import cache_root, replace
+from ganatomy.storage import checksums
+from ganatomy.storage.files import cache_root, replace
 
 LARGE = 2000
 """Pictures from which on they are cached; fewer are decoded sooner than looked for."""
@@ -86,7 +86,7 @@ def recall(key: str) -> Decoded | None:
     """Open what is kept under a key; None if there is nothing, or it is not whole."""
     folder = _root() / key
     try:
-        about = seal.row((folder / "about.json").read_bytes().rstrip(b"\n"))
+        about = checksums.row((folder / "about.json").read_bytes().rstrip(b"\n"))
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         # copied on writing, for torch warns of arrays that cannot be written to
         values = np.load(folder / "values.npy", mmap_mode="c", allow_pickle=False)
@@ -162,7 +162,7 @@ def _write(
             "left_out": left_out,
             "sha256": _digests(folder),
         }
-        replace(folder / "about.json", seal.line(about))
+        replace(folder / "about.json", checksums.line(about))
         shutil.rmtree(root / key, ignore_errors=True)  # one that is not whole
         folder.replace(root / key)
     finally:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check, reshape_all
-from ganatomy.fetch import fetch
-from ganatomy.files import replace
+from ganatomy.storage.download import fetch
+from ganatomy.storage.files import replace
 
 LONGEST = 100_000_000
 """Bytes that no file of these datasets has; what unpacks to more is not one of them."""

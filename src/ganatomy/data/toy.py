@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape
-from ganatomy.fields import lookup
+from ganatomy.validation import lookup
 
 POINTS = 100_000
 """Points of each split; mode k has those at k, k + modes, k + 2 modes, ..."""

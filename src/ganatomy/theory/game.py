@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from ganatomy.data.samples import mix
-from ganatomy.losses import LOSSES, Labels
+from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.models import MODELS, Net
 from ganatomy.theory.densities import Mixture, Nodes, double, legendre, modes, nodes
 

@@ -1,0 +1,252 @@
+"""Commands that measure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ganatomy.cli import terminal
+from ganatomy.cli.output import answer, fields_table
+from ganatomy.evaluation.protocol import PROTOCOLS, preset
+
+if TYPE_CHECKING:
+    from ganatomy.data import Shape
+    from ganatomy.evaluation.reference import Reference
+    from ganatomy.runs.folder import Row, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a run, or pictures from anywhere, against real ones."""
+
+    what: Annotated[Positional[Path], arg(metavar="RUN|IMAGES")]
+    """run folder; or a folder, zip, tar or npz of pictures"""
+    against: str | None = None
+    """reference: a dataset or a path of pictures; by default what the run was trained on"""
+    checkpoint: str = "last"
+    """last, all, a step, or best: picked by FD on other samples than those that are reported"""
+    protocol: str = "judge-10k"
+    """how to measure; see: ganatomy protocols"""
+    n: int | None = None
+    """samples, in place of the protocol's number; this changes the fingerprint"""
+    seed: int = 0
+    """of the samples; this changes the fingerprint"""
+    metrics: tuple[str, ...] = ()
+    """which; by default all that the protocol allows"""
+    shape: tuple[int, int, int] | None = None
+    """channels, height, width that real and generated pictures are brought to first; by default
+    the run's; GANs of unlike sizes are comparable at one"""
+    weights: Literal["ema", "raw"] = "ema"
+    """the averaged generator, if the recipe averages, or the raw one"""
+    audit: bool = False
+    """measure one checkpoint with the generator in eval and in train mode and with batch-norm
+    statistics estimated anew, side by side"""
+    skip_bad: bool = False
+    """leave out pictures that cannot be read, rather than stop"""
+    inception_weights: Path | None = None
+    """Inception's weights; by default torch-fidelity's download"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps"""
+    data_root: Path | None = None
+    """folder of full datasets; by default the run's, else $GANATOMY_DATA or a cache folder"""
+    force: bool = False
+    """measure although the samples are too few or Inception's weights are others"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy.runs.folder import Run
+
+        if (self.what / "recipe.json").exists() or not self.what.exists():
+            return _evaluate_run(self, Run.open(self.what))
+        return _evaluate_pictures(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnose:
+    """Say what goes wrong in a run, since which step, how one can tell, and what to try."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """run folder"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps"""
+    data_root: Path | None = None
+    """folder of full datasets; by default the run's, else $GANATOMY_DATA or a cache folder"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy.data import data_root
+        from ganatomy.evaluation import evaluate, tables
+        from ganatomy.evaluation.diagnose import diagnose
+        from ganatomy.evaluation.metrics import VALUES
+        from ganatomy.evaluation.reference import Place, reference
+        from ganatomy.figures.images import GRID
+        from ganatomy.gan.machine import pick_device
+        from ganatomy.runs.folder import Run
+
+        run = Run.open(self.run)
+        if not run.checkpoints() and not run.rows("log"):
+            raise ValueError(f"{run.path} has neither log nor checkpoint yet; train it first")
+        place = Place(
+            data_root(self.data_root or run.options.data_root),
+            pick_device(self.device),
+            shape=run.recipe.shape,
+            skip_bad=run.options.skip_bad,
+        )
+        ref = reference(preset("judge-2k"), run.recipe.dataset, place)
+        few = ref._replace(protocol=ref.protocol.but(n=GRID))
+        # the rules are about what a judge sees
+        rows = [row for row in evaluate.measured(run) if row["settings"]["features"] == "judge"]
+        newest = [f for f in [run.newest_whole()] if f]  # none, if it diverged before the first
+        rows += evaluate.evaluate_run(run, newest, ref, evaluate.TELLING)
+        known = {row["step"] for row in rows}  # by more samples than a grid has
+        rows += [row for row in evaluate.glances(run, few) if row["step"] not in known]
+        rows.sort(key=lambda row: row["step"])
+        failure = run.sessions[-1].get("failure") if run.sessions else None
+        found = diagnose(run.recipe, run.rows("log"), rows, failure)
+        newest_values = rows[-1]["values"] if rows else {}
+        values = {name: value["value"] for name, value in newest_values.items()}
+
+        def show() -> None:
+            if not any(d.until is None for d in found):
+                terminal.say(f"nothing wrong is seen, up to step {rows[-1]['step']:,}")
+            for d in found:
+                until = "to the end" if d.until is None else f"to step {d.until:,}, then no more"
+                terminal.say(f"{d.name}, from step {d.begins:,} {until}")
+                terminal.say(f"  seen:  {d.evidence}")
+                if d.until is None:
+                    terminal.say(f"  try:   {d.advice}")
+            told = "  ".join(f"{VALUES[n].title} {tables.number(v)}" for n, v in values.items())
+            terminal.say(f"\nlooked at {len(rows)} measurements; newest: {told}")
+
+        result = {"run": str(run.path), "found": [d._asdict() for d in found], "values": values}
+        return answer(self.json, result, show)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocols:
+    """List the protocols that numbers are measured by, or show one in full."""
+
+    name: Annotated[Positional[str | None], arg(metavar="[NAME]")] = None
+    """the protocol to show"""
+    json: bool = False
+    """print the result as JSON"""
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from ganatomy.validation import to_dict
+
+        if self.name is not None:
+            settings = to_dict(preset(self.name))
+            return answer(self.json, settings, lambda: fields_table("setting", "value", settings))
+        values = {name: {"about": about} | to_dict(p) for name, (about, p) in PROTOCOLS.items()}
+        abouts = {name: about for name, (about, _) in PROTOCOLS.items()}
+        return answer(self.json, values, lambda: fields_table("protocol", "what", abouts))
+
+
+def _evaluate_run(command: Evaluate, run: "Run") -> int:
+    """Measure checkpoints of a run, and put the rows into its folder."""
+    from ganatomy.evaluation import evaluate
+
+    best = command.checkpoint == "best"
+    files = evaluate.checkpoints(run, "all" if best else command.checkpoint)
+    data_root = command.data_root or run.options.data_root
+    data, shape, skip_bad = run.recipe.dataset, run.recipe.shape, run.options.skip_bad
+    if command.against:
+        data, shape, skip_bad = command.against, None, False
+    ref = _reference(command, data, data_root, command.shape or shape, skip_bad)
+    said = None
+    if best:
+        seed = ref.protocol.seed
+        said = f"best of {len(files)} by FD on seed {seed + 1}, reported on seed {seed}"
+        files = [evaluate.best(run, files, ref, command.force)]
+    refs = [ref]
+    if command.audit:
+        if len(files) > 1:
+            raise ValueError("--audit looks at one checkpoint; give its step, last or best")
+        refs = [ref._replace(protocol=ref.protocol.but(mode=mode)) for mode in evaluate.MODES]
+    rows = []
+    for one in refs:
+        for row in evaluate.evaluate_run(run, files, one, command.metrics, command.force):
+            run.append("metrics", row)
+            rows.append(row)
+    about: dict[str, Any] = {"run": str(run.path), "picked": said}
+    if command.checkpoint == "all" and "fd" in rows[0]["values"]:
+        about["curve"] = str(_curve(run, ref))
+    return _result(command, rows, about)
+
+
+def _curve(run: "Run", ref: "Reference") -> Path:
+    """Draw the Fréchet distance by step, of all that was measured alike, into the run's folder."""
+    from ganatomy.evaluation import evaluate, tables
+    from ganatomy.figures.images import curves
+    from ganatomy.storage.files import replace
+
+    alike = [r for r in evaluate.measured(run) if r["fingerprint"] == ref.protocol.fingerprint]
+    path = run.path / f"fd-{ref.protocol.fingerprint}.svg"
+    replace(path, curves([tables.series(alike, "fd")], "step", None).encode())
+    return path
+
+
+def _evaluate_pictures(command: Evaluate) -> int:
+    """Measure pictures that were made elsewhere."""
+    from ganatomy.data import load
+    from ganatomy.evaluation import evaluate
+
+    if command.against is None:
+        raise ValueError(
+            f"{command.what} is no run folder; to measure pictures say what they should be like: "
+            "--against mnist, another dataset, or a path of real pictures"
+        )
+    if command.audit or command.checkpoint != "last" or command.weights != "ema":
+        raise ValueError("--audit, --checkpoint and --weights are for run folders")
+    ref = _reference(command, command.against, command.data_root, command.shape, False)
+    given = load(str(command.what), Path(), None, command.skip_bad, command.shape).values
+    ref = ref._replace(protocol=ref.protocol.but(mode="given", weights="given"))
+    pixels = evaluate.choose(given, ref.protocol.n, ref.protocol.seed)
+    row = evaluate.evaluate(pixels, ref, command.metrics, command.force)
+    return _result(command, [row], {"pictures": str(command.what), "found": len(given)})
+
+
+def _reference(
+    command: Evaluate, data: str, data_root: Path | None, shape: "Shape | None", skip_bad: bool
+) -> "Reference":
+    from ganatomy import data as datasets
+    from ganatomy.evaluation.reference import Place, reference
+    from ganatomy.gan.machine import pick_device
+
+    protocol = preset(command.protocol).but(weights=command.weights, seed=command.seed)
+    if command.n is not None:
+        protocol = protocol.but(n=command.n)
+    place = Place(
+        datasets.data_root(data_root),
+        pick_device(command.device),
+        command.inception_weights,
+        command.force,
+        shape,
+        skip_bad or command.skip_bad,
+    )
+    return reference(protocol, data, place)
+
+
+def _result(command: Evaluate, rows: "list[Row]", about: dict[str, Any]) -> int:
+    from ganatomy.evaluation import tables
+
+    def show() -> None:
+        if about.get("picked"):
+            terminal.say(about["picked"])
+        if len(rows) == 1:
+            terminal.say(tables.heading(rows[0]))
+            terminal.table(tables.COLUMNS, tables.one(rows[0]))
+        elif command.audit:
+            terminal.table(*tables.unlike([(row["settings"]["mode"], row) for row in rows]))
+        else:
+            terminal.table(*tables.many([(f"{row['step']:,}", row) for row in rows], "step"))
+        if about.get("curve"):
+            terminal.say(about["curve"])
+
+    return answer(command.json, about | {"rows": rows}, show)

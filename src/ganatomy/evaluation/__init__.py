@@ -1,0 +1,1 @@
+"""Evaluation: features, metrics, protocols, references and diagnoses."""

@@ -1,0 +1,321 @@
+"""Measure pictures: sample once, look once, then every metric, each value beside its floor.
+
+What is measured becomes a row: its step, its protocol and fingerprint, its values.
+"""
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganatomy.data import Samples
+from ganatomy.data.shape import reshape_all
+from ganatomy.evaluation.features import INCEPTION_SHA256
+from ganatomy.evaluation.metrics import (
+    METRICS,
+    VALUES,
+    Comparison,
+    Estimate,
+    Seen,
+    available,
+    class_counts,
+)
+from ganatomy.evaluation.protocol import Protocol
+from ganatomy.evaluation.reference import Reference
+from ganatomy.figures.images import to_uint8, ungrid
+from ganatomy.recipes.recipe import Recipe
+from ganatomy.runs.folder import Row, Run, step_of
+from ganatomy.runs.sampling import GeneratorMode, generate, load_generator
+from ganatomy.storage.files import remembered
+from ganatomy.validation import from_dict, lookup, to_dict
+
+FEWEST = 2048
+"""Samples below which a Fréchet distance is mostly its own bias; warned of."""
+
+TELLING = (
+    "prdc",
+    "classes",
+    "diversity",
+    "class_diversity",
+    "pixel_diversity",
+    "exact_duplicates",
+    "near_duplicates",
+    "copies",
+    "memorised",
+)
+"""Metrics that a diagnosis rests on."""
+
+MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
+"""Of a generator, as an audit sets them side by side."""
+
+
+def evaluate(
+    pixels: Tensor, ref: Reference, metrics: Sequence[str] = (), force: bool = False
+) -> Row:
+    """Measure uint8 pictures (n, C, H, W).
+
+    Args:
+        pixels: the generated pictures.
+        ref: what they are measured against, and how.
+        metrics: names of METRICS; none means all that the feature space allows.
+        force: measure even if there are fewer pictures than 2,048 features.
+
+    Returns:
+        A row: protocol (its name), fingerprint, settings (its fields), n, dim (of the features),
+        floor_n (real pictures behind the floors), values (name to value, low, high, std, floor),
+        class_counts and warnings.
+
+    Raises:
+        ValueError: for pictures of another shape, too few of them, or an unknown metric.
+    """
+    for name in metrics:
+        lookup(METRICS, name, "metric")
+    real = ref.real.pixels
+    assert real is not None
+    if pixels.shape[1:] != real.shape[1:]:
+        raise ValueError(
+            f"the pictures are {_size(pixels)}, those of {ref.protocol.dataset} {_size(real)}; "
+            "bring them to that size and mode"
+        )
+    complaints = _too_few(len(pixels), ref, metrics or list(METRICS), force)
+    fake = Seen(*ref.space.see(pixels), pixels)
+    measured = _measure(fake, ref, metrics)
+    floor_n, floors = _floors(len(pixels), ref, metrics)
+    return {
+        "protocol": ref.protocol.name,
+        "fingerprint": ref.protocol.fingerprint,
+        "settings": to_dict(ref.protocol),
+        "n": len(pixels),
+        "dim": ref.space.dim,
+        "floor_n": floor_n,
+        "values": {
+            name: estimate._asdict() | {"floor": floors.get(name)}
+            for name, estimate in measured.items()
+        },
+        "class_counts": None if fake.logits is None else class_counts(fake.logits).tolist(),
+        "warnings": complaints,
+    }
+
+
+def glance(pixels: Tensor, ref: Reference) -> Row:
+    """Measure what a few samples already tell: classes, variety and exact duplicates."""
+    return evaluate(pixels, ref, ("classes", "diversity", "pixel_diversity", "exact_duplicates"))
+
+
+def glances(run: Run, ref: Reference) -> list[Row]:
+    """Judge the sample grids that a run has kept, one after the other, oldest first.
+
+    A grid that cannot be read, or is none of such pictures, is left out.
+    """
+    assert ref.real.pixels is not None
+    shape = run.recipe.shape or tuple(ref.real.pixels.shape[1:])
+    rows = []
+    for step, file in run.grids():
+        with contextlib.suppress(ValueError):
+            pixels = fitted(ungrid(file.read_bytes(), shape), ref)
+            rows.append({"step": step} | glance(pixels, ref))
+    return rows
+
+
+def _comparison(fake: Seen, ref: Reference) -> Comparison:
+    protocol = ref.protocol
+    return Comparison(
+        fake=fake,
+        real=ref.real,
+        moments=ref.moments,
+        held_out=ref.held_out,
+        class_shares=ref.class_shares if protocol.n_real is None else None,
+        k=protocol.k,
+        splits=protocol.splits,
+        seed=protocol.seed,
+    )
+
+
+def _measure(fake: Seen, ref: Reference, metrics: Sequence[str]) -> dict[str, Estimate]:
+    """Compute the metrics asked for, or all there can be."""
+    comparison = _comparison(fake, ref)
+    values: dict[str, Estimate] = {}
+    for name in metrics or METRICS:
+        if available(METRICS[name], comparison):
+            values |= METRICS[name].measure(comparison)
+        elif metrics:
+            needs = ", ".join(METRICS[name].needs)
+            raise ValueError(f"{name} needs {needs}, which {ref.protocol.name} has not")
+    return values
+
+
+def _floors(n: int, ref: Reference, metrics: Sequence[str]) -> tuple[int | None, dict[str, float]]:
+    """Measure held-out real pictures, as many as there are fakes if there are so many.
+
+    It depends on the protocol and on what was kept back alone, so it is kept in the cache.
+    """
+    if ref.held_out is None:
+        return None, {}
+    features, logits, *_ = ref.held_out
+    n = min(n, len(features))
+    spread = torch.arange(n) * len(features) // n  # MNIST's first test digits are the easy ones
+    real = Seen(features[spread], None if logits is None else logits[spread])
+    comparison = _comparison(real, ref)
+    alike = ref.protocol.but(n=n, mode="given", weights="given")
+    kept_back = hashlib.sha256(features.numpy().tobytes()).hexdigest()
+    values: dict[str, float] = {}
+    for metric in metrics or METRICS:
+        if available(METRICS[metric], comparison):
+            key = f"floor {alike.fingerprint} {kept_back} {metric} {torch.__version__}"
+            with contextlib.suppress(ValueError):  # too few were kept back for this metric
+                values |= remembered(key, partial(_plain, metric, comparison))
+    return n, values
+
+
+def _plain(metric: str, comparison: Comparison) -> dict[str, float]:
+    return {name: e.value for name, e in METRICS[metric].measure(comparison).items()}
+
+
+def _too_few(n: int, ref: Reference, metrics: Sequence[str], force: bool) -> list[str]:
+    """Say, and warn of, what a number of samples is too small for."""
+    dim, complaints = ref.space.dim, []
+    if not {"fd", "fd_infinity"} & set(metrics):
+        return []
+    if n < dim:
+        complaints.append(f"n = {n:,} is below the {dim:,} dimensions of {ref.protocol.features}")
+    if n < FEWEST:
+        complaints.append(f"n = {n:,} is below {FEWEST:,}: Fréchet distances are mostly bias")
+    if complaints and dim >= FEWEST and not force:
+        raise ValueError(f"{'; '.join(complaints)}; measure more samples, or insist with --force")
+    if ref.protocol.features == "inception-64":
+        complaints.append("64 features of Inception are not FID as the field means it")
+    for complaint in complaints:
+        warnings.warn(complaint, stacklevel=3)
+    return complaints
+
+
+def _size(pixels: Tensor) -> str:
+    channels, height, width = pixels.shape[1:]
+    return f"{width} x {height} {'grey' if channels == 1 else 'RGB'}"
+
+
+def title(name: str, row: Row) -> str:
+    """Name a value as the field does: FID and IS are what they are called only with Inception."""
+    inception = row["settings"]["features_sha256"] == INCEPTION_SHA256
+    if inception and row["settings"]["features"] == "inception-2048":
+        return {"fd": "FID", "fd_infinity": "FID∞", "score": "IS"}.get(name, VALUES[name].title)
+    return VALUES[name].title
+
+
+def protocol_of(row: Row) -> Protocol:
+    """Return the protocol that a row was measured by."""
+    return from_dict(Protocol, row["settings"])
+
+
+def predict(pixels: Tensor, ref: Reference) -> Tensor:
+    """Return the class (n,) that the reference's judge sees in each uint8 picture.
+
+    Raises:
+        ValueError: if its feature space has no classifier.
+    """
+    logits = ref.space.see(pixels)[1]
+    if logits is None:
+        raise ValueError(f"{ref.protocol.features} has no classifier; use a judge")
+    return logits.argmax(1)
+
+
+def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
+    """Take n of the given pictures at random, as files are often sorted by class.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if len(pixels) < n:
+        raise ValueError(
+            f"there are {len(pixels):,} pictures and the protocol wants {n:,}; "
+            f"measure what there is with --n {len(pixels)}"
+        )
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    return pixels[order[:n]]
+
+
+def samples(generator: nn.Module, recipe: Recipe, ref: Reference) -> Tensor:
+    """Generate the uint8 pictures (n, C, H, W) that a reference's protocol measures."""
+    protocol = ref.protocol
+    assert protocol.mode != "given"
+    made = generate(generator, protocol.n, recipe, protocol.seed, protocol.mode)
+    return fitted(to_uint8(made), ref)
+
+
+def fitted(pixels: Tensor, ref: Reference) -> Tensor:
+    """Bring generated pictures to the shape of the reference's, by the policy for real ones.
+
+    Resizing costs quality: real digits at 64 pixels and back have an FD of 4.7. So real pictures go
+    the same way, and numbers of unlike ways have unlike fingerprints.
+    """
+    assert ref.real.pixels is not None
+    shape = tuple(ref.real.pixels.shape[1:])
+    labels = torch.zeros(len(pixels), dtype=torch.int64)
+    return reshape_all(Samples(pixels, labels), shape).values
+
+
+def evaluate_run(
+    run: Run,
+    files: Sequence[Path],
+    ref: Reference,
+    metrics: Sequence[str] = (),
+    force: bool = False,
+) -> Iterator[Row]:
+    """Measure checkpoints of a run and yield their rows, each with its step."""
+    protocol = ref.protocol
+    assert protocol.weights != "given"
+    for file in files:
+        step, generator = load_generator(run, file, protocol.weights)
+        pixels = samples(generator, run.recipe, ref)
+        yield {"step": step} | evaluate(pixels, ref, metrics, force)
+
+
+def checkpoints(run: Run, which: str) -> list[Path]:
+    """Return the checkpoint files meant by last, all or a step.
+
+    Raises:
+        ValueError: if there are none, or not that one, naming those there are.
+    """
+    files = run.checkpoints()
+    if not files:
+        raise ValueError(f"{run.path} has no checkpoint yet; train it first")
+    if which == "all":
+        return files
+    if which == "last":
+        return [file for file in [run.newest_whole()] if file]
+    steps = {step_of(file): file for file in files}
+    if not which.isdigit() or int(which) not in steps:
+        there = ", ".join(map(str, steps))
+        raise ValueError(
+            f"{run.path} has no checkpoint {which} (there are: {there}; last, best, all)"
+        )
+    return [steps[int(which)]]
+
+
+def best(run: Run, files: Sequence[Path], ref: Reference, force: bool = False) -> Path:
+    """Pick the checkpoint of least Fréchet distance, on samples of the next seed.
+
+    The samples that it is picked by are not those that it is then reported on: the luckiest of
+    many measurements is better than what it measures.
+    """
+    other = ref._replace(protocol=ref.protocol.but(seed=ref.protocol.seed + 1))
+    found = [row["values"]["fd"]["value"] for row in evaluate_run(run, files, other, ["fd"], force)]
+    return files[found.index(min(found))]
+
+
+def measured(run: Run) -> list[Row]:
+    """Return what a run has been measured by: a row for each step and fingerprint, oldest first.
+
+    A later measurement of the same adds to the values of the earlier, or takes their place.
+    """
+    merged: dict[tuple[int, str], Row] = {}
+    for row in run.rows("metrics"):
+        key = (row["step"], row["fingerprint"])
+        earlier = merged.get(key, {"values": {}})
+        merged[key] = row | {"values": earlier["values"] | row["values"]}
+    return [merged[key] for key in sorted(merged)]

@@ -1,0 +1,172 @@
+"""Feature spaces: what turns pictures into numbers that metrics compare.
+
+To add one, write a function that loads it and add a line to FEATURES.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganatomy.data import Samples
+from ganatomy.data.shape import reshape_all
+from ganatomy.evaluation import classifier
+from ganatomy.evaluation.classifier import Judge
+from ganatomy.models.classifier import FEATURES as DIM
+from ganatomy.storage.download import fetch
+
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of the weights that FID is defined by, as torch-fidelity publishes them."""
+
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+CHUNK = 50
+"""Pictures that Inception sees at a time: at 299 x 299, some 0.5 GB of activations."""
+
+
+class Space(NamedTuple):
+    """A feature space, ready for use."""
+
+    sha256: str
+    """of its weights"""
+    dim: int
+    see: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    """uint8 pictures (N, C, H, W) to float32 features (N, dim) and, where it has a classifier,
+    logits (N, classes), on the CPU"""
+    judge: Judge | None = None
+    """where the space is a judge's"""
+
+
+class Wanted(NamedTuple):
+    """What a feature space may be loaded for and from."""
+
+    data: str
+    """name of the reference dataset"""
+    digest: str
+    """of the reference pictures"""
+    shape: tuple[int, ...]
+    """of one picture"""
+    device: torch.device
+    inception_weights: Path | None = None
+    """Inception's file; None looks in PyTorch's hub cache and then downloads there"""
+    force: bool = False
+    """take Inception weights of any hash"""
+
+
+def load_judge(kind: str, wanted: Wanted) -> Space:
+    """Load the judge for the wanted pictures; those of another shape are brought to its own.
+
+    Raises:
+        ValueError: if there is none, saying how to fit one.
+    """
+    found = classifier.find(kind, wanted.digest, wanted.data)
+    net = found.net.to(wanted.device)
+
+    def see(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        labels = torch.zeros(len(pixels), dtype=torch.int64)
+        pixels = reshape_all(Samples(pixels, labels), found.shape).values
+        features, logits = classifier.see(net, pixels.to(wanted.device))
+        return features.cpu(), logits.cpu()
+
+    return Space(found.sha256, DIM, see, found)
+
+
+def load_raw(wanted: Wanted) -> Space:
+    """Take the pixels themselves, divided by 255."""
+    dim = math.prod(wanted.shape)
+    return Space("none", dim, lambda pixels: (pixels.flatten(1).float() / 255, None))
+
+
+def load_inception(layer: str, wanted: Wanted) -> Space:
+    """Load torch-fidelity's Inception (the network that FID is defined by) and read one layer.
+
+    Raises:
+        ValueError: if its weights are not there and cannot be downloaded, or are not those.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import (
+        FeatureExtractorInceptionV3,
+    )
+
+    file, sha256 = _inception_weights(wanted)
+    # the layers before the last cost much less without the classifier on top
+    layers = [layer, "logits_unbiased"] if layer == "2048" else [layer]
+    net = FeatureExtractorInceptionV3("inception", layers, str(file)).to(wanted.device)
+
+    @torch.no_grad()
+    def see(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        parts: list[Any] = []
+        for chunk in pixels.split(CHUNK):
+            colour = chunk.expand(-1, 3, -1, -1) if chunk.shape[1] == 1 else chunk
+            parts.append([seen.cpu() for seen in net(colour.to(wanted.device))])
+        seen = [torch.cat(part) for part in zip(*parts, strict=True)]
+        logits = seen[0] if layer == "logits_unbiased" else seen[1] if len(seen) > 1 else None
+        return seen[0], logits
+
+    return Space(sha256, 1008 if layer == "logits_unbiased" else int(layer), see)
+
+
+def inception_file() -> Path:
+    """Return where torch-fidelity's download of Inception's weights is, or would be."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+
+
+def _inception_weights(wanted: Wanted) -> tuple[Path, str]:
+    """Find or download Inception's weights and see that they are those, and nothing but weights."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    cache = inception_file()
+    file = wanted.inception_weights or cache
+    if not file.is_file() and wanted.inception_weights is not None:
+        raise ValueError(f"there is no file {file} to read Inception's weights from")
+    if not file.is_file():
+        try:
+            fetch(URL_INCEPTION_V3, cache, f"sha256:{INCEPTION_SHA256}")
+        except OSError as error:
+            raise ValueError(
+                f"Inception's weights are not here and could not be downloaded ({error}): put "
+                f"{INCEPTION_FILE} (sha256 {INCEPTION_SHA256}) from {URL_INCEPTION_V3} at {cache}, "
+                "or name it with --inception-weights; the protocol judge-10k needs no download"
+            ) from error
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != INCEPTION_SHA256 and not wanted.force:
+        raise ValueError(
+            f"{file} has sha256 {found}, not the {INCEPTION_SHA256} that FID is defined by; "
+            "--force measures with it all the same, and calls nothing FID"
+        )
+    try:
+        # torch-fidelity itself would run code that a file holds
+        names = torch.load(file, map_location="cpu", weights_only=True).keys()
+        assert "Mixed_7c.branch1x1.conv.weight" in names
+    except Exception as error:  # torch raises many kinds for a bad file
+        kind = type(error).__name__
+        raise ValueError(f"{file} does not hold Inception's weights ({kind})") from error
+    return file, found
+
+
+class Feature(NamedTuple):
+    """A registered feature space."""
+
+    about: str
+    load: Callable[[Wanted], Space]
+
+
+FEATURES: dict[str, Feature] = {
+    "judge": Feature(
+        "64 features of a small classifier of the same data", partial(load_judge, "conv")
+    ),
+    "judge-mlp-hinge": Feature("64 features of R3.4's judge", partial(load_judge, "mlp-hinge")),
+    "inception-64": Feature("Inception, first pooling", partial(load_inception, "64")),
+    "inception-192": Feature("Inception, second pooling", partial(load_inception, "192")),
+    "inception-768": Feature("Inception, before its last blocks", partial(load_inception, "768")),
+    "inception-2048": Feature("Inception, last pooling: FID's", partial(load_inception, "2048")),
+    "inception-logits": Feature(
+        "Inception's 1,008 logits", partial(load_inception, "logits_unbiased")
+    ),
+    "raw": Feature("pixels", load_raw),
+}
+"""name -> (one line, loader)"""

@@ -1,0 +1,171 @@
+"""Distances between the distributions of two sets of features: Fréchet and kernel.
+
+With Inception features these are FID and KID; with any other features they are on another scale.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, Moments, require
+from ganatomy.evaluation.metrics.neighbours import BLOCK
+from ganatomy.evaluation.statistics import Z, interval, reach, resamples
+
+WIDE = 512
+"""Dimensions above which one Fréchet distance takes seconds, and a bootstrap RESAMPLES_WIDE."""
+
+RESAMPLES_WIDE = 20
+
+SIZES = 12
+"""Sample sizes from a quarter of the pictures to all, from which fd_infinity is drawn."""
+
+SUBSETS, SUBSET = 100, 1000
+"""Of KID, and the pictures in each, as in its paper's practice."""
+
+
+def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
+    """Return mean and unbiased covariance of features (n, d), each counted so often if given (n,).
+
+    Raises:
+        ValueError: for fewer than 2 pictures.
+    """
+    require(len(features), 2, "feature")
+    x = features.double()
+    if counts is None:
+        n, mean = len(x), x.mean(0)
+        left = centred = x - mean
+    else:
+        weights = counts.to(x)
+        n = int(counts.sum())
+        mean = weights @ x / n
+        centred = x - mean
+        left = centred * weights[:, None]
+    return Moments(mean, left.T @ centred / (n - 1), n)
+
+
+def trace_sqrt(cov1: Tensor, cov2: Tensor) -> float:
+    """Return the trace of (cov1 cov2)^½ of two covariance matrices (d, d), singular ones too.
+
+    With cov1 = L Lᵀ the product has the eigenvalues of the symmetric Lᵀ cov2 L, and their roots'
+    sum is the trace; no matrix root is formed.
+    """
+    return _trace_sqrt(_root(cov1.double()), cov2.double())
+
+
+def frechet(a: Moments, b: Moments) -> float:
+    """Return the Fréchet distance of two Gaussians: |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½).
+
+    Dowson and Landau 1982; on Inception features it is the FID of Heusel et al. 2017, arXiv
+    1706.08500. Lower is better and 0 is equal. It falls with the number of pictures, so compare
+    only values of as many.
+    """
+    return frechet_to(b)(a)
+
+
+def frechet_to(b: Moments) -> Callable[[Moments], float]:
+    """Return the Fréchet distance to b as a function, which factors b's covariance only once."""
+    root = _root(b.cov.double())
+
+    def distance(a: Moments) -> float:
+        if len(a.mean) != len(b.mean):
+            raise ValueError(
+                f"Fréchet distance of {len(a.mean)} and {len(b.mean)} dimensions; "
+                "extract both with one feature space"
+            )
+        apart = (a.mean - b.mean).double().square().sum() + a.cov.trace() + b.cov.trace()
+        return max(0.0, float(apart) - 2 * _trace_sqrt(root, a.cov.double()))
+
+    return distance
+
+
+def fd(c: Comparison) -> dict[str, Estimate]:
+    """Fréchet distance to the whole reference split; bootstrap over the fakes."""
+    x, distance = c.fake.features.double(), frechet_to(c.moments)
+    value = distance(moments(x))
+    times = c.resamples if x.shape[1] <= WIDE else min(c.resamples, RESAMPLES_WIDE)
+    draws = torch.from_numpy(resamples(len(x), times, c.seed))
+    estimates = [distance(moments(x, counts)) for counts in draws]
+    return {"fd": Estimate(value, *interval(estimates, value, (0, math.inf)))}
+
+
+def fd_infinity(c: Comparison) -> dict[str, Estimate]:
+    """Fréchet distance extrapolated to infinitely many fakes.
+
+    It is linear in 1/n, so its values at several n give a line, whose height at 1/n = 0 is free of
+    the bias. Chong and Forsyth 2020, arXiv 1911.07023. The interval is that of the line's height
+    (Student's t of the regression); the subsets share pictures, so it may be too narrow, and with
+    fewer pictures than features the line is none.
+    """
+    x, distance = c.fake.features.double(), frechet_to(c.moments)
+    require(len(x), 4 * SIZES, "generated")
+    rng = np.random.default_rng(c.seed)
+    sizes = np.linspace(len(x) // 4, len(x), SIZES).round().astype(int)
+    found = np.array([distance(moments(x[rng.permutation(len(x))[:n]])) for n in sizes])
+    inverse = 1 / sizes
+    slope, value = np.polyfit(inverse, found, 1)
+    residual = found - slope * inverse - value
+    deviation, free = inverse - inverse.mean(), SIZES - 2
+    variance = residual @ residual / free
+    error = math.sqrt(variance * (1 / SIZES + inverse.mean() ** 2 / (deviation @ deviation)))
+    half = reach(free) * error
+    return {"fd_infinity": Estimate(float(value), float(value) - half, float(value) + half)}
+
+
+def kid(c: Comparison) -> dict[str, Estimate]:
+    """Squared MMD with kernel (x·y/d + 1)³, mean and deviation over SUBSETS random subsets.
+
+    Bińkowski et al. 2018, arXiv 1801.01401; unbiased, so below 0 now and then when the sets are
+    alike. The interval adds the chance of the fakes (the linear part of the U-statistic, Hoeffding
+    1948) to that of the subsets; it is normal, for a bootstrap of a mean comes to the same.
+    """
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    fake, real = c.fake.features, c.real.features
+    require(min(len(fake), len(real)), 2, "generated or reference")
+    found = kid_features_to_metric(
+        fake,
+        real,
+        kid_subsets=SUBSETS,
+        kid_subset_size=min(SUBSET, len(fake), len(real)),
+        kid_kernel="poly",
+        kid_kernel_poly_degree=3,
+        kid_kernel_poly_gamma=None,
+        kid_kernel_poly_coef0=1,
+        rng_seed=c.seed,
+        verbose=False,
+    )
+    value = found["kernel_inception_distance_mean"]
+    std = found["kernel_inception_distance_std"]
+    own = _kernel_sums(fake, fake) - _kernel(fake, fake)  # not with itself, where it is largest
+    linear = 2 * (own / (len(fake) - 1) - _kernel_sums(fake, real) / len(real))
+    half = Z * math.hypot(float(linear.std()) / math.sqrt(len(fake)), std / math.sqrt(SUBSETS))
+    return {"kid": Estimate(value, value - half, value + half, std)}
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    """Return the kernel of each x (n, d) with the y of its row."""
+    return ((x.double() * y.double()).sum(1) / x.shape[1] + 1) ** 3
+
+
+def _kernel_sums(x: Tensor, y: Tensor) -> Tensor:
+    """Return the kernel of each x (n, d) summed over all y (m, d), in blocks of BLOCK bytes."""
+    columns = y.double().T / x.shape[1]
+    parts = x.double().split(max(1, BLOCK // (8 * len(y))))
+    return torch.cat([(part @ columns).add_(1).pow_(3).sum(1) for part in parts])
+
+
+def _root(cov: Tensor) -> Tensor:
+    """Return L with L Lᵀ = cov: Cholesky's, or of a singular one the eigenvectors' times roots."""
+    lower, failed = torch.linalg.cholesky_ex(cov)
+    if not failed:
+        return lower
+    values, vectors = torch.linalg.eigh(cov)
+    return vectors * values.clamp(min=0).sqrt()
+
+
+def _trace_sqrt(root: Tensor, cov: Tensor) -> float:
+    """Sum the roots of the eigenvalues of rootᵀ cov root; rounding makes some of 0 negative."""
+    return float(torch.linalg.eigvalsh(root.T @ cov @ root).clamp(min=0).sqrt().sum())

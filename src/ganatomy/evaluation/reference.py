@@ -1,0 +1,172 @@
+"""The real pictures that generated ones are measured against, and what a feature space sees there.
+
+What took long to compute is kept in the user's cache, under the hashes it depends on.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as write_tensors
+from torch import Tensor
+
+from ganatomy.data import Samples, Shape, balanced, digest, load
+from ganatomy.evaluation import classifier
+from ganatomy.evaluation.features import FEATURES, Space, Wanted
+from ganatomy.evaluation.metrics import Moments, Seen, moments
+from ganatomy.evaluation.protocol import Protocol
+from ganatomy.storage.files import cache_root, keep, kept
+from ganatomy.validation import lookup
+
+REAL = 10_000
+"""Reference pictures for all but the Fréchet distance, where the protocol does not say."""
+
+
+class Reference(NamedTuple):
+    """What generated pictures are measured against, by one protocol."""
+
+    protocol: Protocol
+    """with dataset and hashes filled in"""
+    space: Space
+    classes: tuple[str, ...]
+    """empty if the pictures are not labelled"""
+    real: Seen
+    """up to REAL pictures, or the protocol's n_real"""
+    moments: Moments
+    """of the whole split, or of those n_real"""
+    held_out: Seen | None
+    """pictures that nothing was trained on, without their pixels"""
+    class_shares: Tensor | None
+    """(classes,) that the space's judge predicts in the whole split"""
+
+
+class Place(NamedTuple):
+    """Where and how things are found and computed, and what is put up with."""
+
+    root: Path
+    """of full datasets"""
+    device: torch.device = torch.device("cpu")
+    inception_weights: Path | None = None
+    force: bool = False
+    shape: Shape | None = None
+    """that real and generated pictures are brought to; None: as they are"""
+    skip_bad: bool = False
+    """leave bad pictures of a path out"""
+
+
+def reference(protocol: Protocol, data: str, place: Place) -> Reference:
+    """Make ready what a protocol measures against: a dataset of DATASETS, or a path of pictures.
+
+    MNIST seen by a judge that comes with ganatomy needs nothing but the package.
+
+    Raises:
+        ValueError: if the dataset or the feature space is not to be had.
+    """
+    space_named = lookup(FEATURES, protocol.features, "feature space")
+    digits = protocol.features.startswith("judge") and data in ("mnist", "mnist10k")
+    as_they_are = place.shape in (None, (1, 28, 28))
+    if digits and as_they_are:  # of the 60,000 the embedded ones are those that balanced() takes
+        train, test, data = load("mnist10k", place.root, "train"), None, "mnist"
+        pictures = classifier.MNIST
+    else:
+        train, test = classifier.halves(data, place.root, place.shape, place.skip_bad)
+        pictures = digest(train)
+    if len(train.shape) != 3:
+        raise ValueError(
+            f"{data} is points, not pictures, which no protocol measures; count their modes with: "
+            "ganatomy modes RUN --out modes.png"
+        )
+    known = classifier.MNIST if digits else pictures
+    space = space_named.load(Wanted(data, known, train.shape, *place[1:4]))
+    if space.judge is not None and space.judge.shape != train.shape:
+        protocol = protocol.but(resize="to the judge's shape, bilinear as Pillow")
+    protocol = protocol.but(
+        dataset=Path(data).name, reference_sha256=pictures, features_sha256=space.sha256
+    )
+    chosen = balanced(train, protocol.n_real or REAL)
+    kept_back = "" if test is None else digest(test)
+    seen = _remembered(protocol, kept_back, lambda: _look(protocol, space, train, test, chosen))
+    shares = None
+    if space.judge is not None:
+        counts = torch.tensor(space.judge.about["class_counts"])  # whatever the shape now is
+        shares = counts / counts.sum()
+    return Reference(
+        protocol,
+        space,
+        train.classes,
+        seen.real._replace(pixels=chosen.values),
+        seen.moments,
+        seen.held_out,
+        shares,
+    )
+
+
+def glance_reference(data: str, place: Place, n: int) -> Reference | None:
+    """Return what n samples at a time can be judged by, or None if there is no judge for them."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of bad pictures, given when training began
+            return reference(Protocol(n=n), data, place)
+    except ValueError:
+        return None
+
+
+class _Seen(NamedTuple):
+    real: Seen
+    moments: Moments
+    held_out: Seen | None
+
+
+def _look(
+    protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
+) -> _Seen:
+    """Extract what a reference consists of; a judge brings most of it along, in its own shape."""
+    real = Seen(*space.see(chosen.values))
+    known = space.judge if space.judge and space.judge.shape == train.shape else None
+    if known is not None:
+        features = known.held_out
+        held_out: Seen | None = Seen(features, classifier.logits(known.net, features))
+    else:
+        held_out = None if test is None else Seen(*space.see(balanced(test, REAL).values))
+    if protocol.n_real is not None or (len(chosen) == len(train) and known is None):
+        return _Seen(real, moments(real.features), held_out)
+    if known is not None:
+        return _Seen(real, known.train, held_out)
+    return _Seen(real, moments(space.see(train.values)[0]), held_out)
+
+
+def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Seen]) -> _Seen:
+    """Read from the cache what these hashes stand for, or compute it and keep it."""
+    parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
+    text = json.dumps([*parts, protocol.n_real, kept_back, torch.__version__])
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    file = cache_root() / "references" / key
+    if (content := kept(file)) is not None:
+        return _unpack(read_tensors(content))
+    seen = look()
+    keep(file, write_tensors(_pack(seen)))
+    return seen
+
+
+def _pack(seen: _Seen) -> dict[str, Tensor]:
+    mean, cov, n = seen.moments
+    tensors = {"mean": mean, "cov": cov, "n": torch.tensor(n)}
+    for name, part in (("real", seen.real), ("held_out", seen.held_out)):
+        if part is not None:
+            tensors[f"{name}.features"] = part.features
+            if part.logits is not None:
+                tensors[f"{name}.logits"] = part.logits
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _unpack(tensors: dict[str, Tensor]) -> _Seen:
+    def part(name: str) -> Seen:
+        return Seen(tensors[f"{name}.features"], tensors.get(f"{name}.logits"))
+
+    held_out = part("held_out") if "held_out.features" in tensors else None
+    kept = Moments(tensors["mean"], tensors["cov"], int(tensors["n"]))
+    return _Seen(part("real"), kept, held_out)

@@ -1,0 +1,1 @@
+"""Run folders: reading, writing, sampling, branching and export."""

@@ -1,0 +1,127 @@
+"""Latent vectors, ways between them, and the pictures that a generator makes of them."""
+
+import copy
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganatomy.data import mix
+from ganatomy.gan.step import State, draw_latent
+from ganatomy.recipes.recipe import Recipe
+from ganatomy.runs.folder import Run
+
+CHUNK = 256
+"""Rows drawn and generated at a time; fixed, so that the i-th depends on nothing but seed and i."""
+
+ESTIMATION_CHUNKS = 40
+"""Chunks that batch norm's statistics are estimated anew from, 10,240 samples."""
+
+GeneratorMode = Literal["eval", "train", "reestimated"]
+"""Batch norm and dropout as for use, as in training, or for use with statistics estimated anew."""
+
+
+def load_generator(
+    run: Run, file: Path | None = None, weights: Literal["ema", "raw"] = "ema"
+) -> tuple[int, nn.Module]:
+    """Return a checkpoint's step and its (averaged) generator; by default of the newest whole one.
+
+    Raises:
+        ValueError: if the run has no checkpoint yet.
+        DamagedError: if it cannot be read or is not of this run.
+    """
+    file = file or run.newest_whole()
+    if file is None:
+        raise ValueError(f"{run.path} has no checkpoint yet; train it first")
+    saved = run.load(file)
+    with run.fitting(file):
+        state = State.new(run.recipe, tuple(saved["shape"]))
+        state.load_state_dict(saved)
+    return state.step, state.ema if weights == "ema" else state.generator
+
+
+@torch.no_grad()
+def generate(
+    generator: nn.Module, n: int, recipe: Recipe, seed: int, mode: GeneratorMode = "eval"
+) -> Tensor:
+    """Return n samples in [-1, 1] on the CPU; the generator, of this recipe, stays as it is.
+
+    The i-th sample depends on the seed, i and the mode alone: asking for more keeps the first ones.
+    In mode train a sample also depends on the other 255 of its batch.
+    """
+    device = next(generator.parameters()).device
+    devices = [device] if device.type == "cuda" else []
+    parts = []
+    with torch.random.fork_rng(devices):
+        used = _in_mode(generator, mode, recipe, seed)
+        for chunk in range(-(-n // CHUNK)):
+            torch.manual_seed(mix(seed, chunk, 1))  # of dropout, in mode train
+            parts.append(used(_latent(recipe, seed, chunk).to(device)).cpu())
+    return torch.cat(parts)[:n]
+
+
+def _in_mode(generator: nn.Module, mode: GeneratorMode, recipe: Recipe, seed: int) -> nn.Module:
+    """Return a copy of a generator in this mode."""
+    if mode != "reestimated":
+        return copy.deepcopy(generator).train(mode == "train")
+    used = copy.deepcopy(generator).eval()  # without dropout, as it will be used
+    device = next(generator.parameters()).device
+    for module in used.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None  # the plain average over what follows
+            module.train()
+    for chunk in range(ESTIMATION_CHUNKS):
+        used(_latent(recipe, mix(seed, 2), chunk).to(device))
+    return used.eval()
+
+
+def _latent(recipe: Recipe, seed: int, chunk: int) -> Tensor:
+    return draw_latent(recipe, CHUNK, torch.Generator().manual_seed(mix(seed, chunk)))
+
+
+class Walk(NamedTuple):
+    """Pictures along straight or curved ways between pairs of latent vectors."""
+
+    samples: Tensor
+    """(pairs, k + 1, C, H, W) in [-1, 1]"""
+    jump: list[float]
+    """of each pair, its largest step over its mean step, in pixels' root mean square: 1 is even
+    change, k is one jump and nothing else"""
+
+
+def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Return a + t (b - a), t in [0, 1]: straight lines between latent vectors (R3.3)."""
+    return a + t * (b - a)
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Return points of the arcs between vectors (..., z_dim), at shares t of their angle.
+
+    Shoemake 1985. Unlike a straight line an arc keeps the length that normal vectors of many
+    dimensions have. Vectors of one direction are joined by a straight line.
+    """
+    cosine = (F.normalize(a, dim=-1) * F.normalize(b, dim=-1)).sum(-1, keepdim=True)
+    angle = cosine.clamp(-1, 1).acos()
+    arc = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+    return torch.where(angle.sin() < 1e-4, lerp(a, b, t), arc)
+
+
+@torch.no_grad()
+def walk(
+    generator: nn.Module, pairs: int, k: int, recipe: Recipe, seed: int, curved: bool = False
+) -> Walk:
+    """Generate k + 1 pictures from one latent vector to another, for each of so many pairs."""
+    ends = torch.cat([_latent(recipe, seed, chunk) for chunk in range(-(-2 * pairs // CHUNK))])
+    a, b = ends[: 2 * pairs].view(pairs, 2, 1, -1).unbind(1)
+    t = torch.linspace(0, 1, k + 1).view(1, k + 1, 1)
+    z = (slerp if curved else lerp)(a, b, t)
+    used = copy.deepcopy(generator).eval()
+    device = next(used.parameters()).device
+    made = torch.stack([used(row.to(device)).cpu() for row in z])
+    steps = made.diff(dim=1).flatten(2).square().mean(2).sqrt()
+    # a generator that gives one picture takes no steps, the evenest there are
+    jump = steps.amax(1) / steps.mean(1).clamp(min=1e-12)
+    return Walk(made, jump.clamp(min=1).tolist())

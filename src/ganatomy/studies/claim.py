@@ -1,0 +1,156 @@
+"""Claims: what is said of the runs of a study's cells, as data, and the numbers it is about.
+
+To add a kind of number, add a function to KINDS and the names that it knows to Claim.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganatomy.evaluation import statistics
+from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.metrics import METRICS
+from ganatomy.runs.folder import Run
+from ganatomy.runs.sampling import load_generator, walk
+from ganatomy.training.loop import TAGS
+from ganatomy.validation import check, nearest
+
+WINDOW = 0.1
+"""Share of a log, its end, of which mean:NAME is the mean."""
+
+WALKS, WALK_STEPS = 5, 10
+"""Ways between latent vectors, and the steps of each, that walk:NAME looks at (R3.3)."""
+
+_SEVERAL = {
+    "prdc": ("precision", "recall", "density", "coverage"),
+    "classes": ("chi2", "chi2_p", "entropy", "missing", "confidence"),
+}
+GROUPS = {name: name for name in METRICS if name not in _SEVERAL} | {
+    value: name for name, values in _SEVERAL.items() for value in values
+}
+"""Value that a claim may be about to the metric that gives it."""
+
+_NAMES: dict[str, Callable[[], list[str]]] = {
+    "": lambda: list(GROUPS),
+    "mean": lambda: list(TAGS),
+    "jump": lambda: list(TAGS),
+    "share": lambda: [str(label) for label in range(10)],
+    "walk": lambda: ["lerp", "slerp"],
+}
+"""Kind of metric to the names after its colon; share takes any class by its number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That a number falls, or rises, from cell to cell; of one cell: is below or above a value."""
+
+    id: str
+    """such as R3.c1"""
+    text: str
+    """the claim in words"""
+    metric: str
+    """a measured value (fd, recall, …), share:CLASS of the samples, mean:NAME of a logged value at
+    the end of training, jump:NAME, how much it fluctuates in its latter half, or walk:lerp and
+    walk:slerp, the largest over the mean step between latent vectors"""
+    cells: tuple[str, ...]
+    """names of cells, in order"""
+    strata: tuple[tuple[str, ...], ...] = ()
+    """further rows of as many cells: the same comparison in other settings, pooled with this one"""
+    direction: Literal["falls", "rises"]
+    """from the first cell to the last; of one cell: below or above value"""
+    to: float | None = None
+    """compare how far the number is from this one, instead of the number"""
+    value: float | None = None
+    """what the number of a single cell is compared with"""
+    reported: tuple[float, ...] = ()
+    """what a report stated for each cell"""
+
+    def __post_init__(self) -> None:
+        check(self, {})
+        kind, _, name = self.metric.rpartition(":")
+        a_class = kind == "share" and name.isdecimal()
+        if kind not in _NAMES or not (a_class or name in _NAMES[kind]()):
+            known = [f"{k}:{n}".removeprefix(":") for k in _NAMES for n in _NAMES[k]()]
+            raise ValueError(
+                f"claim {self.id}: unknown metric {self.metric!r} {nearest(self.metric, known)}"
+            )
+        if (len(self.cells) == 1) != (self.value is not None) or not self.cells:
+            raise ValueError(
+                f"claim {self.id}: a claim compares two or more cells, or one with a value"
+            )
+        if any(len(row) != len(self.cells) for row in self.strata):
+            raise ValueError(f"claim {self.id}: strata are rows of as many cells as cells has")
+        if self.reported and len(self.reported) != len(self.cells):
+            raise ValueError(f"claim {self.id}: reported wants a number for each of its cells")
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """Its rows of cells: the first, and those of other settings."""
+        return (self.cells, *self.strata)
+
+    @property
+    def group(self) -> str | None:
+        """The metric that has to be measured for it; None if the log or the weights tell."""
+        kind, _, name = self.metric.rpartition(":")
+        return {"": GROUPS.get(name), "share": "classes"}.get(kind)
+
+
+def number(claim: Claim, run: Run, protocol: str) -> float:
+    """Return the number of a finished run, measured by a protocol, that a claim is about.
+
+    Raises:
+        LookupError: if it was not logged or measured.
+    """
+    kind, _, name = claim.metric.rpartition(":")
+    found = KINDS[kind](run, name, protocol)
+    return found if claim.to is None else abs(found - claim.to)
+
+
+def last(run: Run, protocol: str) -> dict[str, Any]:
+    """Return what a run's last step was measured as by a protocol; empty if it was not."""
+    step = run.recipe.steps
+    found = [r for r in measured(run) if r["step"] == step and r["protocol"] == protocol]
+    return found[-1] if found else {}
+
+
+def _value(run: Run, name: str, protocol: str) -> float:
+    return float(last(run, protocol)["values"][name]["value"])
+
+
+def _share(run: Run, name: str, protocol: str) -> float:
+    counts = last(run, protocol)["class_counts"]
+    return float(counts[int(name)] / sum(counts))
+
+
+def _mean(run: Run, name: str, protocol: str) -> float:
+    logged = _logged(run, name)
+    return float(logged[-max(1, round(WINDOW * len(logged))) :].mean())
+
+
+def _jump(run: Run, name: str, protocol: str) -> float:
+    logged = _logged(run, name)
+    return statistics.fluctuation(logged[len(logged) // 2 :])
+
+
+def _walk(run: Run, name: str, protocol: str) -> float:
+    _, generator = load_generator(run)
+    recipe = run.recipe
+    jumps = walk(generator, WALKS, WALK_STEPS, recipe, recipe.seed, name == "slerp").jump
+    return float(np.mean(jumps))
+
+
+def _logged(run: Run, name: str) -> NDArray[np.float64]:
+    return np.array([row[name] for row in run.rows("log") if name in row])
+
+
+KINDS: dict[str, Callable[[Run, str, str], float]] = {
+    "": _value,
+    "mean": _mean,
+    "jump": _jump,
+    "share": _share,
+    "walk": _walk,
+}
+"""Kind of metric to what reads it from a run, given the name after its colon and the protocol."""

@@ -1,0 +1,155 @@
+"""Plans: studies read from TOML files, written to them, and made of a grid of fields."""
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ganatomy.recipes.named import read
+from ganatomy.studies.claim import Claim
+from ganatomy.studies.study import Study
+from ganatomy.validation import check, from_dict, lookup, nearest, to_dict
+
+_LIMITS = {"steps": (1, 1e9), "seeds": (1, 1000), "log_every": (1, math.inf)}
+
+
+def from_toml(path: Path) -> Study:
+    """Read a study from a TOML file: the fields of Study, a table for each cell and claim.
+
+    Raises:
+        ValueError: for a file that is none, saying what is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _from_dict({"name": path.stem} | values)
+    except OSError as error:
+        raise ValueError(f"cannot read the study {path}: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"{path} is not a study: {error}") from error
+
+
+def _from_dict(values: dict[str, Any]) -> Study:
+    known = {field.name for field in dataclasses.fields(Study)}
+    for name in values:
+        if name not in known:
+            raise ValueError(f"unknown field {name!r} {nearest(name, known)}")
+    claims = tuple(from_dict(Claim, claim) for claim in values.pop("claims", ()))
+    study = Study(**values, claims=claims)
+    check(study, _LIMITS)
+    if not re.fullmatch(r"[^./\\\0][^/\\\0]*", study.name):
+        raise ValueError(f"its name becomes a folder's, so it has no / in it, got {study.name!r}")
+    return study
+
+
+def grid(
+    name: str, base: str, vary: Sequence[str], claims: Sequence[str], seeds: int, steps: int | None
+) -> Study:
+    """Make the study of every combination of varied fields.
+
+    Args:
+        name: what to call it.
+        base: a named recipe, or a recipe file.
+        vary: each FIELD=VALUE,VALUE in the order that claims mean; where a field is a list, such as
+            g_widths, a value may be several numbers with an x between them.
+        claims: each METRIC falls or METRIC rises: from the first value of the first field to the
+            last, pooled over all settings of the other fields; METRIC falls with FIELD for another.
+        seeds: runs of each cell.
+        steps: of each run; None: the recipe's own.
+
+    Raises:
+        ValueError: for what cannot be understood, or a recipe with neither steps.
+    """
+    steps = steps or read(base).steps
+    if steps is None:
+        raise ValueError(f"{base} is as long as its epochs; say how long each run is with --steps")
+    factors = dict(_factor(text, base) for text in vary)
+    if not factors:
+        raise ValueError("say what differs between cells, such as --vary lr_g=1e-4,2e-4")
+    settings = [
+        dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
+    ]
+    cells = {_name(words): {k: factors[k][w] for k, w in words.items()} for words in settings}
+    made = tuple(_claim(f"c{i}", text, factors) for i, text in enumerate(claims, 1))
+    question = f"What do {' and '.join(factors)} change in {base}?"
+    return Study(
+        name=name, question=question, base=base, cells=cells, claims=made, steps=steps, seeds=seeds
+    )
+
+
+def _name(words: Mapping[str, str]) -> str:
+    return " ".join(f"{field}={word}" for field, word in words.items())
+
+
+def _factor(text: str, base: str) -> tuple[str, dict[str, Any]]:
+    """Read FIELD=VALUE,VALUE: the field, and each value as written to what it is."""
+    field, _, listed = text.partition("=")
+    recipe = to_dict(read(base))
+    lookup(recipe, field, "field of a recipe")
+    words = [word for word in listed.split(",") if word]
+    if len({*words}) < 2 or len({*words}) < len(words):
+        raise ValueError(f"--vary {text!r} wants a field and two or more values: lr_g=1e-4,2e-4")
+    return field, {word: _value(word, isinstance(recipe[field], list)) for word in words}
+
+
+def _value(word: str, several: bool) -> Any:
+    if several:
+        return [_value(part, False) for part in word.split("x")]
+    try:
+        return json.loads(word)  # numbers, true and false
+    except ValueError:
+        return word
+
+
+def _claim(id: str, text: str, factors: Mapping[str, Mapping[str, Any]]) -> Claim:
+    """Read METRIC falls|rises [with FIELD]."""
+    words = text.split()
+    if len(words) not in (2, 4) or (len(words) == 4 and words[2] != "with"):
+        raise ValueError(f"--claim {text!r} is not of the form: fd falls, or: fd falls with lr_g")
+    field = words[3] if len(words) == 4 else next(iter(factors))
+    lookup(factors, field, "varied field")
+    others = {name: values for name, values in factors.items() if name != field}
+    rows = []
+    for chosen in itertools.product(*others.values()):
+        setting = dict(zip(others, chosen, strict=True))
+        rows.append(
+            tuple(
+                _name({k: word if k == field else setting[k] for k in factors})
+                for word in factors[field]
+            )
+        )
+    return from_dict(
+        Claim,
+        {
+            "id": id,
+            "text": f"{words[0]} {words[1]} with {field}",
+            "metric": words[0],
+            "direction": words[1],
+            "cells": rows[0],
+            "strata": rows[1:],
+        },
+    )
+
+
+def to_toml(study: Study) -> str:
+    """Write a study as the file that from_toml reads; its name is that of the file."""
+    plain = dataclasses.asdict(study)
+    lines = [
+        f"{field} = {json.dumps(plain[field])}"
+        for field in ("question", "base", "steps", "seeds", "protocol", "log_every")
+    ]
+    for cell, fields in plain["cells"].items():
+        lines += ["", f"[cells.{json.dumps(cell)}]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
+    for claim in plain["claims"]:
+        lines += ["", "[[claims]]"]
+        lines += [
+            f"{name} = {json.dumps(value)}"
+            for name, value in claim.items()
+            if value is not None and value != ()
+        ]
+    return "\n".join(lines) + "\n"

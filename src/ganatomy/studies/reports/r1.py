@@ -1,0 +1,176 @@
+"""Studies of report R1: original and enhanced GAN, batch norm, steps, labels, collapse."""
+
+from ganatomy.studies.claim import Claim
+from ganatomy.studies.study import Study
+
+_NORMS = {
+    "both": {},
+    "no-g": {"g_norm": "none"},
+    "no-d": {"d_norm": "none"},
+    "none": {"g_norm": "none", "d_norm": "none"},
+}
+
+
+def _smoother(letter: str, net: str, loss: str) -> Claim:
+    """Without batch norm in a net, whether or not the other has it, a loss jumps less."""
+    without, other = {"G": ("no-g", "no-d"), "D": ("no-d", "no-g")}[net]
+    return Claim(
+        id=f"R1.c3{letter}",
+        text=f"without batch norm in {net} the loss of {loss.upper()} jumps less",
+        metric=f"jump:{loss}_loss",
+        cells=("both", without),
+        strata=((other, "none"),),
+        direction="falls",
+    )
+
+
+R1 = (
+    Study(
+        name="r1-original-vs-enhanced",
+        question="Does a convolutional GAN learn digits better, and faster, than the original one?",
+        base="enhanced-gan",
+        cells={
+            "original": {"base": "original-gan", "steps": 4688},
+            "enhanced": {"steps": 18_750},
+            "original-early": {"base": "original-gan", "steps": 938},
+            "enhanced-early": {"steps": 3750},
+            "original-160": {"base": "original-gan", "steps": 75_040},
+            "original-200": {"base": "original-gan", "steps": 93_800},
+        },
+        steps=18_750,
+        seeds=5,
+        claims=(
+            Claim(
+                id="R1.c1a",
+                text="after ten epochs the convolutional GAN has the lower FID",
+                metric="fd",
+                cells=("original", "enhanced"),
+                direction="falls",
+                reported=(1.3335, 0.0285),
+            ),
+            Claim(
+                id="R1.c1b",
+                text="it converges faster: it has it after two epochs already",
+                metric="fd",
+                cells=("original-early", "enhanced-early"),
+                direction="falls",
+            ),
+            Claim(
+                id="R1.c5",
+                text="the original GAN has a higher FID at epoch 200 than at 160",
+                metric="fd",
+                cells=("original-160", "original-200"),
+                direction="rises",
+                reported=(0.1694, 0.2634),
+            ),
+        ),
+    ),
+    Study(
+        name="r1-step-ratio",
+        question="Should the generator take more steps than the discriminator?",
+        base="enhanced-gan",
+        cells={"k1": {"g_steps": 1}, "k3": {}, "k1-longer": {"g_steps": 1, "steps": 1800}},
+        steps=900,
+        seeds=4,
+        claims=(
+            Claim(
+                id="R1.c2a",
+                text="three G steps to a D step have a lower FID than one, after as many D steps",
+                metric="fd",
+                cells=("k1", "k3"),
+                direction="falls",
+            ),
+            Claim(
+                id="R1.c2b",
+                text="and after as many updates of both nets together: 1 + 1 has twice the steps",
+                metric="fd",
+                cells=("k1-longer", "k3"),
+                direction="falls",
+            ),
+        ),
+    ),
+    Study(
+        name="r1-batchnorm-ablation",
+        question="Does batch norm make the losses fluctuate?",
+        base="enhanced-gan",
+        cells=_NORMS,
+        steps=900,
+        seeds=3,
+        log_every=1,
+        claims=(
+            _smoother("a", "G", "d"),
+            _smoother("b", "G", "g"),
+            _smoother("c", "D", "d"),
+            _smoother("d", "D", "g"),
+        ),
+    ),
+    Study(
+        name="r1-label-ranges",
+        question="What do labels drawn from ranges do, against 0 and 1?",
+        base="original-gan",
+        cells={"hard": {"real_label": [1, 1], "fake_label": [0, 0]}, "ranges": {}},
+        steps=4688,
+        seeds=4,
+        claims=(
+            Claim(
+                id="R1.3a",
+                text="labels drawn from [0, 0.3] and [0.7, 1] lower FID",
+                metric="fd",
+                cells=("hard", "ranges"),
+                direction="falls",
+            ),
+            Claim(
+                id="R1.3b",
+                text="and let D be less sure of real digits",
+                metric="mean:d_real",
+                cells=("hard", "ranges"),
+                direction="falls",
+            ),
+        ),
+    ),
+    Study(
+        name="r1-collapse-hides",
+        question="Do losses show that a GAN has collapsed?",
+        base="original-gan",
+        cells={"healthy": {}, "collapsed": {"g_steps": 8}},
+        steps=4688,
+        seeds=5,
+        claims=(
+            Claim(
+                id="R1.c4a",
+                text="digits are missing (8 G steps to a D step make it collapse)",
+                metric="missing",
+                cells=("healthy", "collapsed"),
+                direction="rises",
+            ),
+            Claim(
+                id="R1.c4b",
+                text="samples repeat one another",
+                metric="near_duplicates",
+                cells=("healthy", "collapsed"),
+                direction="rises",
+            ),
+            Claim(
+                id="R1.c4c",
+                text="while the loss of G is lower",
+                metric="mean:g_loss",
+                cells=("healthy", "collapsed"),
+                direction="falls",
+            ),
+            Claim(
+                id="R1.c4d",
+                text="and jumps less",
+                metric="jump:g_loss",
+                cells=("healthy", "collapsed"),
+                direction="falls",
+            ),
+            Claim(
+                id="R1.c4e",
+                text="and so does the loss of D",
+                metric="jump:d_loss",
+                cells=("healthy", "collapsed"),
+                direction="falls",
+            ),
+        ),
+    ),
+)

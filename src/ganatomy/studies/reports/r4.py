@@ -1,0 +1,36 @@
+"""Studies of report R4: DCGAN, self-attention and Wasserstein GANs on CIFAR-10."""
+
+from ganatomy.studies.claim import Claim
+from ganatomy.studies.study import Study
+
+
+def _repairs(letter: str, cell: str, metric: str, text: str) -> Claim:
+    return Claim(
+        id=f"R4.c1{letter}",
+        text=text,
+        metric=metric,
+        cells=("dcgan", cell),
+        direction="falls" if metric == "fd" else "rises",
+    )
+
+
+R4 = (
+    Study(
+        name="r4-attention-wasserstein",
+        question="Do self-attention and Wasserstein training repair what DCGAN lacks on CIFAR-10?",
+        base="dcgan-cifar10",
+        cells={
+            "dcgan": {},
+            "attention": {"base": "sagan-cifar10"},
+            "wasserstein": {"base": "wgan-gp-cifar10"},
+        },
+        steps=46_920,
+        seeds=5,
+        claims=(
+            _repairs("a", "attention", "fd", "self-attention lowers FID"),
+            _repairs("b", "wasserstein", "fd", "Wasserstein training lowers FID"),
+            _repairs("c", "attention", "recall", "self-attention repairs mode collapse: recall"),
+            _repairs("d", "wasserstein", "recall", "Wasserstein training repairs mode collapse"),
+        ),
+    ),
+)

@@ -1,0 +1,262 @@
+"""Studies: a question as data, runs of its cells over seeds, and a verdict on each claim.
+
+A study folder holds study.json (the plan, written before the first run), runs/ (a run folder for
+each cell and seed, found again by recipe key), verdicts.json, and what study_page makes of them.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+
+import torch
+
+from ganatomy.data import data_root
+from ganatomy.evaluation.evaluate import checkpoints, evaluate_run
+from ganatomy.evaluation.metrics import METRICS, Comparison, available
+from ganatomy.evaluation.protocol import Protocol, preset, require_same
+from ganatomy.evaluation.reference import Place, reference
+from ganatomy.evaluation.statistics import least_p
+from ganatomy.recipes.named import read
+from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.runs.folder import Run
+from ganatomy.storage.files import replace
+from ganatomy.studies.claim import GROUPS, Claim, last, number
+from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
+from ganatomy.training.loop import fit
+from ganatomy.validation import from_dict, lookup
+
+ALPHA = 0.05
+"""Chance, over all claims of a study, that one is called supported where there is no effect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A question, the runs that answer it, and what is claimed of them."""
+
+    name: str
+    question: str
+    base: str
+    """a named recipe, or a recipe file"""
+    cells: Mapping[str, Mapping[str, Any]]
+    """name of each cell to the fields in which it differs from base; a field base is another recipe
+    to start from, a field steps a length of its own"""
+    claims: tuple[Claim, ...]
+    steps: int
+    """of each run, unless --scale shortens them"""
+    seeds: int = 3
+    """runs of each cell, with seeds from 0"""
+    protocol: str = "judge-10k"
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        preset(self.protocol)
+        for claim in self.claims:
+            for cell in itertools.chain(*claim.rows):
+                lookup(self.cells, cell, f"cell of claim {claim.id}")
+        ids = [claim.id for claim in self.claims]
+        if len(set(ids)) < len(ids) or not ids:
+            raise ValueError(f"study {self.name} needs one or more claims, each with its own id")
+        for cell in self.cells:
+            if not re.fullmatch(r"\w[\w .,=+-]*", cell):
+                raise ValueError(
+                    f"study {self.name}: a cell's name becomes a folder's, so it is of letters, "
+                    f"digits and any of .,=+-_ and spaces, got {cell!r}"
+                )
+            self.recipe(cell, 0, 1.0)
+
+    def recipe(self, cell: str, seed: int, scale: float) -> Recipe:
+        """Return the recipe of a cell and a seed.
+
+        Raises:
+            ValueError: naming the cell, if it is no recipe.
+        """
+        fields = dict(self.cells[cell])
+        try:
+            base = read(fields.pop("base", self.base))
+            steps = fields.get("steps", self.steps)
+            length = {"steps": max(1, round(steps * scale)), "epochs": None}
+            return from_dict(Recipe, vars(base) | fields | length | {"seed": seed})
+        except ValueError as error:
+            raise ValueError(f"study {self.name}, cell {cell}: {error}") from error
+
+    def lengths(self, scale: float) -> dict[str, int]:
+        """Return the steps of a run of each cell."""
+        return {cell: self.recipe(cell, 0, scale).steps or 0 for cell in self.cells}
+
+
+class Job(NamedTuple):
+    """One run of a study, and how it is measured; it can be sent to another process."""
+
+    cell: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+    options: Options
+    protocol: str
+    metrics: tuple[str, ...]
+
+
+def jobs(study: Study, out: Path, scale: float, options: Options) -> list[Job]:
+    """List the runs of a study, seeds outermost, so that it can be judged before all are done."""
+    metrics = {claim.group for claim in study.claims} | {"fd"}
+    options = dataclasses.replace(options, log_every=study.log_every)
+    found = []
+    for seed in range(study.seeds):
+        for cell in study.cells:
+            recipe = study.recipe(cell, seed, scale)
+            folder = out / "runs" / f"{cell}-seed{seed}-{recipe.key}"
+            names = tuple(name for name in METRICS if name in metrics)
+            found.append(Job(cell, seed, recipe, folder, options, study.protocol, names))
+    return found
+
+
+def work(job: Job) -> float:
+    """Train a job to its end and measure it, unless that was done before; return its FD."""
+    run = fit(job.recipe, job.folder, job.options)
+    if not _measured(run, job):
+        device = torch.device("cpu")
+        place = Place(data_root(job.options.data_root), device, shape=job.recipe.shape)
+        ref = reference(preset(job.protocol), job.recipe.dataset, place)
+        for row in evaluate_run(run, checkpoints(run, "last"), ref, job.metrics):
+            run.append("metrics", row)
+    return float(_measured(run, job)["fd"]["value"])
+
+
+def _measured(run: Run, job: Job) -> dict[str, Any]:
+    """The values of a run's last step by the study's protocol; empty if there are none yet."""
+    values: dict[str, Any] = last(run, job.protocol).get("values", {})
+    return values if all(any(GROUPS.get(v, v) == m for v in values) for m in job.metrics) else {}
+
+
+def needed(claim: Claim, claims: int) -> int:
+    """Fewest seeds with which a claim, one of so many, can be decided at all."""
+    rows, cells = len(claim.rows), len(claim.cells)
+    return next(n for n in range(2, 100) if claims * least_p([n] * cells) ** rows <= ALPHA)
+
+
+def decidable(study: Study) -> None:
+    """See that some claim of a study can be decided with its seeds.
+
+    Raises:
+        ValueError: if none can, with the seeds that it takes.
+    """
+    fewest = min(needed(claim, len(study.claims)) for claim in study.claims)
+    if study.seeds < fewest:
+        raise ValueError(
+            f"{study.seeds} seeds can decide none of the claims of {study.name}, whatever they "
+            f"give; use --seeds {fewest} or more"
+        )
+
+
+def measurable(study: Study, options: Options) -> None:
+    """See that what the claims are about can be measured, and by one protocol for all cells.
+
+    Raises:
+        ValueError: if not, saying why.
+    """
+    found: dict[str, Protocol] = {}
+    for cell in study.cells:
+        recipe = study.recipe(cell, 0, 1.0)
+        device = torch.device("cpu")
+        place = Place(data_root(options.data_root), device, shape=recipe.shape)
+        ref = reference(preset(study.protocol), recipe.dataset, place)
+        found[cell] = ref.protocol
+        seen = Comparison(fake=ref.real, real=ref.real, moments=ref.moments, held_out=ref.held_out)
+        for claim in study.claims:
+            if claim.group is not None and not available(METRICS[claim.group], seen):
+                raise ValueError(
+                    f"claim {claim.id}: {study.protocol} cannot measure {claim.metric} on "
+                    f"{recipe.dataset}; name another protocol (see: ganatomy protocols)"
+                )
+    require_same(found.items())
+
+
+def begin(study: Study, out: Path, scale: float) -> None:
+    """Write the plan before the first run, or see that it is the one that the folder holds.
+
+    Only more seeds may be added to it.
+
+    Raises:
+        ValueError: for another plan, naming what differs.
+    """
+    plan = json.loads(json.dumps(dataclasses.asdict(study) | {"scale": scale}))
+    file = out / "study.json"
+    if file.exists():
+        try:
+            held = json.loads(file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged: {error}; use another --out") from error
+        changed = [k for k in plan if held.get(k) != plan[k] and k != "seeds"]
+        if changed:
+            raise ValueError(
+                f"{out} holds a study with another {', '.join(changed)}: a plan does not change "
+                "once runs have begun; use another --out"
+            )
+        if held["seeds"] > plan["seeds"]:
+            raise ValueError(f"{out} has {held['seeds']} seeds already; use as many, or more")
+    replace(file, (json.dumps(plan, indent=1) + "\n").encode())
+
+
+def run(
+    todo: Sequence[Job], at_once: int, executor: Executor | None = None
+) -> Iterator[tuple[Job, float | Failure]]:
+    """Carry out the jobs of a study, yielding each with its FD or why it failed."""
+    name = executor or ("serial" if at_once == 1 else "processes")
+    yield from EXECUTORS[name](work, todo, at_once)
+
+
+class Progress(NamedTuple):
+    """How far the runs of a study are, as their folders say."""
+
+    steps: list[int]
+    """taken, for each job"""
+    seconds: float | None
+    """until all have taken theirs, at the pace of those of their cell; None: not known yet"""
+
+
+def progress(todo: Sequence[Job], at_once: int) -> Progress:
+    """Look at the run folders of jobs, of which so many go on at once."""
+    runs = [Run(job.folder) for job in todo]
+    steps = [int(run.newest("log").get("step", 0)) for run in runs]
+    paces: dict[str, list[float]] = defaultdict(list)
+    for job, run in zip(todo, runs, strict=True):
+        for session in run.sessions[-1:]:
+            if session["to_step"] > session["from_step"]:
+                taken = session["to_step"] - session["from_step"]
+                paces[job.cell].append(session["seconds"] / taken)
+    if not paces:
+        return Progress(steps, None)
+    known = {cell: mean(found) for cell, found in paces.items()}
+    usual = mean(known.values())
+    left = [(job.recipe.steps or 0) - done for job, done in zip(todo, steps, strict=True)]
+    each = [known.get(job.cell, usual) * n for job, n in zip(todo, left, strict=True)]
+    return Progress(steps, max(*each, sum(each) / at_once) if len(each) > 1 else each[0])
+
+
+def options_for(at_once: int, **settings: Any) -> Options:
+    """Options of runs that go on side by side: as many threads for each as do not fight."""
+    return Options(threads=max(1, (os.cpu_count() or 1) // at_once), **settings)
+
+
+def numbers(claim: Claim, done: Sequence[Job]) -> list[list[list[float]]]:
+    """Return a claim's number for each of its rows, in it each cell, in that each finished run.
+
+    Runs are in the order of their seeds, whichever ended first: intervals are drawn from them.
+    """
+    runs = {
+        (job.cell, job.seed): number(claim, Run.open(job.folder), job.protocol)
+        for job in done
+        if job.cell in itertools.chain(*claim.rows)
+    }
+    return [
+        [[n for (name, _), n in sorted(runs.items()) if name == cell] for cell in row]
+        for row in claim.rows
+    ]

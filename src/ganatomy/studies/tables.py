@@ -1,0 +1,189 @@
+"""What the runs of a study gave, as tables: for pages, for other programs, and in Markdown."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ganatomy.evaluation.evaluate import title
+from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.tables import number
+from ganatomy.pages.comparison import CHARTS
+from ganatomy.runs.folder import Row, Run
+from ganatomy.studies.claim import last
+from ganatomy.studies.figures import bands, groups
+from ganatomy.studies.study import ALPHA, Job
+from ganatomy.studies.verdict import COLUMNS, lines
+
+
+class Finished(NamedTuple):
+    """A finished run of a study, as its folder has it."""
+
+    job: Job
+    row: Row | None
+    """what was measured of its last step"""
+    logs: list[Row]
+    grid: Path | None
+    """its last sample grid"""
+    sessions: list[Row]
+
+
+def read(job: Job) -> Finished:
+    """Read a finished run's folder.
+
+    Raises:
+        ValueError: if there is none.
+        DamagedError: if a file of it makes no sense.
+    """
+    run = Run.open(job.folder)
+    grids = [file for _, file in run.grids()]
+    row = last(run, job.protocol) or None
+    return Finished(job, row, run.rows("log"), grids[-1] if grids else None, run.sessions)
+
+
+def by_cell(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
+    """Gather runs by their cells, in the order in which cells first come."""
+    cells: dict[str, list[Finished]] = {}
+    for run in runs:
+        cells.setdefault(run.job.cell, []).append(run)
+    return cells
+
+
+def value(run: Finished, name: str) -> float | None:
+    """Return a measured value of a run, or None where it has none."""
+    found = (run.row or {"values": {}})["values"].get(name)
+    return None if found is None else float(found["value"])
+
+
+def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
+    """Write measured values for people: a heading, and a line for each value, cells beside floor.
+
+    An entry is the mean over seeds, and their least and most. Empty if nothing was measured.
+    """
+    rows = [run.row for run in runs if run.row]
+    if not rows:
+        return []
+    cells = by_cell(runs)
+    heads = [("", ""), *((cell, f"seeds: {len(seeds)}") for cell, seeds in cells.items())]
+    table = [[*heads, ("floor", "")]]
+    for name in _names(runs):
+        found = [
+            [v for r in seeds if (v := value(r, name)) is not None] for seeds in cells.values()
+        ]
+        floor = next((r["values"][name]["floor"] for r in rows if name in r["values"]), 0)
+        table.append([(title(name, rows[0]), ""), *map(_spread, found), (number(floor), "")])
+    return table
+
+
+def _spread(values: list[float]) -> tuple[str, str]:
+    if not values:
+        return "—", ""
+    low, high = number(min(values)), number(max(values))
+    return number(sum(values) / len(values)), f"{low} to {high}" if low != high else ""
+
+
+def _names(runs: Sequence[Finished]) -> list[str]:
+    """Names of all values that any run was measured by, in the order of VALUES."""
+    return [name for name in VALUES if any(value(run, name) is not None for run in runs)]
+
+
+def tables(runs: Sequence[Finished], found: Row) -> dict[str, str]:
+    """Return the CSV files of a study, name to text.
+
+    values.csv has a row for each run, with every measured value, its interval and its floor;
+    verdicts.csv one for each claim; curves.csv the lines and bands of the page's curves.
+    """
+    return {
+        "values.csv": _csv([_measured(run, _names(runs)) for run in runs]),
+        "verdicts.csv": _csv([_judged(claim) for claim in found["claims"]]),
+        "curves.csv": _csv([row for runs in by_cell(runs).values() for row in _curves(runs)]),
+    }
+
+
+def _measured(run: Finished, names: Sequence[str]) -> Row:
+    job, row = run.job, run.row or {"values": {}}
+    known = {"cell": job.cell, "seed": job.seed, "key": job.recipe.key, "step": job.recipe.steps}
+    known |= {key: row.get(key) for key in ("protocol", "fingerprint", "n", "floor_n")}
+    for name in names:
+        estimate = row["values"].get(name, {})
+        known[name] = estimate.get("value")
+        known |= {f"{name}_{part}": estimate.get(part) for part in ("low", "high", "floor")}
+    return known
+
+
+def _judged(judged: Row) -> Row:
+    claim = judged["claim"]
+    cells = groups(judged)
+    means = [sum(numbers) / len(numbers) for _, numbers in cells]
+    names = [name for name, _ in cells]
+    listed = {"cells": names, "reported": claim["reported"], "means": means}
+    kept = ("effect", "low", "high", "superiority", "p", "p_against", "verdict", "seeds_needed")
+    return {
+        **{key: claim[key] for key in ("id", "text", "metric", "direction", "to", "value")},
+        **{key: " → ".join(map(str, values)) for key, values in listed.items()},
+        **{key: judged[key] for key in kept},
+    }
+
+
+def _curves(runs: Sequence[Finished]) -> list[Row]:
+    series = {field: bands([run.logs for run in runs], field) for field, *_ in CHARTS}
+    rows = []
+    for i, step in enumerate(next(iter(series.values())).x):
+        row: Row = {"cell": runs[0].job.cell, "seeds": len(runs), "step": step}
+        for field, line in series.items():
+            row |= {field: line.mean[i], f"{field}_least": line.low[i]}
+            row |= {f"{field}_most": line.high[i]}
+        rows.append(row)
+    return rows
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Write rows of the same keys; None is an empty place."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows([list(rows[0]), *(list(row.values()) for row in rows)] if rows else [])
+    return file.getvalue()
+
+
+def markdown(found: Row, command: str) -> str:
+    """Write a study's verdicts as a Markdown page."""
+    where, seeds, floor = found["environment"], found["seeds"], number(found["floor"])
+    steps = _inert(length(found["steps"]))
+    scale = "" if found["scale"] == 1 else f", {found['scale']:g} of the study's length"
+    table = [COLUMNS, ["---"] * len(COLUMNS), *([_inert(c) for c in line] for line in lines(found))]
+    rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    runs = ", ".join(f"{_inert(cell)} {n}" for cell, n in seeds.items())
+    return f"""# {_inert(found["study"])}
+
+{_inert(found["question"])}
+
+{rows}
+
+*Change* is the last cell's mean minus the first's, with its 95 % interval (BCa bootstrap over
+seeds, of three or more). *p* is of the direction that the runs show: a permutation test over seeds,
+after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
+it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
+
+Seeds: {runs}. Steps of each run: {steps}{scale}. Measured by {found["protocol"]}
+`{found["fingerprint"]}`, by which real pictures have an FD of {floor}.
+
+    {command}
+
+{where["cpu"]}, {where["cores"]} cores; Python {where["python"]}, PyTorch {where["torch"]},
+ganatomy {where["ganatomy"]}. Figures, samples and the protocol are on [the page](page.html);
+numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
+"""
+
+
+def length(steps: dict[str, int]) -> str:
+    """Write the steps of a run of each cell: what most have, then the cells that have others."""
+    usual = statistics.mode(steps.values())
+    others = ", ".join(f"{cell} {n:,}" for cell, n in steps.items() if n != usual)
+    return f"{usual:,} ({others})" if others else f"{usual:,}"
+
+
+def _inert(text: str) -> str:
+    """Keep what a study file says from ending a line or a cell of a table, or opening a tag."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -1,0 +1,1 @@
+"""Training in a run folder, and checks of runs and machines."""

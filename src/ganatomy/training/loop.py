@@ -1,0 +1,290 @@
+"""Train one recipe in one folder: resume, step, log, sample, save."""
+
+import collections
+import contextlib
+import dataclasses
+import math
+import warnings
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganatomy.data import Samples, batch_indices, data_root, load
+from ganatomy.evaluation.diagnose import diagnose
+from ganatomy.figures.images import GRID, POINTS, encoded, to_uint8
+from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device, stop_signal
+from ganatomy.gan.step import Logs, State, parts, steps
+from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.runs.folder import Row, Run, step_of
+from ganatomy.runs.sampling import generate
+from ganatomy.training.monitor import Watch, look, measure, watching
+from ganatomy.validation import to_dict
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+TAGS = {
+    "d_loss": "Loss/discriminator",
+    "d_loss_real": "Loss/real_discriminator",
+    "d_loss_fake": "Loss/fake_discriminator",
+    "d_penalty": "Loss/penalty",
+    "g_loss": "Loss/generator",
+    "d_real": "D/real",
+    "d_fake": "D/fake",
+    "d_fake_after": "D/fake_after",
+    "g_grad": "gradient/generator",
+}
+"""TensorBoard's tag of each logged value; those of losses are R4.5's."""
+
+
+class Tick(NamedTuple):
+    """Where a training stands after a step."""
+
+    step: int
+    total: int
+    epoch: float
+    logs: Logs
+    """scalars of this step, see train.steps; empty before the first"""
+
+
+def load_data(recipe: Recipe, options: Options) -> Samples:
+    """Load the recipe's dataset, once all its parts are known to exist.
+
+    Raises:
+        ValueError: if a part is unknown or the dataset is not to be had.
+    """
+    parts(recipe)
+    return load(
+        recipe.dataset, data_root(options.data_root), "train", options.skip_bad, recipe.shape
+    )
+
+
+def fit(recipe: Recipe, folder: Path, options: Options | None = None) -> Run:
+    """Train a recipe to its end, continuing whatever the folder already holds."""
+    collections.deque(ticks(recipe, folder, options or Options()), maxlen=0)
+    return Run.open(folder)
+
+
+def ticks(
+    recipe: Recipe, folder: Path, options: Options, longer: bool = False
+) -> Generator[Tick, None, None]:
+    """Train as fit does, yielding once before the first step and then after every step.
+
+    Args:
+        recipe: what to train.
+        folder: its run folder, new or to be continued.
+        options: how to carry it out.
+        longer: let the recipe's length replace the one that the folder holds.
+
+    Raises:
+        ValueError: for a folder, dataset, part, device or length that cannot be had.
+        FloatingPointError: when a loss or weight is no longer finite; none of it is saved.
+        KeyboardInterrupt: after a signal to stop, once the state is saved; its argument is the
+            signal's number.
+    """
+    Run.check(folder, recipe, longer)  # before a download that would be for nothing
+    data, state = _prepare(recipe, options)
+    watch = watching(recipe, options, next(state.generator.parameters()).device)
+    total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
+    sample_every = options.sample_every or math.ceil(per_epoch)
+    save_every = options.save_every or math.ceil(per_epoch)
+
+    run = Run.create(folder, recipe, longer)
+    with run.lock(), stop_signal() as stopped:
+        _restore(run, state, total, options.log_every, sample_every)
+        yield Tick(state.step, total, state.step / per_epoch, {})
+        if state.step == total:
+            return
+        session = _begin(run, recipe, options, state)
+        if state.step == 0:
+            _save_first(run, state, recipe, data)
+        watch.logs.extend(run.rows("log"))
+        with _board(run, state.step) as board, _noting_failure(run, session, watch, state):
+            for logs in steps(state, recipe, data, options.precision):
+                stop, last = stopped[:1], state.step == total
+                tick = Tick(state.step, total, state.step / per_epoch, logs)
+                _see_finite(run, tick)
+                if last or state.step % options.log_every == 0:
+                    watch.logs.append(_log(run, board, tick))
+                if last or state.step % sample_every == 0:
+                    look(watch, state.step, to_uint8(_save_grid(run, state, recipe)))
+                if options.eval_every and (last or state.step % options.eval_every == 0):
+                    run.append("metrics", measure(watch, state.step, state.ema))
+                if last or stop or state.step % save_every == 0:
+                    _save(run, state, options)
+                    _end(run, session, state.step)
+                yield tick
+                if stop and not last:
+                    raise KeyboardInterrupt(stop[0])
+
+
+def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
+    device, state = pick_device(options.device), None
+    if options.precision == "bf16" and not native_bf16(device):
+        warnings.warn(
+            f"this {device.type} has no bf16 of its own, so --precision fp32 is faster",
+            stacklevel=2,
+        )
+    keep_memory()
+    if recipe.shape is not None:  # what cannot be built is refused before a download for nothing
+        state = State.new(recipe, recipe.shape, device)
+    data = load_data(recipe, options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return data, state or State.new(recipe, data.shape, device)
+
+
+def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
+    """Put the newest checkpoint into state and forget what the run would not have made by then."""
+    file = run.newest_whole()
+    saved: dict[str, Any] = {"step": 0}
+    if file is not None:
+        saved = run.load(file)
+        with run.fitting(file):
+            state.load_state_dict(saved)
+    if state.step > total:
+        raise ValueError(f"{run.path} is already at step {state.step}, past the {total} asked")
+    # a step that was logged and drawn only for being the last is no longer the last of a longer run
+    ended = state.step < total
+    run.rewind(
+        saved,
+        state.step - (ended and state.step % log_every > 0),
+        state.step - (ended and state.step % sample_every > 0),
+    )
+
+
+def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
+    """Record recipe, options and machine."""
+    device = next(state.generator.parameters()).device
+    how = {"device": str(device), "precision": options.precision}
+    session = {"from_step": state.step} | how | environment()
+    if run.sessions:
+        before = run.sessions[-1]
+        before.setdefault("precision", "fp32")  # all that there was
+        changed = [k for k in session if k != "from_step" and before.get(k) != session[k]]
+        if changed:
+            warnings.warn(
+                f"{', '.join(changed)} changed since this run was last trained: it goes on, but "
+                "no longer gives the same bits as a run that never stopped",
+                stacklevel=2,
+            )
+    if options.data_root is not None:  # so that the run can be resumed from another folder
+        options = dataclasses.replace(options, data_root=options.data_root.absolute())
+    run.write_settings(recipe, options)
+    session["started"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+    _end(run, session, state.step)
+    return session
+
+
+def _end(run: Run, session: Row, step: int) -> None:
+    """Renew a session's entry, and the model card, with how far it has come."""
+    started = datetime.fromisoformat(session["started"])
+    seconds = round((datetime.now(UTC) - started).total_seconds(), 1)
+    run.write_session(session | {"to_step": step, "seconds": seconds})
+    run.write("README.md", _card(run, step).encode())
+
+
+@contextlib.contextmanager
+def _noting_failure(run: Run, session: Row, watch: Watch, state: State) -> Iterator[None]:
+    """Leave in environment.json why numbers ceased to be finite, and what rows told by then."""
+    try:
+        yield
+    except FloatingPointError as error:
+        found = diagnose(run.recipe, watch.logs, watch.measures, str(error))
+        told = {"failure": str(error), "diagnoses": [d._asdict() for d in found]}
+        _end(run, session | told, state.step)
+        raise
+
+
+def _log(run: Run, board: "SummaryWriter", tick: Tick) -> Row:
+    values = {name: value.item() for name, value in tick.logs.items()}
+    row = {"step": tick.step, "epoch": round(tick.epoch, 6)} | values
+    run.append("log", row)
+    for name, value in values.items():
+        board.add_scalar(TAGS[name], value, tick.step)
+    return row
+
+
+def _save(run: Run, state: State, options: Options) -> None:
+    nets = (state.generator, state.discriminator)
+    if not all(t.isfinite().all() for net in nets for t in net.state_dict().values()):
+        raise FloatingPointError(_diverged(run, state.step, "a weight"))
+    run.save(state.state_dict(), options.keep, options.keep_best)
+
+
+def _see_finite(run: Run, tick: Tick) -> None:
+    """Stop at the first step with a value that is not finite; on a GPU this waits for the step.
+
+    All other logs are of the same logits as the losses, and what the gradient is, weights become.
+    """
+    for name in ("d_loss", "g_loss", "g_grad"):
+        value = tick.logs[name].item()
+        if not math.isfinite(value):
+            raise FloatingPointError(_diverged(run, tick.step, f"{name} ({value})"))
+
+
+def _diverged(run: Run, step: int, what: str) -> str:
+    files = run.checkpoints()
+    if not files:
+        return f"{what} is not finite at step {step}, before a checkpoint; lower --lr_d or --lr_g"
+    last = step_of(files[-1])
+    return (
+        f"{what} is not finite at step {step}; {files[-1].name} is the last good checkpoint; go on "
+        f"from it with lower rates: ganatomy resume {run.path} --from {last} --lr_d 1e-4"
+    )
+
+
+def _save_grid(run: Run, state: State, recipe: Recipe) -> Tensor:
+    made = generate(state.ema, _shown(state), recipe, recipe.seed)
+    _picture(run, f"samples/step-{state.step:08d}.png", made)
+    return made
+
+
+def _save_first(run: Run, state: State, recipe: Recipe, data: Samples) -> None:
+    """Draw what an untrained generator makes, and the first real samples that D will see."""
+    _save_grid(run, state, recipe)
+    first = batch_indices(len(data), _shown(state), recipe.seed, 0)
+    _picture(run, "samples/real.png", data.take(first))
+
+
+def _shown(state: State) -> int:
+    """How many samples a picture of a run shows."""
+    return POINTS if len(state.shape) == 1 else GRID
+
+
+def _picture(run: Run, name: str, samples: Tensor) -> None:
+    run.write(name, encoded(samples, ".png"))
+
+
+def _card(run: Run, step: int) -> str:
+    """The model card: what this folder is and what can be done with it."""
+    shown = [f"![samples of one fixed z](samples/{file.name})" for _, file in run.grids()[-1:]]
+    parent = run.parent
+    begun = f" It went on from step {parent['step']:,} of `{parent['run']}`." if parent else ""
+    settings = "\n".join(f"| {k} | {v} |" for k, v in to_dict(run.recipe).items())
+    return f"""# {run.path.name}
+
+A GAN trained by ganatomy {run.sessions[-1]["ganatomy"]}, now at step {step:,}; recipe key \
+`{run.recipe.key}`.{begun}
+
+{"".join(shown)}
+
+    ganatomy resume {run.path.name}          # go on training
+    ganatomy sample {run.path.name} --n 64 --out samples.png
+
+| field | value |
+|---|---|
+{settings}
+"""
+
+
+@contextlib.contextmanager
+def _board(run: Run, step: int) -> Iterator["SummaryWriter"]:
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, so only to train
+
+    with SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1) as board:
+        yield board

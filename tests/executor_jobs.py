@@ -1,0 +1,59 @@
+"""Jobs for tests of executors, apart from tests, so that workers need not import what those do."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ganatomy.storage.files import replace
+
+
+class Errand(NamedTuple):
+    """A job with a folder, that is no run."""
+
+    folder: Path
+
+
+def fails_once(file: Path) -> str:
+    if file.exists():
+        return "done"
+    file.touch()
+    raise OSError("no luck")
+
+
+def fails_or_not(job: int) -> int:
+    if job == 2:
+        raise RuntimeError("always")
+    if job == 3:
+        raise ValueError("use another")
+    return job
+
+
+def dies(job: object) -> None:
+    os._exit(3)
+
+
+def does_as_it_is_called(job: Errand) -> Any:
+    match job.folder.name:
+        case "dies":
+            dies(job)
+        case "gets on":  # from one checkpoint to the next, of which each costs a life
+            found = len(list(job.folder.glob("*.pt")))
+            if found == 2:
+                return found
+            (job.folder / f"step-{found}.pt").touch()
+            time.sleep(1.5)
+            dies(job)
+        case "is bad":
+            raise ValueError(f"{job.folder} is bad")
+        case "leaves":
+            raise SystemExit("left")
+        case "cannot be sent":
+            return threading.Lock()
+        case "tells and waits":
+            replace(job.folder / "pid", str(os.getpid()).encode())
+            time.sleep(600)
+        case "waits":
+            (job.folder / "home").write_text(str(job.folder.parent))
+            time.sleep(600)

@@ -1,0 +1,181 @@
+"""Studies on a Ray cluster: the same bits, and a worker that is lost costs what it did last."""
+
+import dataclasses
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from executor_jobs import Errand, does_as_it_is_called
+from filelock import FileLock
+from test_study import TINY, train
+
+from ganatomy.recipes.recipe import Options
+from ganatomy.runs.folder import Run
+from ganatomy.studies.executors import ray as clusters
+from ganatomy.studies.executors.local import EXECUTORS, Executor
+from ganatomy.studies.executors.outcome import Failure
+from ganatomy.studies.executors.ray import cluster
+from ganatomy.studies.study import Job, work
+from ganatomy.studies.verdict import verdicts
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
+
+pytestmark = pytest.mark.usefixtures("ray_of_the_tests")
+
+
+def head_and(cores: int, port: int | None = None) -> tuple["Cluster", Any]:
+    """Start a head that does nothing else and, beside it, a node with so many cores."""
+    from ray.cluster_utils import Cluster  # reads the secret as it is imported
+
+    head = {"num_cpus": 0, "ray_client_server_port": port, "include_dashboard": False}
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # logs left open
+        nodes = Cluster(initialize_head=True, head_node_args=head)
+        return nodes, nodes.add_node(num_cpus=cores)
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """One that is free, for ray://."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def nodes(ray_of_the_tests: None, port: int) -> Iterator["Cluster"]:
+    """Two nodes, of which one works."""
+    found, _ = head_and(2, port)
+    yield found
+    found.shutdown()
+
+
+def of_a_run(folder: Path) -> dict[str, bytes]:
+    """Files that do not say when and where."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+        and file.name not in ("environment.json", ".lock", "options.json")
+        and not file.name.startswith("events")
+    }
+
+
+@pytest.mark.slow
+def test_serial_processes_and_ray_give_the_same(
+    nodes: "Cluster", port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{port}")
+    two = dataclasses.replace(TINY, seeds=2)
+    names: tuple[Executor, ...] = get_args(Executor)
+    assert names == tuple(EXECUTORS)
+    done = {name: train(two, tmp_path / name, 2, name) for name in names}
+    for jobs in zip(*done.values(), strict=True):
+        first, *others = [of_a_run(job.folder) for job in jobs]
+        assert "step-00000006.pt" in first and "log.jsonl" in first
+        assert all(other == first for other in others)
+    first, *others = [verdicts(two, jobs, 1.0) for jobs in done.values()]
+    assert all(other == first for other in others)
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_costs_what_it_did_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = TINY.recipe("a", 0, 1.0).but(steps=400)
+    options = Options(device="cpu", threads=1, save_every=20, log_every=20, sample_every=100)
+    job = Job("a", 0, recipe, tmp_path / "ray" / "run", options, "judge-2k", ("fd",))
+    monkeypatch.setattr(clusters, "INTERVAL", 0.1)
+    nodes, first = head_and(1)
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+
+    looked, lost = clusters._looked, list[str]()
+
+    def then_lose_it(*given: Any) -> Any:
+        found = looked(*given)
+        if not lost and list(job.folder.glob("step-*.pt")):
+            lost.extend(file.name for file in job.folder.glob("step-*.pt"))
+            nodes.remove_node(first, allow_graceful=False)
+            nodes.add_node(num_cpus=1)
+        return found
+
+    monkeypatch.setattr(clusters, "_looked", then_lose_it)
+    ((_, came),) = cluster(work, [job], 1)
+    nodes.shutdown()
+
+    sessions = Run.open(job.folder).sessions
+    assert len(sessions) == 2 and sessions[1]["to_step"] == recipe.steps
+    assert 0 < int(lost[0][5:-3]) <= sessions[1]["from_step"] < recipe.steps
+    alone = job._replace(folder=tmp_path / "serial" / "run")
+    assert work(alone) == came
+    assert of_a_run(job.folder) == of_a_run(alone.folder)
+
+
+@pytest.mark.slow
+def test_what_comes_of_jobs_without_a_result(
+    nodes: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    monkeypatch.setattr(clusters, "INTERVAL", 0.1)
+    monkeypatch.setattr(clusters, "LIVES", 2)
+    names = ("in use", "dies", "gets on", "is bad", "leaves", "cannot be sent")
+    (tmp_path / "in use").mkdir()
+    with FileLock(tmp_path / "in use" / ".lock"):
+        jobs = [Errand(tmp_path / name) for name in names]
+        came: dict[str, Any] = {
+            job.folder.name: result for job, result in cluster(does_as_it_is_called, jobs, 2)
+        }
+    assert came.keys() == set(names)
+    assert came["in use"] == Failure(f"{tmp_path / 'in use'} is being trained by another process")
+    assert "2 workers were lost one after the other: ActorDiedError" in came["dies"].why
+    assert came["gets on"] == 2  # with as many deaths, but a checkpoint after each
+    assert came["is bad"] == Failure(f"{tmp_path / 'is bad'} is bad")
+    assert came["leaves"] == Failure("SystemExit: left")
+    assert came["cannot be sent"].why.startswith("TypeError: ")
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_all_at_once(
+    nodes: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    job = Errand(tmp_path / "waits")
+
+    def interrupt() -> None:
+        while not (job.folder / "home").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(cluster(does_as_it_is_called, [job, Errand(tmp_path / "b")], 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    thread.join()
+    assert not Path((job.folder / "home").read_text()).exists()
+    with FileLock(job.folder / ".lock", timeout=0):
+        assert not (tmp_path / "b").exists()
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(address: str, **how: object) -> None:
+        raise ConnectionError(f"tried {address}\nfor long")
+
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
+    monkeypatch.setattr("ray.init", nowhere)
+    with pytest.raises(ValueError, match=r"no Ray cluster at nowhere:1: .*tried nowhere:1$"):
+        list(cluster(does_as_it_is_called, [Errand(Path("x"))], 1))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"needs Ray; run: pip install 'ganatomy\[cluster\]'"):
+        list(cluster(does_as_it_is_called, [Errand(Path("x"))], 1))
