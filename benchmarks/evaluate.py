@@ -1,4 +1,4 @@
-"""Time and memory of a whole `ganatomy evaluate`: every metric of 10,000 samples, by judge-10k.
+"""Time and memory of a whole `ganatomy evaluate`: every metric, by classifier-10k.
 
     python benchmarks/evaluate.py
 
@@ -16,15 +16,15 @@ from pathlib import Path
 
 from ganatomy.gan.machine import environment
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.training.loop import fit
 
 
 def main() -> None:
     """Run it all and print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        recipe = RECIPES["conv-gan"][1].but(dataset="mnist10k", steps=20)
-        run = fit(recipe, Path(folder) / "run", Options(device="cpu"))
+        recipe = RECIPES["conv-gan"][1].replace(dataset="mnist10k", steps=20)
+        run = fit(recipe, Path(folder) / "run", RunOptions(device="cpu"))
         home = {"XDG_CACHE_HOME": str(Path(folder) / "cache")}
         torch_alone = measured("import torch, torchvision", home)[1]
         command = (
@@ -33,7 +33,7 @@ def main() -> None:
         cold = measured(command, home)
         warm = [measured(command, home) for _ in range(3)]
     where = environment()
-    print("## A whole evaluation: every metric of 10,000 samples, by judge-10k\n")
+    print("## A whole evaluation: every metric of 10,000 samples, by classifier-10k\n")
     print("`python benchmarks/evaluate.py`: the command from its start to its end. With an empty")
     print("cache it also looks at the reference and measures the floor.\n")
     print("| cache | seconds | peak memory above `import torch, torchvision`, GB |")

@@ -3,7 +3,7 @@
     python benchmarks/kernels.py
 
 Shares are of kernels' own time under PyTorch's profiler, so of a step that is slower than usual;
-"outside" is what is left of the wall clock: Python, and the textbook's pictures. Prints markdown.
+"outside" is what is left of the wall clock: Python, and the textbook's images. Prints markdown.
 """
 
 import time
@@ -56,7 +56,7 @@ def ways(recipe: Recipe) -> Iterator[tuple[str, Iterator[object]]]:
     """The loops that are looked into."""
     data = data_of(recipe)
     yield "textbook", textbook(recipe, data)
-    ours = recipe.but(steps=10**6)
+    ours = recipe.replace(steps=10**6)
     for precision in get_args(Precision):
         yield precision, steps(State.new(ours, data.shape), ours, data, precision)
 

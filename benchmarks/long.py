@@ -2,8 +2,8 @@
 
     python benchmarks/long.py [STEPS]
 
-basic-gan on mnist10k, sampled every 500 steps and measured every 5,000 (judge-2k), as `ganatomy
-train` does it, 50,000 steps unless another number is given. Linux only: it reads /proc.
+basic-gan on mnist10k, sampled every 500 steps and measured every 5,000 (classifier-2k), as
+`ganatomy train` does it, 50,000 steps unless another number is given. Linux only: it reads /proc.
 """
 
 import resource
@@ -16,18 +16,18 @@ from ganatomy.gan.cost import Size, cost, disk, memory
 from ganatomy.gan.machine import environment
 from ganatomy.gan.step import State
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
-from ganatomy.training.loop import ticks
+from ganatomy.training.loop import run_steps
 
 LOOKS = 10
-OPTIONS = Options(
+OPTIONS = RunOptions(
     device="cpu",
     log_every=50,
     sample_every=500,
     save_every=2500,
     eval_every=5000,
-    eval_protocol="judge-2k",
+    eval_protocol="classifier-2k",
 )
 
 
@@ -44,7 +44,7 @@ def on_disk(folder: Path) -> int:
 
 def main(total: int) -> None:
     """Train, and look ten times."""
-    recipe = RECIPES["basic-gan"][1].but(dataset="mnist10k", steps=total)
+    recipe = RECIPES["basic-gan"][1].replace(dataset="mnist10k", steps=total)
     size, state = Size(10_000, (1, 28, 28)), State.new(recipe, (1, 28, 28))
     cost(state, recipe, measure=False)
     predicted = disk(memory(state, size)["checkpoint"], recipe, size, OPTIONS)
@@ -53,7 +53,7 @@ def main(total: int) -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
-        for tick in ticks(recipe, path, OPTIONS):
+        for tick in run_steps(recipe, path, OPTIONS):
             if tick.step and tick.step % (total // LOOKS) == 0:
                 minutes = (time.monotonic() - begun) / 60
                 files = len(list(Path("/proc/self/fd").iterdir()))

@@ -1,6 +1,6 @@
 """Peak resident memory of training on MNIST, and of a large folder: building its cache, reading it.
 
-    python benchmarks/memory.py [pictures]
+    python benchmarks/memory.py [images]
 
 MNIST is that of $GANATOMY_DATA or of the user's cache, or else mnist10k. Makes a folder of 64-pixel
 colour JPEGs, and its cache of 12 kB each, in the temporary directory. Each line is a process of its
@@ -19,12 +19,12 @@ from PIL import Image
 from ganatomy.data import data_root, mnist
 from ganatomy.gan.machine import environment
 
-BUILD = "from pathlib import Path; from ganatomy.data import pictures; pictures(Path({!r}))"
+BUILD = "from pathlib import Path; from ganatomy.data import load_images; load_images(Path({!r}))"
 READ = """
 import torch
 from pathlib import Path
-from ganatomy.data import batch_indices, pictures
-data = pictures(Path({!r}))
+from ganatomy.data import batch_indices, load_images
+data = load_images(Path({!r}))
 for k in range(len(data) // 64):
     data.take(batch_indices(len(data), 64, 0, k))
 """
@@ -32,7 +32,7 @@ TRAIN = "from ganatomy.cli.main import main; main({!r})"
 
 
 def make(folder: Path, n: int) -> None:
-    """Write n pictures, of a thousand kinds."""
+    """Write n images, of a thousand kinds."""
     rng, kinds = np.random.default_rng(0), []
     for _ in range(1000):
         small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
@@ -60,13 +60,11 @@ def main(n: int = 200_000) -> None:
                 TRAIN.format([*train, "--out", f"{name}/run"]), home
             ),
         }
-        folder = Path(name) / "pictures"
+        folder = Path(name) / "images"
         folder.mkdir()
         make(folder, n)
-        rows[f"cache of {n:,} pictures of 64 x 64, built"] = measured(
-            BUILD.format(str(folder)), home
-        )
-        rows["the same, every picture read in the order of an epoch"] = measured(
+        rows[f"cache of {n:,} images of 64 x 64, built"] = measured(BUILD.format(str(folder)), home)
+        rows["the same, every image read in the order of an epoch"] = measured(
             READ.format(str(folder)), home
         )
     print("## Memory\n")

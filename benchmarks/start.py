@@ -1,4 +1,4 @@
-"""Time of `--help`, of the first training step, and of generating and judging 10,000 pictures.
+"""Time of `--help`, of the first training step, and of generating and judging 10,000 images.
 
     python benchmarks/start.py [repeats]
 
@@ -14,7 +14,7 @@ from evaluate import measured
 
 from ganatomy.gan.machine import environment
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.training.loop import fit
 
 CALL = "from ganatomy.cli.main import main; main({!r})"
@@ -24,8 +24,8 @@ def main(repeats: int = 5) -> None:
     """Run it all and print the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        recipe = RECIPES["conv-gan"][1].but(dataset="mnist10k", steps=20)
-        run = str(fit(recipe, folder / "run", Options(device="cpu")).path)
+        recipe = RECIPES["conv-gan"][1].replace(dataset="mnist10k", steps=20)
+        run = str(fit(recipe, folder / "run", RunOptions(device="cpu")).path)
         one_step = ["train", "basic-gan", "--dataset", "mnist10k", "--steps", "1", "--quiet"]
         commands = {
             "`--help`": lambda k: ["--help"],

@@ -4,7 +4,7 @@
 
 The loops take turns, each in a process of its own and for the same number of steps. Ours is what
 `ganatomy train` runs, rows and TensorBoard on. The textbook's is what tutorials show: a DataLoader
-of PIL pictures, PyTorch's layers as they come, a gradient of D that G's update computes and nobody
+of PIL images, PyTorch's layers as they come, a gradient of D that G's update computes and nobody
 uses, and six numbers that are read at every step. Prints markdown.
 """
 
@@ -32,8 +32,8 @@ from ganatomy.gan.cost import cost
 from ganatomy.gan.machine import environment
 from ganatomy.gan.step import State, steps
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options, Precision, Recipe
-from ganatomy.training.loop import ticks
+from ganatomy.recipes.recipe import Precision, Recipe, RunOptions
+from ganatomy.training.loop import run_steps
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ WORKLOADS = [
     Workload("DCGAN 28 px, 16 channels, batch 64", _SIXTEEN, 100),
     Workload("DCGAN 28 px, 100 channels, batch 64", RECIPES["capacity-z100-g100-d100"][1], 15),
     Workload("DCGAN 64 px, batch 64", RECIPES["dcgan64"][1], 6),
-    Workload("DCGAN CIFAR size, batch 128", RECIPES["dcgan-cifar10"][1].but(batch=128), 8),
+    Workload("DCGAN CIFAR size, batch 128", RECIPES["dcgan-cifar10"][1].replace(batch=128), 8),
 ]
 
 
 def data_of(recipe: Recipe) -> Samples:
     """Digits at the recipe's shape; for CIFAR-10 noise, which takes as long."""
-    if recipe.dataset == "cifar10":
+    if recipe.data.dataset == "cifar10":
         rng = torch.Generator().manual_seed(0)
         pixels = torch.randint(256, (10_000, 3, 32, 32), dtype=torch.uint8, generator=rng)
         return Samples(pixels, torch.zeros(10_000, dtype=torch.long))
-    return DATASETS["mnist10k"][1](Path(), "train", recipe.shape)
+    return DATASETS["mnist10k"][1](Path(), "train", recipe.data.shape)
 
 
-class Pictures(Dataset[Tensor]):
-    """A dataset as tutorials have it: decoded pictures that are transformed one by one."""
+class Images(Dataset[Tensor]):
+    """A dataset as tutorials have it: decoded images that are transformed one by one."""
 
     def __init__(self, samples: Samples, side: int) -> None:
         grey = samples.shape[0] == 1
@@ -99,29 +99,29 @@ def plain(net: nn.Module) -> nn.Module:
 
 def textbook(recipe: Recipe, data: Samples) -> Iterator[dict[str, float]]:
     """Train as tutorials do, for ever, yielding what they print."""
-    state = State.new(recipe, recipe.shape or data.shape)
+    state = State.new(recipe, recipe.data.shape or data.shape)
     g, d = plain(state.generator), plain(state.discriminator)
     g.to(memory_format=torch.contiguous_format), d.to(memory_format=torch.contiguous_format)
-    betas = (recipe.beta1, recipe.beta2)
+    betas = (recipe.training.beta1, recipe.training.beta2)
     opt_g, opt_d = (torch.optim.Adam(n.parameters(), lr=2e-4, betas=betas) for n in (g, d))
-    bce, batch = nn.BCELoss(), recipe.batch
+    bce, batch = nn.BCELoss(), recipe.training.batch
     ones, zeros = torch.ones(batch), torch.zeros(batch)
-    side = (recipe.shape or data.shape)[-1]
-    raw = DIGITS if recipe.dataset == "mnist" else data  # resized one by one, if at all
-    loader = DataLoader(Pictures(raw, side), batch, shuffle=True, drop_last=True)
+    side = (recipe.data.shape or data.shape)[-1]
+    raw = DIGITS if recipe.data.dataset == "mnist" else data  # resized one by one, if at all
+    loader = DataLoader(Images(raw, side), batch, shuffle=True, drop_last=True)
     for real in itertools.chain.from_iterable(itertools.repeat(loader)):
         d.zero_grad()
         on_real = d(real)
         loss_real = bce(on_real, ones)
         loss_real.backward()
-        fake = g(torch.randn(batch, recipe.z_dim))
+        fake = g(torch.randn(batch, recipe.network.z_dim))
         on_fake = d(fake.detach())
         loss_fake = bce(on_fake, zeros)
         loss_fake.backward()
         opt_d.step()
         g.zero_grad()
-        if not recipe.same_fakes:
-            fake = g(torch.randn(batch, recipe.z_dim))
+        if not recipe.training.same_fakes:
+            fake = g(torch.randn(batch, recipe.network.z_dim))
         after = d(fake)
         loss_g = bce(after, ones)
         loss_g.backward()
@@ -132,19 +132,19 @@ def textbook(recipe: Recipe, data: Samples) -> Iterator[dict[str, float]]:
 
 def ours(recipe: Recipe, data: Samples, folder: Path, precision: Precision) -> Iterator[object]:
     """Train as users do, in a run folder, yielding after each step."""
-    if recipe.dataset == "cifar10":
+    if recipe.data.dataset == "cifar10":
         file = folder / "noise.npz"
         np.savez(file, images=data.values.permute(0, 2, 3, 1).numpy())
-    dataset = str(file) if recipe.dataset == "cifar10" else "mnist10k"
-    recipe = recipe.but(dataset=dataset, steps=10**6)
-    epoch = math.ceil(60_000 / recipe.batch)  # grids and checkpoints as on all of MNIST
-    options = Options(device="cpu", precision=precision, sample_every=epoch, save_every=epoch)
-    yield from itertools.islice(ticks(recipe, folder / "run", options), 1, None)
+    dataset = str(file) if recipe.data.dataset == "cifar10" else "mnist10k"
+    recipe = recipe.replace(dataset=dataset, steps=10**6)
+    epoch = math.ceil(60_000 / recipe.training.batch)  # grids and checkpoints as on all of MNIST
+    options = RunOptions(device="cpu", precision=precision, sample_every=epoch, save_every=epoch)
+    yield from itertools.islice(run_steps(recipe, folder / "run", options), 1, None)
 
 
 def bare(recipe: Recipe, data: Samples) -> Iterator[object]:
     """Our loop with nothing around it: no folder, rows, grids or checkpoints."""
-    recipe = recipe.but(steps=10**6)
+    recipe = recipe.replace(steps=10**6)
     return steps(State.new(recipe, data.shape), recipe, data)
 
 
@@ -206,7 +206,7 @@ def compare(
     found: dict[str, list[float]] = {way: [] for way in pipes}
     for way, pipe in list(pipes.items()) * (rounds + 1):
         pipe.send(turn)
-        found[way].append(workload.recipe.batch * turn / pipe.recv())
+        found[way].append(workload.recipe.training.batch * turn / pipe.recv())
     for pipe in pipes.values():
         pipe.send(0)
     return {way: rates[1:] for way, rates in found.items()}
@@ -222,9 +222,11 @@ def main(rounds: int = 7) -> None:
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for number, workload in enumerate(WORKLOADS):
         rates = compare(number, rounds)
-        state = State.new(workload.recipe, workload.recipe.shape or data_of(workload.recipe).shape)
+        state = State.new(
+            workload.recipe, workload.recipe.data.shape or data_of(workload.recipe).shape
+        )
         spent = cost(state, workload.recipe, measure=False)
-        flops = (spent.d_flops + spent.g_flops) / workload.recipe.batch
+        flops = (spent.d_flops + spent.g_flops) / workload.recipe.training.batch
         middle = {name: statistics.median(found) for name, found in rates.items()}
         cells = [workload.name, spread(rates["textbook"])]
         for name, most in peaks.items():
@@ -242,10 +244,10 @@ def main(rounds: int = 7) -> None:
 def overhead(rounds: int = 3) -> None:
     """Print what rows, TensorBoard, grids and checkpoints cost, as often as on all of MNIST."""
     print("Rows, TensorBoard, sample grids and checkpoints at the default intervals: whole epochs")
-    print(f"of 60,000 pictures, median of {rounds}:\n")
+    print(f"of 60,000 images, median of {rounds}:\n")
     print("| workload | alone | with them | costs |\n|---|---:|---:|---:|")
     for number in (0, 1):
-        epoch = math.ceil(60_000 / WORKLOADS[number].recipe.batch)
+        epoch = math.ceil(60_000 / WORKLOADS[number].recipe.training.batch)
         rates = compare(number, rounds, ("bare", "fp32"), epoch)
         alone, loaded = (statistics.median(found) for found in rates.values())
         cells = (spread(rates["bare"]), spread(rates["fp32"]), f"{alone / loaded - 1:.1%}")

@@ -23,7 +23,7 @@ from ganatomy.data import Samples, load
 from ganatomy.evaluation import evaluate
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.protocol import preset
-from ganatomy.evaluation.reference import Place, Reference, reference
+from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.figures.images import COLOURS
 
 COLUMNS = (
@@ -55,14 +55,14 @@ DRAWN: dict[str, tuple[str, tuple[float, float]]] = {
 
 
 class Damage(NamedTuple):
-    """A way in which pictures get worse."""
+    """A way in which images get worse."""
 
     title: str
     unit: str
     levels: tuple[float, ...]
     """from none to most"""
     harm: Callable[[Samples, int, float, torch.Generator], Tensor]
-    """(real pictures, n, level, randomness) -> up to n pictures"""
+    """(real images, n, level, randomness) -> up to n images"""
 
 
 def dropped(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
@@ -76,38 +76,38 @@ def noised(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
 
 
 def repeated(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
-    """Show so many distinct pictures again and again."""
+    """Show so many distinct images again and again."""
     distinct = some(real.values, round(n / level), rng)
     return distinct[torch.arange(n) % len(distinct)]
 
 
 def blurred(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
     """Blur with a Gaussian."""
-    pictures = some(real.values, n, rng)
+    images = some(real.values, n, rng)
     if level == 0:
-        return pictures
+        return images
     reach = torch.arange(-9, 10).float()
     weights = (-(reach**2) / (2 * level**2)).exp()
     weights /= weights.sum()
-    smooth = F.conv2d(pictures.float(), weights.view(1, 1, 1, -1), padding=(0, 9))
+    smooth = F.conv2d(images.float(), weights.view(1, 1, 1, -1), padding=(0, 9))
     smooth = F.conv2d(smooth, weights.view(1, 1, -1, 1), padding=(9, 0))
     return smooth.round().clamp(0, 255).to(torch.uint8)
 
 
 def mixed(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
-    """Put uniform noise in the place of a share of the pictures."""
-    pictures = some(real.values, n, rng).clone()
+    """Put uniform noise in the place of a share of the images."""
+    images = some(real.values, n, rng).clone()
     lost = round(level / 100 * n)
     noise = torch.randint(0, 256, (lost, *real.shape), generator=rng)
-    pictures[:lost] = noise.to(torch.uint8)
-    return pictures
+    images[:lost] = noise.to(torch.uint8)
+    return images
 
 
 DAMAGES: dict[str, Damage] = {
     "classes": Damage("Classes dropped", "of 10", (0, 1, 2, 4, 6, 8, 9), dropped),
     "noise": Damage("Gaussian pixel noise", "sd of 255", (0, 8, 16, 32, 64, 128), noised),
     "blur": Damage("Gaussian blur", "sd in pixels", (0, 0.5, 1, 2, 4), blurred),
-    "repeats": Damage("Pictures repeated", "times each", (1, 2, 5, 10, 100), repeated),
+    "repeats": Damage("Images repeated", "times each", (1, 2, 5, 10, 100), repeated),
     "mixture": Damage("Mixed with uniform noise", "% of noise", (0, 1, 5, 20, 50, 100), mixed),
 }
 """name -> how it is done and how far"""
@@ -120,8 +120,8 @@ def measure(real: Samples, ref: Reference) -> dict[str, list[dict[str, Any]]]:
     for name, damage in DAMAGES.items():
         found[name] = []
         for level in damage.levels:
-            pictures = damage.harm(real, n, level, torch.Generator().manual_seed(0))
-            row = evaluate.evaluate(pictures, ref)
+            images = damage.harm(real, n, level, torch.Generator().manual_seed(0))
+            row = evaluate.evaluate(images, ref)
             found[name].append({"level": level} | row)
             print(name, level, number(row["values"]["fd"]["value"]), flush=True)
     return found
@@ -143,11 +143,11 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
         head = [damage.unit, "n", *(VALUES[k].title for k in COLUMNS)]
         parts.append(f"**{damage.title}**\n\n{table(head, lines)}")
     row = next(iter(found.values()))[0]
-    floors = [number(row["values"][k]["floor"] or 0) for k in COLUMNS]
+    real_scores = [number(row["values"][k]["real"] or 0) for k in COLUMNS]
     parts.append(
-        f"**Floor**: {row['floor_n']:,} real pictures that were kept back, "
+        f"**Floor**: {row['real_n']:,} real images that were kept back, "
         f"{row['protocol']} [{row['fingerprint']}]\n\n"
-        + table(["", *(VALUES[k].title for k in COLUMNS)], [["floor", *floors]])
+        + table(["", *(VALUES[k].title for k in COLUMNS)], [["real", *real_scores]])
     )
     return "\n\n".join([*parts, machine()])
 
@@ -196,9 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.earlier:
         found = json.loads(given.earlier.read_text())
     else:
-        protocol = preset("judge-10k").but(n=given.n)
-        ref = reference(protocol, "mnist10k", Place(given.data_root))
-        alike = ref.protocol.but(mode="given", weights="given")
+        protocol = preset("classifier-10k").replace(n=given.n)
+        ref = reference(protocol, "mnist10k", EvalOptions(given.data_root))
+        alike = ref.protocol.replace(mode="given", weights="given")
         found = measure(load("mnist", given.data_root, "test"), ref._replace(protocol=alike))
     if given.json:
         given.json.write_text(json.dumps(found))

@@ -9,7 +9,6 @@ a time, and checkpoints stand for the minute that their step would have been rea
 `evaluate --checkpoint all` of each run; runs of one recipe but for its seed are one row.
 """
 
-import dataclasses
 import itertools
 import json
 import statistics
@@ -40,8 +39,8 @@ def clock(names: list[str]) -> None:
     for name in names:
         kind, _, how = name.partition(":")
         precision: Precision = "bf16" if how == "bf16" else "fp32"
-        recipe = RECIPES[kind][1].but(steps=10**6)
-        data = DATASETS["mnist10k"][1](Path(), "train", recipe.shape)
+        recipe = RECIPES[kind][1].replace(steps=10**6)
+        data = DATASETS["mnist10k"][1](Path(), "train", recipe.data.shape)
         stepping[name] = steps(State.new(recipe, data.shape), recipe, data, precision)
     for name in names * (TURNS + 1):
         begun, taken = time.perf_counter(), 0
@@ -70,9 +69,9 @@ def table(clock_file: str, minutes: str, paths: list[str]) -> None:
     """Print a row for each recipe: mean over seeds, and least to most."""
     seconds = json.loads(Path(clock_file).read_text())["seconds"]
     groups: dict[str, list[list[Row]]] = defaultdict(list)
-    names = {dataclasses.replace(r, steps=1, epochs=None).key: n for n, (_, r) in RECIPES.items()}
+    names = {r.replace(steps=1).key: n for n, (_, r) in RECIPES.items()}
     for run in map(Run.open, map(Path, paths)):
-        plain = dataclasses.replace(run.recipe, steps=1, epochs=None, seed=0)
+        plain = run.recipe.replace(steps=1, seed=0)
         groups[f"{names[plain.key]}:{run.options.precision}"].append(_alike(measured(run)))
     require_same((n, protocol_of(rows[0])) for n, runs in groups.items() for rows in runs)
     marks: list[float] = [float(m) for m in minutes.split(",")]
@@ -85,7 +84,7 @@ def table(clock_file: str, minutes: str, paths: list[str]) -> None:
             low, high = (number(end(found)) if found else "" for end in (min, max))
             cells.append(f"{number(statistics.mean(found))} ({low}–{high})" if found else "–")
         lines.append(cells)
-    floor = next(iter(groups.values()))[0][-1]["values"]["fd"]["floor"]
+    floor = next(iter(groups.values()))[0][-1]["values"]["fd"]["real"]
     lines.append(["real digits", "", "", *itertools.repeat(number(floor), len(marks))])
     print(pages.table(("recipe", "seeds", "ms a step", *(f"{m:g} min" for m in marks)), lines))
 

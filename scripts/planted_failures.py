@@ -24,9 +24,9 @@ from ganatomy.data import load
 from ganatomy.evaluation import evaluate
 from ganatomy.evaluation.diagnose import WINDOW, diagnose
 from ganatomy.evaluation.protocol import preset
-from ganatomy.evaluation.reference import Place, Reference, reference
+from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.figures.images import GRID
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
 
@@ -42,13 +42,13 @@ SHOWN = (
 """Values of the first table."""
 
 LOOKS = {2048: 3, GRID: 20}
-"""How often each generator is measured on so many pictures, each time on others."""
+"""How often each generator is measured on so many images, each time on others."""
 
 LOGGED = ("d_real", "d_fake_after", "d_loss", "g_loss", "g_grad")
 
 
 def looked_at(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
-    """Measure each generator, and name what its pictures show."""
+    """Measure each generator, and name what its images show."""
     found = []
     for name, generator in GENERATORS.items():
         row: dict[str, Any] = {"generator": name}
@@ -67,11 +67,11 @@ def looked_at(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
 
 def measure(pixels: Tensor, n: int, ref: Reference) -> dict[str, Any]:
     """Measure by what diagnoses rest on, or glance at a few."""
-    given = ref.protocol.but(n=len(pixels), mode="given", weights="given")
+    given = ref.protocol.replace(n=len(pixels), mode="given", weights="given")
     alike = ref._replace(protocol=given)
     if n == GRID:
-        return evaluate.glance(pixels, alike)
-    return evaluate.evaluate(pixels, alike, evaluate.TELLING)
+        return evaluate.evaluate_grid(pixels, alike)
+    return evaluate.evaluate(pixels, alike, evaluate.DIAGNOSTIC_METRICS)
 
 
 def silent(pools: Pools, ref: Reference) -> dict[str, int]:
@@ -87,7 +87,7 @@ def silent(pools: Pools, ref: Reference) -> dict[str, int]:
 
 def trained() -> list[dict[str, Any]]:
     """Train each small GAN, and name what its log shows."""
-    options = Options(
+    options = RunOptions(
         log_every=5, sample_every=10**6, save_every=10**6, threads=1, device="cpu", keep=1
     )
     found = []
@@ -116,10 +116,12 @@ def diagnosed(folders: Sequence[Path], ref: Reference) -> list[dict[str, Any]]:
     for folder in folders:
         run = Run.open(folder)
         last = list(
-            evaluate.evaluate_run(run, evaluate.checkpoints(run, "last"), ref, evaluate.TELLING)
+            evaluate.evaluate_run(
+                run, evaluate.checkpoints(run, "last"), ref, evaluate.DIAGNOSTIC_METRICS
+            )
         )
-        few = ref._replace(protocol=ref.protocol.but(n=GRID))
-        looks = [row for row in evaluate.glances(run, few) if row["step"] != last[0]["step"]]
+        few = ref._replace(protocol=ref.protocol.replace(n=GRID))
+        looks = [row for row in evaluate.evaluate_grids(run, few) if row["step"] != last[0]["step"]]
         diagnoses = diagnose(
             run.recipe, run.rows("log"), [*looks, *last], run.sessions[-1].get("failure")
         )
@@ -216,7 +218,7 @@ def main() -> None:
     pools = Pools(
         load("mnist10k", given.data_root, "train"), load("mnist", given.data_root, "test")
     )
-    ref = reference(preset("judge-2k"), "mnist10k", Place(given.data_root))
+    ref = reference(preset("classifier-2k"), "mnist10k", EvalOptions(given.data_root))
     found = {
         "trainings": trained(),
         "generators": looked_at(pools, ref),

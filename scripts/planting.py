@@ -16,7 +16,7 @@ from ganatomy.recipes.recipe import Recipe
 
 
 class Pools(NamedTuple):
-    """What generators take their pictures from."""
+    """What generators take their images from."""
 
     train: Samples
     """the 10,000 that come with ganatomy, which memorisation is measured against"""
@@ -24,16 +24,16 @@ class Pools(NamedTuple):
 
 
 Generator = Callable[[Pools, int, torch.Generator], Tensor]
-"""(pools, n, randomness) -> up to n uint8 pictures; fewer where there are no more."""
+"""(pools, n, randomness) -> up to n uint8 images; fewer where there are no more."""
 
 
 def real(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
-    """Take real pictures that nothing was trained on."""
+    """Take real images that nothing was trained on."""
     return some(pools.test.values, n, rng)
 
 
 def classes(count: int) -> Generator:
-    """Take real pictures of a few classes, which ones being drawn too."""
+    """Take real images of a few classes, which ones being drawn too."""
 
     def taken(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
         chosen = torch.randperm(10, generator=rng)[:count]
@@ -43,12 +43,12 @@ def classes(count: int) -> Generator:
 
 
 def ones(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
-    """Take real pictures of 1, the class whose pictures are most alike."""
+    """Take real images of 1, the class whose images are most alike."""
     return some(pools.test.values[pools.test.labels == 1], n, rng)
 
 
 def prototypes(count: int, sd: float) -> Generator:
-    """Repeat one picture of each of the first classes, with Gaussian noise of sd in 255."""
+    """Repeat one image of each of the first classes, with Gaussian noise of sd in 255."""
 
     def taken(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
         order = torch.randperm(len(pools.test), generator=rng)
@@ -60,7 +60,7 @@ def prototypes(count: int, sd: float) -> Generator:
 
 
 def copies(share: float, sd: float = 0) -> Generator:
-    """Mix training pictures, noisy if so said, with real ones."""
+    """Mix training images, noisy if so said, with real ones."""
 
     def taken(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
         known = some(pools.train.values, round(share * n), rng)
@@ -83,17 +83,17 @@ def gaussian(sd: float) -> Generator:
     return drawn
 
 
-def some(pictures: Tensor, n: int, rng: torch.Generator) -> Tensor:
+def some(images: Tensor, n: int, rng: torch.Generator) -> Tensor:
     """Take n of them at random, none twice, or all if they are fewer."""
-    return pictures[torch.randperm(len(pictures), generator=rng)[:n]]
+    return images[torch.randperm(len(images), generator=rng)[:n]]
 
 
-def noisy(pictures: Tensor, sd: float, rng: torch.Generator) -> Tensor:
+def noisy(images: Tensor, sd: float, rng: torch.Generator) -> Tensor:
     """Add Gaussian noise to pixels, rounded and clipped to uint8."""
     if sd == 0:
-        return pictures.to(torch.uint8)
-    noise = sd * torch.randn(pictures.shape, generator=rng)
-    return (pictures.float() + noise).round().clamp(0, 255).to(torch.uint8)
+        return images.to(torch.uint8)
+    noise = sd * torch.randn(images.shape, generator=rng)
+    return (images.float() + noise).round().clamp(0, 255).to(torch.uint8)
 
 
 GENERATORS: dict[str, Generator] = {
@@ -103,8 +103,8 @@ GENERATORS: dict[str, Generator] = {
     "two classes": classes(2),
     "five classes": classes(5),
     "nine classes": classes(9),
-    "one picture": prototypes(1, 0),
-    "one picture of each class": prototypes(10, 0),
+    "one image": prototypes(1, 0),
+    "one image of each class": prototypes(10, 0),
     "one of each class, noise of 8": prototypes(10, 8),
     "training digits": copies(1.0),
     "a tenth training digits": copies(0.1),
@@ -115,26 +115,26 @@ GENERATORS: dict[str, Generator] = {
     "Gaussian noise of 128": gaussian(128),
 }
 
-BASIC = RECIPES["basic-gan"][1].but(
+BASIC = RECIPES["basic-gan"][1].replace(
     dataset="mnist10k", z_dim=32, g_widths=(64, 128), d_widths=(128, 64), batch=64, steps=600
 )
-_CONV = RECIPES["conv-gan"][1].but(
+_CONV = RECIPES["conv-gan"][1].replace(
     dataset="mnist10k", g_widths=(16,), d_widths=(8,), batch=64, steps=400
 )
-_STRONG = BASIC.but(lr_d=1e-3, d_steps=3, steps=600)
+_STRONG = BASIC.replace(lr_d=1e-3, d_steps=3, steps=600)
 
 TRAININGS: dict[str, tuple[str, Recipe]] = {
-    "small basic-gan": ("", BASIC.but(steps=2000)),
+    "small basic-gan": ("", BASIC.replace(steps=2000)),
     "small conv-gan": ("", _CONV),
-    "D too strong": ("--lr_d 1e-3 --d_steps 3 --lr_g 1e-6", _STRONG.but(lr_g=1e-6, steps=600)),
+    "D too strong": ("--lr_d 1e-3 --d_steps 3 --lr_g 1e-6", _STRONG.replace(lr_g=1e-6, steps=600)),
     "minimax, D too strong": (
         "--loss minimax --lr_d 1e-3 --d_steps 3",
-        _STRONG.but(loss="minimax", steps=600),
+        _STRONG.replace(loss="minimax", steps=600),
     ),
-    "learning rates of 1": ("--lr_g 1 --lr_d 1", BASIC.but(lr_g=1, lr_d=1, steps=600)),
+    "learning rates of 1": ("--lr_g 1 --lr_d 1", BASIC.replace(lr_g=1, lr_d=1, steps=600)),
     "learning rates of 10, deep D": (
         "--lr_g 10 --lr_d 10, 14 hidden layers in D",
-        BASIC.but(lr_g=10, lr_d=10, g_widths=(32,), d_widths=(64,) * 14, steps=600),
+        BASIC.replace(lr_g=10, lr_d=10, g_widths=(32,), d_widths=(64,) * 14, steps=600),
     ),
 }
 """name -> (what was changed, recipe); seed 0"""

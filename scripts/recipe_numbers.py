@@ -24,7 +24,7 @@ HEAD = (
     "FD [95 % interval]",
     "precision",
     "recall",
-    "FD of real pictures",
+    "FD of real images",
 )
 
 
@@ -37,10 +37,10 @@ class Measured(NamedTuple):
 
 
 def newest(runs: Path, name: str) -> Measured | None:
-    """Return how the run of a recipe was last measured by judge-10k; None if there is none."""
+    """Return how the run of a recipe was last measured by classifier-10k; None if there is none."""
     for file in runs.rglob(f"{name}/recipe.json"):
         run = Run.open(file.parent)
-        rows = [row for row in measured(run) if row["protocol"] == "judge-10k"]
+        rows = [row for row in measured(run) if row["protocol"] == "classifier-10k"]
         if rows:
             last = run.rows("log")[-1]
             return Measured(name, rows[-1]["step"] * last["epoch"] / last["step"], rows[-1])
@@ -58,7 +58,7 @@ def cells(found: Measured) -> list[str]:
         f"{number(fd['value'])} [{number(fd['low'])}, {number(fd['high'])}]",
         number(values["precision"]["value"]),
         number(values["recall"]["value"]),
-        number(fd["floor"]),
+        number(fd["real"]),
     ]
 
 
@@ -71,12 +71,14 @@ def tables(runs: Path, names: list[str], root: str) -> str:
         alike = [one for one in seen if one.row["fingerprint"] == fingerprint]
         settings = alike[0].row["settings"]
         resized = "" if settings["resize"] == "none" else f", resized {settings['resize']}"
-        title = f"judge-10k `{fingerprint}` against {settings['dataset']}{resized}, one run each:"
+        title = (
+            f"classifier-10k `{fingerprint}` against {settings['dataset']}{resized}, one run each:"
+        )
         parts += [title, table(HEAD, [cells(one) for one in alike])]
     if seen:
         here = f"[reports]({root}studies/reports/README.md)"
         before = f"of `basic-gan` and `conv-gan` [first look]({root}studies/first-look/README.md)"
-        parts.append(f"Seeds, machine, commands and pictures: {here}, {before}.")
+        parts.append(f"Seeds, machine, commands and images: {here}, {before}.")
     absent = [f"`{name}`" for name, one in found.items() if one is None]
     if absent:
         parts.append(f"Not trained here but in the tests: {', '.join(absent)}.")

@@ -29,7 +29,7 @@ def table(labelled: list[tuple[str, Row]], label: str) -> str:
     """Write rows of one protocol under each other, and their floor."""
     require_same((name, protocol_of(row)) for name, row in labelled)
     row = labelled[0][1]
-    floor = ["floor", *(number(row["values"][name]["floor"]) for name in NAMES)]
+    floor = ["real", *(number(row["values"][name]["real"]) for name in NAMES)]
     lines = [*([name, *cells(row)] for name, row in labelled), floor]
     title = f"{row['protocol']} `{row['fingerprint']}`, {row['n']:,} samples"
     return f"{title}\n\n{pages.table((label, *HEAD), lines)}\n"

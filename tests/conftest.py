@@ -17,7 +17,7 @@ from ganatomy.recipes.recipe import Recipe
 hypothesis.settings.register_profile("no deadline", deadline=None)  # CI machines are shared
 hypothesis.settings.load_profile("no deadline")
 
-MLP = Recipe(
+MLP = Recipe.of(
     dataset="mnist10k",
     model="mlp",
     z_dim=8,
@@ -35,8 +35,8 @@ MLP = Recipe(
     g_steps=2,
     ema=0.9,
 )
-CONV = MLP.but(model="dcgan", g_widths=(4,), d_widths=(4,))
-PENALISED = MLP.but(
+CONV = MLP.replace(model="dcgan", g_widths=(4,), d_widths=(4,))
+PENALISED = MLP.replace(
     d_norm="none",
     g_activation="relu",
     d_activation="tanh",
@@ -55,7 +55,7 @@ PENALISED = MLP.but(
 )
 """With every penalty, spectral norm and a schedule."""
 
-SAGAN = PENALISED.but(
+SAGAN = PENALISED.replace(
     model="sagan", g_widths=(4,), d_widths=(4,), attention=(14,), batch=4, steps=6, d_steps=1
 )
 """The same with attention: one of its steps takes ten of the others'."""
@@ -65,9 +65,9 @@ FULL = {"mlp": MLP, "dcgan": CONV}
 
 def in_doubles(patch: pytest.MonkeyPatch) -> None:
     """Let noise and batches be what they are, in float64."""
-    randn, take = torch.randn, Samples.take
+    randn, take = torch.randn, Samples.batch
     patch.setattr(torch, "randn", lambda *size, **how: randn(*size, **how).double())
-    patch.setattr(Samples, "take", lambda *given: take(*given).double())
+    patch.setattr(Samples, "batch", lambda *given: take(*given).double())
 
 
 class Reader(HTMLParser):

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganatomy.storage.files import replace
+from ganatomy.storage.files import write_atomic
 
 
-class Errand(NamedTuple):
+class ExecutorJob(NamedTuple):
     """A job with a folder, that is no run."""
 
     folder: Path
@@ -34,7 +34,7 @@ def dies(job: object) -> None:
     os._exit(3)
 
 
-def does_as_it_is_called(job: Errand) -> Any:
+def does_as_it_is_called(job: ExecutorJob) -> Any:
     match job.folder.name:
         case "dies":
             dies(job)
@@ -52,7 +52,7 @@ def does_as_it_is_called(job: Errand) -> Any:
         case "cannot be sent":
             return threading.Lock()
         case "tells and waits":
-            replace(job.folder / "pid", str(os.getpid()).encode())
+            write_atomic(job.folder / "pid", str(os.getpid()).encode())
             time.sleep(600)
         case "waits":
             (job.folder / "home").write_text(str(job.folder.parent))

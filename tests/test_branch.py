@@ -1,6 +1,5 @@
 """A run that leaves another at a checkpoint is a run like others, and says whose child it is."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 import pytest
 from conftest import CONV, MLP, Call
 
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.branch import branch
 from ganatomy.runs.folder import Run
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.training.loop import fit
 
-OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
+OPTIONS = RunOptions(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +36,9 @@ def test_an_unchanged_branch_ends_as_its_parent_did(parent: Run, tmp_path: Path)
 def test_a_changed_branch_goes_another_way(
     parent: Run, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    recipe = MLP.but(steps=14, **changes)
+    recipe = MLP.replace(steps=14, **changes)
     if "loss" in changes:
-        recipe = dataclasses.replace(recipe, real_label=(1, 1), fake_label=(0, 0))
+        recipe = recipe.replace(real_label=(1, 1), fake_label=(0, 0))
     child = branch(parent, 5, recipe, OPTIONS, tmp_path / "child")
     assert [row["step"] for row in child.rows("log")] == [2, 4]
     assert [step for step, _ in child.grids()] == [0, 5]
@@ -50,7 +49,7 @@ def test_a_changed_branch_goes_another_way(
 
 
 def test_bytes_of_a_branch_do_not_depend_on_kills(parent: Run, tmp_path: Path) -> None:
-    recipe = MLP.but(steps=14, lr_d=1e-3)
+    recipe = MLP.replace(steps=14, lr_d=1e-3)
     for name in ("whole", "cut"):
         branch(parent, 5, recipe, OPTIONS, tmp_path / name)
     whole = fit(recipe, tmp_path / "whole", OPTIONS)
@@ -84,7 +83,7 @@ def test_what_cannot_be_is_refused_and_nothing_written(
     parent: Run, tmp_path: Path, changes: dict[str, Any], step: int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        branch(parent, step, MLP.but(**{"steps": 14} | changes), OPTIONS, tmp_path / "child")
+        branch(parent, step, MLP.replace(**{"steps": 14} | changes), OPTIONS, tmp_path / "child")
     assert not list(tmp_path.iterdir())
 
 
@@ -95,7 +94,7 @@ def test_a_folder_that_exists_is_left_alone(parent: Run, tmp_path: Path) -> None
 
 
 def test_branching_from_the_command_line(tmp_path: Path, call: Call) -> None:
-    run = fit(CONV.but(steps=10), tmp_path / "run", OPTIONS).path
+    run = fit(CONV.replace(steps=10), tmp_path / "run", OPTIONS).path
     code, _, said = call("resume", run, "--lr_d", "1e-3")
     assert code == 2 and "to change lr_d, branch off a checkpoint of it with --from STEP" in said
     code, _, said = call("resume", run, "--out", tmp_path / "other")
@@ -103,8 +102,8 @@ def test_branching_from_the_command_line(tmp_path: Path, call: Call) -> None:
     code, out, said = call("resume", run, "--from", 5, "--lr_d", "1e-3", "--json", "--quiet")
     assert code == 0, said
     made = Run(Path(json.loads(out)["run"]))
-    assert made.path == tmp_path / "run-from-5" and made.recipe == CONV.but(steps=10, lr_d=1e-3)
+    assert made.path == tmp_path / "run-from-5" and made.recipe == CONV.replace(steps=10, lr_d=1e-3)
     assert made.parent["changed"] == {"lr_d": {"from": 2e-4, "to": 1e-3}}
-    assert Run(run).recipe == CONV.but(steps=10)
+    assert Run(run).recipe == CONV.replace(steps=10)
     code, _, said = call("resume", made.path, "--steps", 12, "--quiet")
     assert code == 0 and made.checkpoints()[-1].name == "step-00000012.pt", said

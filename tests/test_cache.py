@@ -19,17 +19,18 @@ import torch
 from test_celeba import write_celeba
 from test_folder import Write, png, write_folder, write_tar, write_tgz, write_zip
 
-from ganatomy.data import Samples, decoding, digest, listing, load, pictures
+from ganatomy.data import Samples, decoding, digest, listing, load
 from ganatomy.data import cache as caches
+from ganatomy.data.folder import load_images
 
 FILES = {f"{kind}/{i}.png": png(10 * i + (kind == "b")) for kind in "ab" for i in range(5)}
 
 
 @pytest.fixture(autouse=True)
 def root(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of an empty cache, which takes what has ten pictures."""
+    """The folder of an empty cache, which takes what has ten images."""
     monkeypatch.setattr(caches, "LARGE", 10)
-    return cache / "ganatomy/pictures"
+    return cache / "ganatomy/images"
 
 
 def kept(root: Path) -> list[Path]:
@@ -59,24 +60,24 @@ def test_decoded_once(
 ) -> None:
     path = write(FILES, tmp_path / "pics")
     monkeypatch.setattr(caches, "LARGE", 11)
-    expected = pictures(path, shape=shape)
+    expected = load_images(path, shape=shape)
     assert not root.exists()
     monkeypatch.setattr(caches, "LARGE", 10)
-    same(pictures(path, shape=shape), expected)
+    same(load_images(path, shape=shape), expected)
     assert len(kept(root)) == 1
     no_decoding(monkeypatch)
-    again = pictures(path, shape=shape)
+    again = load_images(path, shape=shape)
     same(again, expected)
     assert again.values.is_contiguous() and digest(again) == digest(expected)
     path = path.rename(path.with_stem("moved"))  # found by content, not by place
-    same(pictures(path, shape=shape), expected)
+    same(load_images(path, shape=shape), expected)
 
 
 def test_values_may_be_written_to(tmp_path: Path, root: Path) -> None:
     """Nobody should; but torch warns of those that cannot be, and the file stays as it is."""
     path = write_zip(FILES, tmp_path / "pics")
-    pictures(path).values.fill_(7)
-    assert pictures(path).values[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 1, 11, 21, 31, 41]
+    load_images(path).values.fill_(7)
+    assert load_images(path).values[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 1, 11, 21, 31, 41]
 
 
 def resident(of: str) -> float:
@@ -88,21 +89,21 @@ def resident(of: str) -> float:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for its memory")
 def test_what_was_read_does_not_stay_resident(tmp_path: Path, root: Path) -> None:
     plain = {f"{i}.png": png(i) for i in range(10)}
-    pictures(write_folder(plain, tmp_path / "pics"), shape=(3, 1024, 2048))
-    data = pictures(tmp_path / "pics", shape=(3, 1024, 2048))
+    load_images(write_folder(plain, tmp_path / "pics"), shape=(3, 1024, 2048))
+    data = load_images(tmp_path / "pics", shape=(3, 1024, 2048))
     assert data.mapped is not None and data.values.nbytes > 60e6
     before = resident("RssFile")
-    first = data.take(torch.arange(5))
+    first = data.batch(torch.arange(5))
     digest(data)
     assert resident("RssFile") < before + 10
-    assert torch.equal(data.take(torch.arange(5)), first)  # what is let go of can be read again
+    assert torch.equal(data.batch(torch.arange(5)), first)  # what is let go of can be read again
     data.values.sum()  # this does stay
     assert resident("RssFile") > before + 50
 
 
 def test_about(tmp_path: Path, root: Path) -> None:
     path = write_folder(FILES, tmp_path / "pics")
-    pictures(path, shape=(1, 5, 7))
+    load_images(path, shape=(1, 5, 7))
     about = json.loads((kept(root)[0] / "about.json").read_text())
     assert len(about.pop("sha256")) == 2 and about.pop("crc")
     assert about == {
@@ -121,21 +122,21 @@ def test_another_content_or_policy_is_another_key(tmp_path: Path, root: Path, wr
         return len(kept(root))
 
     path = write(FILES, tmp_path / "pics")
-    first = pictures(path)
-    assert pictures(path, shape=(3, 8, 8)).shape == (3, 8, 8) and keys() == 2
-    assert pictures(path, shape=(1, 8, 8)).shape == (1, 8, 8) and keys() == 3
-    same(pictures(path, skip_bad=True), first)
+    first = load_images(path)
+    assert load_images(path, shape=(3, 8, 8)).shape == (3, 8, 8) and keys() == 2
+    assert load_images(path, shape=(1, 8, 8)).shape == (1, 8, 8) and keys() == 3
+    same(load_images(path, skip_bad=True), first)
     assert keys() == 4
     write(FILES | {"a/0.png": png(99)}, tmp_path / "pics")  # other bytes
-    assert pictures(path).values[0, 0, 0, 0] == 99 and keys() == 5
+    assert load_images(path).values[0, 0, 0, 0] == 99 and keys() == 5
     write(FILES | {"a/5.png": png(50)}, tmp_path / "pics")  # one more
-    assert len(pictures(path)) == 11 and keys() == 6
+    assert len(load_images(path)) == 11 and keys() == 6
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     renamed = {name.replace("b/", "c/"): content for name, content in FILES.items()}
-    assert pictures(write(renamed, tmp_path / "pics")).classes == ("a", "c") and keys() == 7
+    assert load_images(write(renamed, tmp_path / "pics")).classes == ("a", "c") and keys() == 7
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     moved = {name.replace("a/4", "b/!"): content for name, content in FILES.items()}
-    made = pictures(write(moved, tmp_path / "pics"))  # the same bytes in the same order
+    made = load_images(write(moved, tmp_path / "pics"))  # the same bytes in the same order
     assert torch.equal(made.values, first.values) and made.labels.sum() == 6 and keys() == 8
 
 
@@ -144,7 +145,7 @@ def test_splits_are_apart(tmp_path: Path, root: Path) -> None:
     files["test/a/0.png"] = png(200)
     path = write_tgz(files, tmp_path / "pics")
     for _ in range(2):
-        train, test, everything = (pictures(path, s) for s in ("train", "test", None))
+        train, test, everything = (load_images(path, s) for s in ("train", "test", None))
         assert train.values[0, 0, 0, 0] == 0 and test.values[0, 0, 0, 0] == 200
         assert len(everything) == 20 and len(kept(root)) == 3
 
@@ -162,15 +163,15 @@ def test_what_is_left_out_is_told_each_time(
 ) -> None:
     path = write_folder(FILES | {"a/1.png": b"bad", "b/9.png": b""}, tmp_path / "pics")
     with pytest.raises(ValueError, match=r"a/1.png cannot be read"):
-        pictures(path)
+        load_images(path)
     assert kept(root) == []
-    told = r"pics: left out 2 of 11 pictures, a/1.png, b/9.png: cannot be read"
+    told = r"pics: left out 2 of 11 images, a/1.png, b/9.png: cannot be read"
     with pytest.warns(UserWarning, match=told):
-        first = pictures(path, skip_bad=True)
+        first = load_images(path, skip_bad=True)
     assert len(first) == 9 and first.labels.tolist() == [0] * 4 + [1] * 5
     no_decoding(monkeypatch)
     with pytest.warns(UserWarning, match=told) as caught:
-        same(pictures(path, skip_bad=True), first)
+        same(load_images(path, skip_bad=True), first)
     assert caught[0].filename == __file__
 
 
@@ -178,7 +179,7 @@ def test_what_is_left_out_is_told_each_time(
 @pytest.mark.parametrize("harm", ["cut", "empty", "gone", "longer", "other", "flipped"])
 def test_damaged_caches_are_made_again(tmp_path: Path, root: Path, name: str, harm: str) -> None:
     path = write_zip(FILES, tmp_path / "pics")
-    expected = pictures(path).values.clone()
+    expected = load_images(path).values.clone()
     file = kept(root)[0] / name
     content = file.read_bytes()
     if harm == "gone":
@@ -188,7 +189,7 @@ def test_damaged_caches_are_made_again(tmp_path: Path, root: Path, name: str, ha
         harmed = {"cut": content[:-3], "empty": b"", "longer": content + b"}", "other": other}
         harmed["flipped"] = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
         file.write_bytes(harmed[harm])
-    assert torch.equal(pictures(path).values, expected)
+    assert torch.equal(load_images(path).values, expected)
     assert len(kept(root)) == 1
     assert file.read_bytes() == content
 
@@ -210,7 +211,7 @@ def test_caches_that_others_have_written(
     tmp_path: Path, root: Path, name: str, content: object
 ) -> None:
     path = write_zip(FILES, tmp_path / "pics")
-    expected = pictures(path)
+    expected = load_images(path)
     file = kept(root)[0] / name
     file.unlink()  # it is mapped
     with file.open("wb") as written:
@@ -220,7 +221,7 @@ def test_caches_that_others_have_written(
             written.write(content)
         else:
             np.save(written, np.asarray(content))
-    found = pictures(path)
+    found = load_images(path)
     assert torch.equal(found.values, expected.values)
     assert torch.equal(found.labels, expected.labels)
 
@@ -244,9 +245,9 @@ def test_interrupted(
     path = write_tgz(FILES, tmp_path / "pics")
     with monkeypatch.context() as patch, pytest.raises(type(error)):
         patch.setattr(caches, "usable", interrupted(5, error))
-        pictures(path)
+        load_images(path)
     assert kept(root) == []
-    assert len(pictures(path)) == 10
+    assert len(load_images(path)) == 10
 
 
 class Room(NamedTuple):
@@ -261,12 +262,12 @@ def test_no_space_to_begin_with(
     path = write_tgz(FILES, tmp_path / "pics")
     with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
         patch.setattr(shutil, "disk_usage", lambda _: Room(10 * 3 * 500 * 500 - 1))
-        pictures(path, shape=(3, 500, 500))
+        load_images(path, shape=(3, 500, 500))
     said = f"no space left in {root}: needs about 0.0075 GB; free some or set XDG_CACHE_HOME"
     assert said in str(caught.value)
     assert kept(root) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Room(10 * 3 * 500 * 500))
-    assert len(pictures(path, shape=(3, 500, 500))) == 10
+    assert len(load_images(path, shape=(3, 500, 500))) == 10
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
@@ -281,9 +282,9 @@ def test_no_space_on_the_way(
     what = "cannot write .Permission denied." if number == errno.EACCES else "no space left in"
     with monkeypatch.context() as patch, pytest.raises(OSError, match=f"{what}.*XDG_CACHE_HOME"):
         patch.setattr(os, "fsync", full)
-        pictures(path)
+        load_images(path)
     assert kept(root) == []
-    assert len(pictures(path)) == 10
+    assert len(load_images(path)) == 10
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
@@ -292,7 +293,7 @@ def test_a_full_device(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPat
     path, header = write_folder(FILES, tmp_path / "pics"), caches._write_values
     monkeypatch.setattr(caches, "_write_values", lambda _, *rest: header(Path("/dev/full"), *rest))
     with pytest.raises(OSError, match=r"no space left in .*needs about"):
-        pictures(path)
+        load_images(path)
     assert kept(root) == []
 
 
@@ -301,24 +302,24 @@ def test_a_cache_that_is_a_file(tmp_path: Path, root: Path) -> None:
     root.parent.mkdir(parents=True)
     root.write_bytes(b"")
     with pytest.raises(OSError, match=r"cannot write .*set XDG_CACHE_HOME"):
-        pictures(path)
+        load_images(path)
 
 
 SLOW = """
 import sys, time
 from pathlib import Path
-from ganatomy.data import cache, decoding, pictures
+from ganatomy.data import cache, decoding, load_images
 whole, cache.LARGE = decoding.decode, 10
 def slowly(*arguments):
     time.sleep(float(sys.argv[2]))
     return whole(*arguments)
 decoding.decode = slowly
-print(len(pictures(Path(sys.argv[1]))))
+print(len(load_images(Path(sys.argv[1]))))
 """
 
 
 def start(path: Path, pause: float) -> subprocess.Popen[str]:
-    """Build in another process, with a pause before each picture."""
+    """Build in another process, with a pause before each image."""
     arguments = [sys.executable, "-c", SLOW, str(path), str(pause)]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
@@ -336,14 +337,14 @@ def test_killed(tmp_path: Path, root: Path) -> None:
     other = write_folder(FILES | {"b/0.png": png(77)}, tmp_path / "other")
     process = start(path, 0.3)
     wait_for(lambda: list(root.glob(".*.tmp/values.npy")))
-    pictures(other)  # which leaves a living one alone
+    load_images(other)  # which leaves a living one alone
     assert len(list(root.glob(".*.tmp"))) == 1
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert len(list(root.glob(".*.tmp"))) == 1
-    assert len(pictures(other, shape=(3, 4, 4))) == 10
+    assert len(load_images(other, shape=(3, 4, 4))) == 10
     assert list(root.glob(".*.tmp")) == [] and len(kept(root)) == 2
-    assert len(pictures(path)) == 10 and len(kept(root)) == 3
+    assert len(load_images(path)) == 10 and len(kept(root)) == 3
 
 
 def test_killed_and_built_again(tmp_path: Path, root: Path) -> None:
@@ -352,7 +353,7 @@ def test_killed_and_built_again(tmp_path: Path, root: Path) -> None:
     wait_for(lambda: list(root.glob(".*.tmp/values.npy")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert pictures(path).values[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 1, 11, 21, 31, 41]
+    assert load_images(path).values[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 1, 11, 21, 31, 41]
     assert len(kept(root)) == 1 and kept(root)[0].suffix == ""
 
 
@@ -360,7 +361,7 @@ def test_two_processes_build_one(tmp_path: Path, root: Path) -> None:
     path = write_folder(FILES, tmp_path / "pics")
     process = start(path, 0.1)
     wait_for(lambda: list(root.glob(".*.tmp/values.npy")))
-    made = pictures(path)  # waits
+    made = load_images(path)  # waits
     assert process.communicate()[0] == "10\n" and process.returncode == 0
     assert len(made) == 10 and len(kept(root)) == 1
 
@@ -389,10 +390,10 @@ def test_a_bar_in_a_terminal(
     path = write_folder(FILES, tmp_path / "pics[1]")
     monkeypatch.setattr(decoding, "BAR", 5)
     monkeypatch.setattr(rich, "_console", Console(force_terminal=True, width=200))
-    assert len(pictures(path)) == 10
+    assert len(load_images(path)) == 10
     assert f"decoding {path}" in capsys.readouterr().out
     monkeypatch.setattr(rich, "_console", Console(force_terminal=False, width=200))
-    assert len(pictures(path, shape=(1, 2, 2))) == 10
+    assert len(load_images(path, shape=(1, 2, 2))) == 10
     assert capsys.readouterr().out == ""
 
 
@@ -403,7 +404,9 @@ def test_a_compressed_tar_need_not_fit_into_memory(
     monkeypatch.setattr(listing, "IN_MEMORY", held)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spool"))
     (tmp_path / "spool").mkdir()
-    same(pictures(write_tgz(FILES, tmp_path / "a")), pictures(write_tar(FILES, tmp_path / "b")))
+    same(
+        load_images(write_tgz(FILES, tmp_path / "a")), load_images(write_tar(FILES, tmp_path / "b"))
+    )
     assert list((tmp_path / "spool").iterdir()) == []
 
 
@@ -415,4 +418,4 @@ def test_no_space_for_a_compressed_tar(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("tempfile.SpooledTemporaryFile", full)
     with pytest.raises(OSError, match=r"no space left in .*; free some or set TMPDIR"):
-        pictures(path)
+        load_images(path)

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from test_folder import encode, shade
 
-from ganatomy.data import Split, load, pictures
+from ganatomy.data import Split, load
+from ganatomy.data.folder import load_images
 from ganatomy.data.shape import reshape
 
 LINES = [f"{i:06}.jpg {part}" for i, part in enumerate([0, 0, 0, 1, 2, 2, 0], 1)]
@@ -43,7 +44,7 @@ def test_shapes(tmp_path: Path) -> None:
     faces = write_celeba(tmp_path)
     assert load("celeba", tmp_path, "test", shape=(1, 32, 48)).values.shape == (2, 1, 32, 48)
     assert load("celeba", tmp_path, "test", shape=(3, 218, 178)).values.shape == (2, 3, 218, 178)
-    as_folder = pictures(faces, shape=(3, 64, 64)).values
+    as_folder = load_images(faces, shape=(3, 64, 64)).values
     assert torch.equal(as_folder[[0, 1, 2, 6]], load("celeba", tmp_path, None).values)
 
 
@@ -64,7 +65,7 @@ WRONG: Mapping[str, tuple[int, str, str]] = {
     "folder": (4, "../000005.jpg 2", "line 5: "),
     "binary": (4, "\0\1 \2", "line 5: "),
     "twice": (5, "000001.jpg 2", "line 6: 000001.jpg was named before"),
-    "absent": (6, "999999.jpg 0", "lacks 1 of 4 train pictures, first 999999.jpg"),
+    "absent": (6, "999999.jpg 0", "lacks 1 of 4 train images, first 999999.jpg"),
 }
 
 
@@ -87,9 +88,9 @@ def test_absent(tmp_path: Path) -> None:
     (tmp_path / "celeba/list_eval_partition.txt").unlink()
     refuses(faces, "no CelebA in")
     (tmp_path / "celeba/list_eval_partition.txt").write_text("")
-    refuses(faces, "has no train pictures: give some the number 0")
+    refuses(faces, "has no train images: give some the number 0")
     write_celeba(tmp_path, LINES[:4])
-    refuses(faces, "has no test pictures: give some the number 2", "test")
+    refuses(faces, "has no test images: give some the number 2", "test")
     assert len(load("celeba", tmp_path, "train")) == 3
 
 
@@ -102,7 +103,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 def test_corrupt_pictures(tmp_path: Path) -> None:
     faces = write_celeba(tmp_path)
     content = (faces / "000002.jpg").read_bytes()
-    for bad in (b"", b"no picture", content[:-2000]):
+    for bad in (b"", b"no image", content[:-2000]):
         (faces / "000002.jpg").write_bytes(bad)
         refuses(faces, "celeba: 000002.jpg cannot be read: .*mend it, or take its line out")
     (faces / "000002.jpg").write_bytes(encode(shade(9, 30, 30), "JPEG"))  # of any size

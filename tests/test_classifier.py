@@ -1,4 +1,4 @@
-"""Judges are what their files say, and the same pictures give the same file."""
+"""Classifiers are what their files say, and the same images give the same file."""
 
 import dataclasses
 import hashlib
@@ -21,13 +21,13 @@ BETTER_THAN = {"conv": 0.995, "mlp-hinge": 0.97}
 
 
 def stripes(n: int, seed: int) -> Samples:
-    """Noisy 8 x 8 pictures of two classes: stripes that lie and stripes that stand."""
+    """Noisy 8 x 8 images of two classes: stripes that lie and stripes that stand."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % 2
     lying = (torch.arange(8) % 2 * 150).view(8, 1).expand(8, 8)
-    pictures = torch.stack([lying if label else lying.T for label in labels]).unsqueeze(1)
-    noise = torch.randint(0, 100, pictures.shape, generator=rng)
-    return Samples((pictures + noise).to(torch.uint8), labels, ("standing", "lying"))
+    images = torch.stack([lying if label else lying.T for label in labels]).unsqueeze(1)
+    noise = torch.randint(0, 100, images.shape, generator=rng)
+    return Samples((images + noise).to(torch.uint8), labels, ("standing", "lying"))
 
 
 TRAIN, TEST = stripes(320, 0), stripes(100, 1)
@@ -57,7 +57,7 @@ def test_shipped_judges_are_small_good_and_those_that_were_published(kind: str) 
 @pytest.mark.parametrize("kind", SHIPPED)
 def test_shipped_judges_know_the_embedded_digits(kind: str) -> None:
     found = classifier.shipped(kind)
-    features, logits = classifier.see(found.net, DIGITS.values[:2000])
+    features, logits = classifier.extract(found.net, DIGITS.values[:2000])
     assert (logits.argmax(1) == DIGITS.labels[:2000]).float().mean() > BETTER_THAN[kind]
     assert torch.equal(classifier.logits(found.net, features), logits)
     apart = (moments(features).mean - found.train.mean).norm() / found.train.cov.trace().sqrt()
@@ -67,15 +67,15 @@ def test_shipped_judges_know_the_embedded_digits(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SHIPPED)
 def test_shipped_judges_measure_as_their_files_say(kind: str, full_data: Path) -> None:
-    found, (train, test) = classifier.shipped(kind), classifier.halves("mnist", full_data)
+    found, (train, test) = classifier.shipped(kind), classifier.train_test_split("mnist", full_data)
     assert digest(train) == classifier.MNIST and test is not None
-    features, logits = classifier.see(found.net, test.values)
+    features, logits = classifier.extract(found.net, test.values)
     assert (logits.argmax(1) == test.labels).double().mean().item() == found.about["accuracy"]
     nines = logits.argmax(1)[test.labels == 9].bincount(minlength=10)
     assert nines.tolist() == found.about["confusion"][9]
     torch.testing.assert_close(features, found.held_out, rtol=2e-3, atol=2e-3)
     for samples, stored in ((train, found.train), (test, found.test)):
-        again = moments(classifier.see(found.net, samples.values)[0])
+        again = moments(classifier.extract(found.net, samples.values)[0])
         torch.testing.assert_close(again.mean, stored.mean, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(again.cov, stored.cov, rtol=1e-3, atol=1e-3)
 
@@ -87,10 +87,10 @@ def test_fitting_is_exact_and_learns(kind: str) -> None:
     found = classifier.load(content, "stripes")
     assert found.about["accuracy"] > 0.9 and found.about["classes"] == ["standing", "lying"]
     assert found.about["data"] == "stripes.zip" and found.sha256 == _sha(content)
-    features, logits = classifier.see(found.net, TEST.values)
+    features, logits = classifier.extract(found.net, TEST.values)
     assert features.shape == (100, 64) and logits.shape == (100, 2)
     for samples, stored in ((TRAIN, found.train), (TEST, found.test)):
-        again = moments(classifier.see(found.net, samples.values)[0])
+        again = moments(classifier.extract(found.net, samples.values)[0])
         torch.testing.assert_close(again.cov, stored.cov)
     torch.testing.assert_close(features, found.held_out, rtol=1e-3, atol=1e-2)
 
@@ -115,7 +115,9 @@ def test_the_cache_gives_a_judge_to_its_own_pictures_only(cache: Path) -> None:
     assert first != second and first.is_relative_to(cache)
     found = classifier.find("mlp-hinge", digest(TRAIN), "stripes")
     assert found.sha256 == _sha(second.read_bytes())  # the newest
-    with pytest.raises(ValueError, match=r"no mlp-hinge judge for others .*ganatomy judge fit"):
+    with pytest.raises(
+        ValueError, match=r"no mlp-hinge classifier for others .*ganatomy classifier fit"
+    ):
         classifier.find("mlp-hinge", digest(TEST), "others")
     assert classifier.find("conv", classifier.MNIST, "mnist").sha256 == SHIPPED["conv"][1]
 
@@ -125,15 +127,15 @@ def test_a_changed_judge_is_refused(cache: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{path.name} is not the judge it should be"):
+    with pytest.raises(ValueError, match=f"{path.name} is not the classifier it should be"):
         classifier.find("mlp-hinge", digest(TRAIN), "stripes")
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\x02\0\0\0\0\0\0\0{}", b"no judge at all", b"\xff" * 99]
+    "content", [b"", b"\x02\0\0\0\0\0\0\0{}", b"no classifier at all", b"\xff" * 99]
 )
 def test_what_is_no_judge_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"it\.file is no judge"):
+    with pytest.raises(ValueError, match=r"it\.file is no classifier"):
         classifier.load(content, "it.file")
 
 
@@ -162,7 +164,7 @@ def test_judges_that_say_what_they_are_not(kind: str, said: Any) -> None:
     told = about | said if isinstance(said, dict) else said
     top["__metadata__"]["ganatomy"] = told if isinstance(told, str) else json.dumps(told)
     text = json.dumps(top).encode()
-    with pytest.raises(ValueError, match=r"it\.file is no judge"):
+    with pytest.raises(ValueError, match=r"it\.file is no classifier"):
         classifier.load(len(text).to_bytes(8, "little") + text + content[8 + size :], "it.file")
 
 
@@ -170,7 +172,7 @@ def test_data_that_no_judge_can_be_fitted_on() -> None:
     unlabelled = dataclasses.replace(TRAIN, classes=())
     with pytest.raises(ValueError, match="has no classes"):
         next(classifier.fit(unlabelled, TEST, "x", "conv", 1, 0))
-    with pytest.raises(ValueError, match="has no test pictures"):
+    with pytest.raises(ValueError, match="has no test images"):
         next(classifier.fit(TRAIN, None, "x", "conv", 1, 0))
     with pytest.raises(ValueError, match="unlike classes"):
         next(classifier.fit(TRAIN, DIGITS, "x", "conv", 1, 0))
@@ -178,13 +180,13 @@ def test_data_that_no_judge_can_be_fitted_on() -> None:
 
 def test_undivided_paths_keep_a_tenth_of_the_pictures_back(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=TRAIN.values.numpy(), labels=TRAIN.labels.numpy())
-    train, test = classifier.halves(str(tmp_path / "x.npz"), Path())
+    train, test = classifier.train_test_split(str(tmp_path / "x.npz"), Path())
     assert test is not None and (len(train), len(test)) == (288, 32)
     assert set(train.labels.tolist()) == set(test.labels.tolist()) == {0, 1}
-    both = {picture.numpy().tobytes() for half in (train, test) for picture in half.values}
-    assert both == {picture.numpy().tobytes() for picture in TRAIN.values}
+    both = {image.numpy().tobytes() for half in (train, test) for image in half.values}
+    assert both == {image.numpy().tobytes() for image in TRAIN.values}
 
 
 def test_a_named_dataset_is_not_divided(tmp_path: Path) -> None:
-    train, test = classifier.halves("mnist10k", tmp_path)
+    train, test = classifier.train_test_split("mnist10k", tmp_path)
     assert len(train) == 10_000 and test is None

@@ -15,7 +15,7 @@ from ganatomy import __version__
 from ganatomy.cli.main import COMMANDS
 from ganatomy.gan.losses import LOSSES
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
 from ganatomy.validation import to_dict
@@ -24,7 +24,7 @@ from ganatomy.validation import to_dict
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A short finished run."""
-    options = Options(log_every=2, save_every=5, sample_every=5, device="cpu")
+    options = RunOptions(log_every=2, save_every=5, sample_every=5, device="cpu")
     return fit(MLP, tmp_path_factory.mktemp("runs") / "tiny", options)
 
 
@@ -45,13 +45,13 @@ def test_train_resume_sample(call: Call, tmp_path: Path) -> None:
     assert code == 0 and said.splitlines()[-1] == f"{out}: complete at step 2"
     assert "D(x)" in said  # plain lines where there is no terminal
     recipe = Run.open(out).recipe
-    assert recipe == RECIPES["basic-gan"][1].but(
+    assert recipe == RECIPES["basic-gan"][1].replace(
         dataset="mnist10k", epochs=0.02, g_widths=(8,), d_widths=(8,)
     )
 
     code, said, _ = call("resume", out, "--steps", 4, "--json")
     result = json.loads(said)
-    assert code == 0 and result["step"] == 4 and Run.open(out).recipe.steps == 4
+    assert code == 0 and result["step"] == 4 and Run.open(out).recipe.training.steps == 4
     assert len(Run.open(out).rows("log")) == 4  # log_every was remembered
 
     code, said, _ = call("sample", out, "--n", 10, "--out", tmp_path / "x.npz", "--seed", 5)
@@ -60,9 +60,9 @@ def test_train_resume_sample(call: Call, tmp_path: Path) -> None:
     assert images.shape == (10, 28, 28, 1) and images.dtype == np.uint8
     code, said, _ = call("sample", out, "--n", 10, "--out", tmp_path / "x.png", "--seed", 5)
     assert code == 0 and "10 samples of step 4" in said
-    with Image.open(tmp_path / "x.png") as picture:
-        assert picture.size == (4 * 30 + 2, 3 * 30 + 2)
-        tile = np.asarray(picture)[2:30, 2:30]
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.size == (4 * 30 + 2, 3 * 30 + 2)
+        tile = np.asarray(image)[2:30, 2:30]
     assert np.array_equal(tile, images[0, :, :, 0])
 
 
@@ -224,7 +224,7 @@ def test_bad_recipe_files(call: Call, content: str, tmp_path: Path) -> None:
 
 
 def test_failures_get_one_line_and_1(call: Call, tmp_path: Path) -> None:
-    run = fit(MLP, tmp_path / "run", Options(save_every=5, device="cpu"))
+    run = fit(MLP, tmp_path / "run", RunOptions(save_every=5, device="cpu"))
     for file in run.checkpoints():
         file.write_bytes(file.read_bytes()[:1000])
     for arguments in (("resume", run.path), ("sample", run.path, "--out", tmp_path / "x.png")):
@@ -238,7 +238,7 @@ def test_failures_get_one_line_and_1(call: Call, tmp_path: Path) -> None:
 def test_the_newest_whole_checkpoint_is_used_and_the_other_set_aside(
     call: Call, tmp_path: Path
 ) -> None:
-    run = fit(MLP, tmp_path / "run", Options(save_every=5, device="cpu"))
+    run = fit(MLP, tmp_path / "run", RunOptions(save_every=5, device="cpu"))
     newest = run.checkpoints()[-1]
     whole = newest.read_bytes()
     newest.write_bytes(whole[:1000])

@@ -12,7 +12,7 @@ from test_folder import WRITERS, Files, encode, png, write_folder, write_npz, wr
 from test_pixels import BAD, GOOD
 
 from ganatomy.cli.data import Data
-from ganatomy.data import pictures
+from ganatomy.data.folder import load_images
 from ganatomy.data.inspection import inspect, suggested
 
 SPLITS = {
@@ -42,7 +42,7 @@ def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str
 def test_all_is_well(write: Callable[[Files], Path], capsys: pytest.CaptureFixture[str]) -> None:
     path = write(SPLITS | {"notes.txt": b"x", "a.TXT": b"", ".DS_Store": b"", "readme": b""})
     code, found = check(path, capsys)
-    assert code == 0 and found["pictures"] == 12 and found["bad"] == found["copies"] == 0
+    assert code == 0 and found["images"] == 12 and found["bad"] == found["copies"] == 0
     assert found["splits"] == {"train": {"cat": 3, "dog": 3}, "test": {"cat": 3, "dog": 3}}
     assert found["used"] == {"train": "train", "test": "test"}
     assert (found["formats"], found["modes"], found["sizes"]) == (
@@ -64,7 +64,7 @@ def test_nothing_is_changed(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize("what", BAD)
 def test_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
-    """Whatever pictures refuses is found, and the cure that is named works."""
+    """Whatever images refuses is found, and the cure that is named works."""
     files = {"a/0.png": png(5), "a/1.png": BAD[what][0], "b/2.png": png(6)}
     path = write_folder(files, tmp_path / "pics")
     code, found = check(path, capsys)
@@ -72,12 +72,12 @@ def test_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     if what in ("size", "mode"):
         wanted = "3 4 6" if what == "mode" else None
         assert found["todo"][0].startswith(f"--shape {wanted or '3 16 16'}: ")
-        made = pictures(path, shape=(3, 4, 6))
+        made = load_images(path, shape=(3, 4, 6))
     else:
         assert found["bad"] == 1 and list(found["bad_examples"]) == ["a/1.png"]
         assert found["todo"][0].startswith("--skip_bad: leave out 1 ")
         with pytest.warns(UserWarning, match="left out 1 of 3"):
-            made = pictures(path, skip_bad=True)
+            made = load_images(path, skip_bad=True)
     assert len(made) == 3 - found["bad"]
 
 
@@ -97,7 +97,7 @@ def test_modes_in_words(tmp_path: Path) -> None:
 def test_copies_and_leaks(
     write: Callable[[Files], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By pixels, not bytes: the same picture in another format is a copy too."""
+    """By pixels, not bytes: the same image in another format is a copy too."""
     again = encode(np.full((4, 6, 3), 1, np.uint8), "BMP")
     files = SPLITS | {"train/dog/x.bmp": again, "train/dog/y.bmp": again}
     code, found = check(write(files), capsys)
@@ -108,7 +108,7 @@ def test_copies_and_leaks(
     assert code == 1 and found["leaks"] == 5 and found["copies"] == 7
     pairs = [["train/cat/1.png", f"test/dog/{i}.bmp"] for i in range(3)]
     assert found["leak_pairs"] == pairs
-    assert "remove 5 test pictures" in found["todo"][0]
+    assert "remove 5 test images" in found["todo"][0]
 
 
 def test_no_leak_without_training_pictures(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_many_of_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_none_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = check(write_zip({"a.png": b"bad"}, tmp_path / "pics"), capsys)
-    assert code == 1 and found["todo"] == ["none of the pictures can be used; mend them"]
+    assert code == 1 and found["todo"] == ["none of the images can be used; mend them"]
 
 
 def test_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +161,7 @@ def test_what_is_no_path_of_pictures(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     for bad in ("a.rar", "bad.zip", "bad.npz"):
         (tmp_path / bad).write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"no pictures|there is no|is no folder|cannot be read"):
+    with pytest.raises(ValueError, match=r"no images|there is no|is no folder|cannot be read"):
         Data(action="check", path=tmp_path / name)()
 
 

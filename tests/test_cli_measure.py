@@ -12,13 +12,13 @@ from ganatomy.data import load
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.protocol import PROTOCOLS
 from ganatomy.figures.images import npz, png
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:n = ")
 
-OPTIONS = Options(log_every=2, save_every=7, sample_every=7, device="cpu")
+OPTIONS = RunOptions(log_every=2, save_every=7, sample_every=7, device="cpu")
 DIGITS = load("mnist10k", Path(), "train").values
 FEW = ("--n", 300, "--metrics", "fd", "classes", "diversity")
 
@@ -51,8 +51,10 @@ def test_evaluate_a_run(call: Call, run: Run) -> None:
     code, said, _ = call("evaluate", run.path, *FEW)
     (row,) = run.rows("metrics")
     assert code == 0 and row["step"] == 14 and row["n"] == 300
-    assert said.startswith(f"step 14, judge-10k+n=300 [{row['fingerprint']}]: 300 samples against")
-    for part in ("FD", "missing", "diversity", "95 % interval", "floor"):
+    assert said.startswith(
+        f"step 14, classifier-10k+n=300 [{row['fingerprint']}]: 300 samples against"
+    )
+    for part in ("FD", "missing", "diversity", "95 % interval", "real"):
         assert part in said
     result = json.loads(call("evaluate", run.path, *FEW, "--json")[1])
     assert result["rows"] == [row] and run.rows("metrics") == [row, row]
@@ -62,7 +64,7 @@ def test_evaluate_all_checkpoints_with_a_curve(call: Call, run: Run) -> None:
     code, said, _ = call("evaluate", run.path, "--checkpoint", "all", *FEW)
     curve = Path(said.splitlines()[-1])
     assert code == 0 and curve.parent == run.path and b"<svg" in curve.read_bytes()
-    assert [line.split()[0] for line in said.splitlines()[-5:-1]] == ["step", "7", "14", "floor"]
+    assert [line.split()[0] for line in said.splitlines()[-5:-1]] == ["step", "7", "14", "real"]
     assert call("evaluate", run.path, "--checkpoint", "7", *FEW)[0] == 0
     code, said, _ = call("evaluate", run.path, "--checkpoint", "all", "--metrics", "diversity")
     assert code == 0 and ".svg" not in said  # there is nothing to draw a curve of
@@ -88,8 +90,8 @@ def test_evaluate_pictures_from_anywhere(call: Call, tmp_path: Path, kind: str) 
     else:
         path = tmp_path / "fakes"
         path.mkdir()
-        for i, picture in enumerate(DIGITS[:60]):
-            (path / f"{i:02}.png").write_bytes(png(picture))
+        for i, image in enumerate(DIGITS[:60]):
+            (path / f"{i:02}.png").write_bytes(png(image))
         if kind == "zip":
             path = Path(shutil.make_archive(str(path), "zip", path))
     options = ("--against", "mnist10k", "--n", 60, "--metrics", "fd", "copies", "--json")
@@ -101,15 +103,15 @@ def test_evaluate_pictures_from_anywhere(call: Call, tmp_path: Path, kind: str) 
 
 @pytest.mark.filterwarnings("default:.* left out")
 def test_bad_pictures_stop_or_are_left_out_when_asked(call: Call, tmp_path: Path) -> None:
-    for i, picture in enumerate(DIGITS[:20]):
-        (tmp_path / f"{i:02}.png").write_bytes(png(picture))
+    for i, image in enumerate(DIGITS[:20]):
+        (tmp_path / f"{i:02}.png").write_bytes(png(image))
     (tmp_path / "07.png").write_bytes(b"\x89PNG broken")
     options = ("--against", "mnist10k", "--n", 19, "--metrics", "copies", "--json")
     code, _, complaint = call("evaluate", tmp_path, *options)
     assert code == 2 and "07.png" in complaint and complaint.count("\n") == 1
     code, said, complaint = call("evaluate", tmp_path, *options, "--skip-bad")
     assert code == 0 and json.loads(said)["found"] == 19
-    assert "warning" in complaint and "left out 1 of 20 pictures, 07.png" in complaint
+    assert "warning" in complaint and "left out 1 of 20 images, 07.png" in complaint
 
 
 def test_compare_refuses_unlike_protocols(
@@ -138,25 +140,27 @@ def test_judge_of_ones_own_pictures(call: Call, tmp_path: Path, cache: Path) -> 
         for split, n in (("train", 40), ("test", 10)):
             (tmp_path / "mine" / split / name).mkdir(parents=True)
             for i in range(n):
-                picture = rng.integers(level - 20, level + 20, (12, 12, 3)).astype(np.uint8)
-                Image.fromarray(picture).save(tmp_path / "mine" / split / name / f"{i:02}.png")
+                image = rng.integers(level - 20, level + 20, (12, 12, 3)).astype(np.uint8)
+                Image.fromarray(image).save(tmp_path / "mine" / split / name / f"{i:02}.png")
     mine = tmp_path / "mine"
-    code, said, _ = call("judge", "fit", "--data", mine, "--epochs", 2, "--out", tmp_path / "j.st")
-    (stored,) = (cache / "ganatomy/judges").iterdir()
+    code, said, _ = call(
+        "classifier", "fit", "--data", mine, "--epochs", 2, "--out", tmp_path / "j.st"
+    )
+    (stored,) = (cache / "ganatomy/classifiers").iterdir()
     assert code == 0 and "epoch 2/2" in said and "dark" in said
     assert (tmp_path / "j.st").read_bytes() == stored.read_bytes()
-    shown = json.loads(call("judge", "show", "--data", mine, "--json")[1])
+    shown = json.loads(call("classifier", "show", "--data", mine, "--json")[1])
     assert shown["classes"] == ["dark", "light"] and shown["sha256"][:16] in stored.name
     options = ("--against", mine, "--n", 20, "--metrics", "classes", "--json")
     code, said, _ = call("evaluate", mine / "test", *options)
     assert code == 0 and json.loads(said)["rows"][0]["settings"]["dataset"] == "mine"
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
-    code, _, complaint = call("judge", "show", "--data", mine)
-    assert code == 2 and "is not the judge it should be" in complaint
+    code, _, complaint = call("classifier", "show", "--data", mine)
+    assert code == 2 and "is not the classifier it should be" in complaint
 
 
 def test_the_shipped_judge_is_shown(call: Call) -> None:
-    said = call("judge", "show", "--kind", "mlp-hinge")[1]
+    said = call("classifier", "show", "--kind", "mlp-hinge")[1]
     assert "0.98" in said and "true against predicted" in said
 
 
@@ -183,13 +187,13 @@ def test_interpolate_and_modes(call: Call, run: Run, tmp_path: Path) -> None:
         json.loads(call("interpolate", run.path, *options, *more)[1]) for more in ((), ("--slerp",))
     )
     assert len(straight["jump"]) == 3 and straight["jump"] != arc["jump"]
-    with Image.open(tmp_path / "i.png") as picture:
-        assert picture.size == (5 * 30 + 2, 3 * 30 + 2)
+    with Image.open(tmp_path / "i.png") as image:
+        assert image.size == (5 * 30 + 2, 3 * 30 + 2)
     for name, start in (("m.png", b"\x89PNG"), ("m.svg", b"<?xml"), ("m.pdf", b"%PDF")):
         code, said, _ = call("modes", run.path, "--n", 30, "--out", tmp_path / name)
         assert code == 0 and said.endswith(f"{tmp_path / name}\n") and "χ²" in said
         assert (tmp_path / name).read_bytes().startswith(start)
-    hinge = ("--judge", "judge-mlp-hinge", "--out", tmp_path / "m.png", "--json")
+    hinge = ("--classifier", "classifier-mlp-hinge", "--out", tmp_path / "m.png", "--json")
     assert sum(json.loads(call("modes", run.path, "--n", 30, *hinge)[1])["counts"].values()) == 30
 
 
@@ -211,10 +215,10 @@ MISTAKES = {
         ["evaluate", "RUN", "--protocol", "r1-64f-128"],
         "weights-inception-2015",
     ),
-    "pictures against nothing": (["evaluate", "PICTURES"], "--against mnist"),
-    "too few pictures": (["evaluate", "PICTURES", "--against", "mnist10k"], "--n 20"),
-    "checkpoint of pictures": (
-        ["evaluate", "PICTURES", "--against", "mnist10k", "--audit"],
+    "images against nothing": (["evaluate", "IMAGES"], "--against mnist"),
+    "too few images": (["evaluate", "IMAGES", "--against", "mnist10k"], "--n 20"),
+    "checkpoint of images": (
+        ["evaluate", "IMAGES", "--against", "mnist10k", "--audit"],
         "are for run folders",
     ),
     "colour against grey": (
@@ -231,11 +235,17 @@ MISTAKES = {
     "no steps": (["interpolate", "RUN", "--k", "0", "--out", "x.png"], "--k must be at least 1"),
     "modes to gif": (["modes", "RUN", "--out", "x.gif"], "must end in .png, .svg or .pdf"),
     "modes of one": (["modes", "RUN", "--n", "1", "--out", "x.png"], "--n must be at least 2"),
-    "judge of nothing": (["judge", "fit", "--data", "nowhere"], "unknown dataset 'nowhere'"),
-    "judge without classes": (["judge", "fit", "--data", "PICTURES"], "has no classes"),
-    "judge of no epochs": (["judge", "fit", "--epochs", "0"], "--epochs must be at least 1"),
-    "judge what": (["judge", "fitt"], "fitt"),
-    "unknown protocol to show": (["protocols", "judge"], "unknown protocol 'judge'"),
+    "classifier of nothing": (
+        ["classifier", "fit", "--data", "nowhere"],
+        "unknown dataset 'nowhere'",
+    ),
+    "classifier without classes": (["classifier", "fit", "--data", "IMAGES"], "has no classes"),
+    "classifier of no epochs": (
+        ["classifier", "fit", "--epochs", "0"],
+        "--epochs must be at least 1",
+    ),
+    "classifier what": (["classifier", "fitt"], "fitt"),
+    "unknown protocol to show": (["protocols", "classifier"], "unknown protocol 'classifier'"),
 }
 
 
@@ -255,9 +265,9 @@ def test_a_mistake_gets_one_line_and_writes_nothing(
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     (tmp_path / "CORRUPT.zip").write_bytes(b"PK\x03\x04 and no more")
-    (tmp_path / "PICTURES").mkdir()
-    for i, picture in enumerate(DIGITS[:20]):
-        (tmp_path / "PICTURES" / f"{i:02}.png").write_bytes(png(picture))
+    (tmp_path / "IMAGES").mkdir()
+    for i, image in enumerate(DIGITS[:20]):
+        (tmp_path / "IMAGES" / f"{i:02}.png").write_bytes(png(image))
     np.savez(tmp_path / "COLOUR.npz", images=np.zeros((4, 8, 8, 3), np.uint8))
     np.savez(tmp_path / "FLOATS.npz", images=np.zeros((4, 28, 28, 1), np.float32))
     names = {"COLOUR": "COLOUR.npz", "FLOATS": "FLOATS.npz"}

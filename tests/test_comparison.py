@@ -8,11 +8,11 @@ from conftest import CONV, MLP, Reader
 
 from ganatomy.figures.images import COLOURS, Series
 from ganatomy.pages import comparison
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
 
-OPTIONS = Options(log_every=1, save_every=7, sample_every=7, device="cpu")
+OPTIONS = RunOptions(log_every=1, save_every=7, sample_every=7, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ def test_page_escapes_names(runs: list[Run]) -> None:
 
 
 def test_both_grids_are_of_the_same_epochs(runs: list[Run], tmp_path: Path) -> None:
-    longer = fit(MLP.but(steps=28), tmp_path / "longer", OPTIONS)
+    longer = fit(MLP.replace(steps=28), tmp_path / "longer", OPTIONS)
     shown = [comparison._read(run, "a run", "#000") for run in (longer, runs[1])]
     stages = comparison._stages(shown)
     assert [round(s["epoch"] * 10_000 / MLP.images_per_step) for s in stages] == [0, 7, 14]
     for stage in stages:
-        assert len({picture["epoch"] for picture in stage["pictures"]}) == 1
+        assert len({image["epoch"] for image in stage["images"]}) == 1
 
 
 def test_curves_keep_means_and_range(runs: list[Run]) -> None:
@@ -66,7 +66,7 @@ def test_curves_keep_means_and_range(runs: list[Run]) -> None:
 
 
 def test_runs_called_alike_stay_apart(runs: list[Run], tmp_path: Path) -> None:
-    alike = fit(CONV.but(seed=1), tmp_path / "conv", OPTIONS)
+    alike = fit(CONV.replace(seed=1), tmp_path / "conv", OPTIONS)
     assert [row["run"] for row in comparison.summary([runs[1], alike])] == [
         str(runs[1].path),
         str(alike.path),

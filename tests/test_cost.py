@@ -41,7 +41,7 @@ TABLE_I: list[Line] = [
     ("Tanh", (1, 784), 0),
     ("Unflatten", (1, 1, 28, 28), 0),
 ]
-"""Of report R1, generator; its last line shapes the picture, there in the table's head."""
+"""Of report R1, generator; its last line shapes the image, there in the table's head."""
 
 TABLE_II: list[Line] = [
     ("Flatten", (1, 784), 0),
@@ -59,7 +59,7 @@ TABLE_II: list[Line] = [
 ]
 """Discriminator; the table's Sigmoid is in the loss here."""
 
-SMALL = Recipe(
+SMALL = Recipe.of(
     dataset="ring8", z_dim=7, g_widths=(11, 5), d_widths=(13, 3), batch=6, steps=3, seed=4
 )
 G_WEIGHTS, D_WEIGHTS = (7 * 11, 11 * 5, 5 * 2), (2 * 13, 13 * 3, 3)
@@ -67,12 +67,12 @@ G_WEIGHTS, D_WEIGHTS = (7 * 11, 11 * 5, 5 * 2), (2 * 13, 13 * 3, 3)
 
 def nets(recipe: Recipe, shape: tuple[int, ...]) -> tuple[list[Layer], list[Layer], State]:
     state = State.new(recipe, shape)
-    z, x = torch.zeros(1, recipe.z_dim), torch.zeros(1, *shape)
+    z, x = torch.zeros(1, recipe.network.z_dim), torch.zeros(1, *shape)
     return layers(state.generator, z), layers(state.discriminator, x), state
 
 
 def named(name: str, **changes: Any) -> tuple[list[Layer], list[Layer], State]:
-    recipe = RECIPES[name][1].but(**changes)
+    recipe = RECIPES[name][1].replace(**changes)
     size = known_size(recipe)
     assert size is not None
     return nets(recipe, size.shape)
@@ -206,14 +206,14 @@ def closed_form(d_steps: int, g_steps: int, same_fakes: bool) -> tuple[int, int]
 @pytest.mark.parametrize("steps", [(1, 1), (3, 1), (1, 2), (2, 3)])
 @pytest.mark.parametrize("same_fakes", [False, True])
 def test_flops_of_linear_networks(steps: tuple[int, int], same_fakes: bool) -> None:
-    recipe = SMALL.but(d_steps=steps[0], g_steps=steps[1], same_fakes=same_fakes)
+    recipe = SMALL.replace(d_steps=steps[0], g_steps=steps[1], same_fakes=same_fakes)
     assert flops(recipe) == closed_form(*steps, same_fakes)
 
 
 def test_flops_of_a_second_derivative() -> None:
     """R1's gradient is a pass back to the input; its own, one back through that pass."""
     d_flops, g_flops = flops(SMALL)
-    with_r1, same = flops(SMALL.but(r1=1.0))
+    with_r1, same = flops(SMALL.replace(r1=1.0))
     d, first, last = sum(D_WEIGHTS), D_WEIGHTS[0], D_WEIGHTS[-1]
     least = d + d + (d - last)
     # PyTorch may also give the batch itself a gradient, which nothing uses
@@ -224,10 +224,10 @@ def test_flops_of_a_second_derivative() -> None:
     "changes", [{}, {"gp": 10.0, "d_norm": "none"}, {"spectral": "both", "d_norm": "none"}]
 )
 def test_flops_grow_with_the_batch(changes: dict[str, Any]) -> None:
-    recipe = RECIPES["conv-gan"][1].but(g_widths=(4,), d_widths=(4,), **changes)
+    recipe = RECIPES["conv-gan"][1].replace(g_widths=(4,), d_widths=(4,), **changes)
     one, two = (
         cost(State.new(r, (1, 28, 28)), r, measure=False)
-        for r in (recipe.but(batch=3), recipe.but(batch=6))
+        for r in (recipe.replace(batch=3), recipe.replace(batch=6))
     )
     assert (two.d_flops, two.g_flops) == (2 * one.d_flops, 2 * one.g_flops)
     assert one.d_flops > one.g_flops > 0
@@ -250,16 +250,16 @@ def test_sizes_are_those_published() -> None:
 
 def test_shape_of_the_recipe_comes_first() -> None:
     recipe = RECIPES["enhanced-gan-celeba"][1]
-    assert known_size(recipe.but(shape=None)) == Size(162_770, (3, 64, 64), mapped=True)
-    assert known_size(recipe.but(shape=(1, 32, 32))) == Size(162_770, (1, 32, 32), mapped=True)
-    assert known_size(recipe.but(dataset="my-pictures")) is None
+    assert known_size(recipe.replace(shape=None)) == Size(162_770, (3, 64, 64), mapped=True)
+    assert known_size(recipe.replace(shape=(1, 32, 32))) == Size(162_770, (1, 32, 32), mapped=True)
+    assert known_size(recipe.replace(dataset="my-images")) is None
     with pytest.raises(ValueError, match=r"ring8 is points.*leave out shape"):
-        known_size(SMALL.but(shape=(1, 8, 8)))
+        known_size(SMALL.replace(shape=(1, 8, 8)))
 
 
 @pytest.mark.parametrize(("ema", "kind", "slots"), [(0.0, "adam", 2), (0.9, "rmsprop", 1)])
 def test_memory(tmp_path: Path, ema: float, kind: Any, slots: int) -> None:
-    recipe = MLP.but(ema=ema, opt_g=kind, opt_d=kind, g_widths=(300,), d_widths=(200,))
+    recipe = MLP.replace(ema=ema, opt_g=kind, opt_d=kind, g_widths=(300,), d_widths=(200,))
     state = State.new(recipe, (1, 28, 28))
     cost(state, recipe, measure=False)
     used = memory(state, SIZES["mnist"])
@@ -279,8 +279,8 @@ def test_memory(tmp_path: Path, ema: float, kind: Any, slots: int) -> None:
 
 GROWTH = """
 import torch
-from test_summary import SMALL, SIZES, State, cost, memory
-state = State.new(SMALL.but(g_widths=(2000, 2000)), (2,))
+from test_cost import SMALL, SIZES, State, cost, memory
+state = State.new(SMALL.replace(g_widths=(2000, 2000)), (2,))
 torch.ones(40_000_000)  # a peak of long ago
 spent = cost(state, SMALL, measure=True)
 used = memory(state, SIZES["ring8"])
@@ -302,7 +302,7 @@ def test_measures_memory() -> None:
 
 def test_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost_module, "LEAST_SECONDS", 0.0)
-    recipe = SMALL.but(g_widths=(2000, 2000))
+    recipe = SMALL.replace(g_widths=(2000, 2000))
     state = State.new(recipe, (2,))
     spent = cost(state, recipe, measure=True)
     assert len(spent.seconds) == 3 and min(spent.seconds) > 0 and state.step == 4
@@ -315,7 +315,7 @@ def test_measures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.gpu
 def test_measures_on_a_gpu() -> None:
-    recipe = SMALL.but(g_widths=(2000, 2000))
+    recipe = SMALL.replace(g_widths=(2000, 2000))
     state = State.new(recipe, (2,), "cuda")
     spent = cost(state, recipe, measure=True)
     used = memory(state, SIZES["ring8"])
@@ -325,7 +325,7 @@ def test_measures_on_a_gpu() -> None:
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = RECIPES["original-gan"][1].but(batch=8, d_steps=2)
+    recipe = RECIPES["original-gan"][1].replace(batch=8, d_steps=2)
     result = json.loads(run(capsys, recipe, no_measure=True, json=True))
     assert result.keys() == {
         "recipe",
@@ -364,7 +364,7 @@ def test_time_of_a_whole_run(
 ) -> None:
     spent = Cost(d_flops=2_000, g_flops=1_000, growth=5_000_000, seconds=(0.2, 9.0, 0.1))
     monkeypatch.setattr(cost_module, "cost", lambda *_, **__: spent)
-    recipe = SMALL.but(dataset="mnist10k", batch=10, d_steps=2, epochs=9)
+    recipe = SMALL.replace(dataset="mnist10k", batch=10, d_steps=2, epochs=9)
     time = json.loads(run(capsys, recipe, json=True))["time"]
     assert time == {
         "steps_per_epoch": 500,
@@ -386,7 +386,7 @@ def test_shown_in_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    recipe = RECIPES[name][1].but(batch=2)
+    recipe = RECIPES[name][1].replace(batch=2)
     g, d, state = named(name)
     said = run(capsys, recipe, no_measure=True).splitlines()
     assert max(map(len, said)) <= 80
@@ -409,7 +409,9 @@ def test_shown_in_80_columns(
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_says_what_d_gives(capsys: pytest.CaptureFixture[str], loss: str) -> None:
-    said = run(capsys, MLP.but(loss=loss, real_label=(1, 1), fake_label=(0, 0)), no_measure=True)
+    said = run(
+        capsys, MLP.replace(loss=loss, real_label=(1, 1), fake_label=(0, 0)), no_measure=True
+    )
     assert ("D(x), a probability, is their sigmoid" in said) == LOSSES[loss].probabilities
     assert (f"the loss {loss} knows no probability" in said) != LOSSES[loss].probabilities
     assert "Sigmoid" not in said and "not measured" in said
@@ -428,7 +430,7 @@ def test_many_pictures_are_mapped(
     (tmp_path / "some").mkdir()
     for i in range(n):
         Image.new("L", (6, 6), i).save(tmp_path / f"some/{i}.png")
-    said = run(capsys, MLP.but(dataset=str(tmp_path / "some")), no_measure=True)
+    said = run(capsys, MLP.replace(dataset=str(tmp_path / "some")), no_measure=True)
     assert ("read from a file as needed" in said) == mapped
     assert any(cache.rglob("values.npy")) == mapped
 
@@ -437,7 +439,7 @@ def test_pictures_of_a_path_are_counted(capsys: pytest.CaptureFixture[str], tmp_
     for i in range(5):
         Image.fromarray(np.full((9, 12, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
     for shape, made in ((None, [3, 9, 12]), ((1, 28, 28), [1, 28, 28])):
-        recipe = MLP.but(dataset=str(tmp_path), shape=shape)
+        recipe = MLP.replace(dataset=str(tmp_path), shape=shape)
         result = json.loads(run(capsys, recipe, no_measure=True, json=True))
         assert result["data"] == {"n": 5, "shape": made, "mapped": False}
         assert result["memory"]["data"] == 5 * math.prod(made)
@@ -447,7 +449,7 @@ def test_pictures_of_a_path_are_counted(capsys: pytest.CaptureFixture[str], tmp_
     ("changes", "told"),
     [
         ({"model": "dcgan"}, "dcgan takes one number in g_widths"),
-        ({"model": "dcgan", "shape": (1, 30, 30)}, "dcgan makes square pictures"),
+        ({"model": "dcgan", "shape": (1, 30, 30)}, "dcgan makes square images"),
         ({"attention": (8,)}, "mlp has no feature maps"),
         ({"loss": "hing"}, "unknown loss 'hing'"),
         ({"dataset": "mnits"}, "unknown dataset 'mnits'"),
@@ -455,7 +457,7 @@ def test_pictures_of_a_path_are_counted(capsys: pytest.CaptureFixture[str], tmp_
 )
 def test_a_recipe_that_cannot_be_built(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Summary(name="it", recipe=RECIPES["basic-gan"][1].but(**changes), device="cpu")()
+        Summary(name="it", recipe=RECIPES["basic-gan"][1].replace(**changes), device="cpu")()
     with pytest.raises(ValueError, match="threads must lie in"):
         Summary(name="it", threads=0)()
 

@@ -17,9 +17,9 @@ from ganatomy.data import (
     Split,
     batch_indices,
     data_root,
+    derive_seed,
     digest,
     load,
-    mix,
     mnist,
     published,
 )
@@ -92,7 +92,7 @@ def test_load_by_name_or_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     Path("mnist10k").mkdir()
     assert len(load("mnist10k", tmp_path, "train")) == 10_000
-    with pytest.raises(ValueError, match="mnist10k has no pictures"):
+    with pytest.raises(ValueError, match="mnist10k has no images"):
         load("./mnist10k", tmp_path, "train")
     Path("mnist10k/bad.png").write_bytes(b"bad")
     with pytest.raises(ValueError, match="nothing is left"):
@@ -120,7 +120,7 @@ def test_digest_is_of_shape_and_pixels() -> None:
 
 def test_normalised_on_the_fly() -> None:
     values = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
-    taken = Samples(values, torch.zeros(256)).take(torch.arange(256))
+    taken = Samples(values, torch.zeros(256)).batch(torch.arange(256))
     assert taken.dtype == torch.float32 and taken[0] == -1 and taken[255] == 1
     assert torch.equal(taken.flatten(), torch.arange(256) / 127.5 - 1)
 
@@ -143,7 +143,7 @@ def test_batches_depend_on_seed_and_position_alone() -> None:
 
 
 def test_mixed_seeds_are_apart() -> None:
-    seeds = {mix(a, b) for a in range(100) for b in range(100)}
+    seeds = {derive_seed(a, b) for a in range(100) for b in range(100)}
     assert len(seeds) == 10_000 and all(0 <= s < 2**64 for s in seeds)
 
 
@@ -154,7 +154,7 @@ def test_absent_mnist_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.M
         mnist.mnist(tmp_path)
     with pytest.raises(ValueError, match=where + "[^,]*$"):  # mnist10k would be no cure
         mnist.mnist(tmp_path, "test")
-    with pytest.raises(ValueError, match=r"no test pictures of its own .*--dataset mnist,"):
+    with pytest.raises(ValueError, match=r"no test images of its own .*--dataset mnist,"):
         mnist.mnist10k(tmp_path, "test")
 
 
@@ -169,7 +169,7 @@ def test_damaged_mnist_is_not_used(tmp_path: Path) -> None:
 
 
 def write_idx(raw: Path, part: str, count: int) -> None:
-    """Pictures and labels that say which they are, as MNIST's files do."""
+    """Images and labels that say which they are, as MNIST's files do."""
     raw.mkdir(parents=True, exist_ok=True)
     labels = (np.arange(count) % 10).astype(np.uint8)
     for kind, array in (("labels-idx1", labels), ("images-idx3", np.tile(labels, (28, 28, 1)).T)):

@@ -12,9 +12,9 @@ from ganatomy.data import load
 from ganatomy.evaluation import evaluate
 from ganatomy.evaluation.diagnose import LOG_RULES, MEASURE_RULES, WINDOW, Diagnosis, Row, diagnose
 from ganatomy.evaluation.protocol import preset
-from ganatomy.evaluation.reference import Place, Reference, reference
+from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 
-PLAIN = MLP.but(real_label=(1.0, 1.0), fake_label=(0.0, 0.0))
+PLAIN = MLP.replace(real_label=(1.0, 1.0), fake_label=(0.0, 0.0))
 BASIC = {
     "d_loss": 0.7,
     "g_loss": 1.8,
@@ -61,7 +61,7 @@ def measured(step: int, *changes: dict[str, float], n: int = 2048) -> Row:
 def test_scores_are_not_read_as_probabilities(loss: str) -> None:
     # a critic's scores go where they like, and its gradient may be small
     critic = {"d_real": 40.0, "d_fake": -60.0, "d_fake_after": -60.0, "d_loss": -100.0}
-    recipe = PLAIN.but(loss=loss)
+    recipe = PLAIN.replace(loss=loss)
     rows = logs((3 * WINDOW, critic | {"g_loss": 60.0, "g_grad": 0.001}))
     assert diagnose(recipe, rows, []) == []
     assert {*names(diagnose(PLAIN, rows, []))} >= {"discriminator domination"}
@@ -135,7 +135,7 @@ def test_domination_is_measured_between_the_labels() -> None:
     rows = logs((30, {"d_real": 0.85, "d_fake": 0.14}))
     assert diagnose(PLAIN, rows, []) == []
     assert names(diagnose(MLP, rows, [])) == ["discriminator domination"]
-    upside_down = PLAIN.but(real_label=(0.0, 0.0), fake_label=(1.0, 1.0))
+    upside_down = PLAIN.replace(real_label=(0.0, 0.0), fake_label=(1.0, 1.0))
     assert diagnose(upside_down, rows, []) == []
 
 
@@ -167,7 +167,7 @@ def test_failure_is_divergence_with_its_words() -> None:
         ("mode collapse", {"near_duplicates": 0.9}, "90% of the samples nearly equal"),
         ("mode collapse", {"class_diversity": 0.1}, "in a class 0.10 times as varied"),
         ("noise", {"precision": 0.0} | COLLAPSED, "precision 0.000, pixels 0.97"),
-        ("memorisation", {"copies": 0.3}, "30% of the samples equal a reference picture"),
+        ("memorisation", {"copies": 0.3}, "30% of the samples equal a reference image"),
         ("memorisation", {"memorised": 0.9}, "90% are nearer to one"),
     ],
 )
@@ -192,7 +192,9 @@ def test_classes_are_missing_once_chance_is_out(missing: int, n: int, there: boo
 def test_a_glance_tells_noise_by_its_pixels() -> None:
     noise = measured(1, COLLAPSED, {"diversity": 0.3, "pixel_diversity": 1.12}, n=64)
     assert names(diagnose(PLAIN, [], [noise])) == ["noise"]
-    alike = measured(1, {"precision": 0.0, "near_duplicates": 0.4}, n=64)  # to a judge's features
+    alike = measured(
+        1, {"precision": 0.0, "near_duplicates": 0.4}, n=64
+    )  # to a classifier's features
     assert names(diagnose(PLAIN, [], [alike])) == ["noise"]
     rough = measured(1, {"diversity": 0.5, "pixel_diversity": 0.9}, n=64)
     assert diagnose(PLAIN, [], [rough]) == []
@@ -249,11 +251,11 @@ def test_what_lasts_comes_first_then_by_step() -> None:
 
 @pytest.fixture(scope="module")
 def ref() -> Reference:
-    return reference(preset("judge-2k").but(n=64), "mnist10k", Place(Path()))
+    return reference(preset("classifier-2k").replace(n=64), "mnist10k", EvalOptions(Path()))
 
 
 def glanced(pixels: Tensor, ref: Reference) -> list[str]:
-    row: dict[str, Any] = {"step": 1} | evaluate.glance(pixels, ref)
+    row: dict[str, Any] = {"step": 1} | evaluate.evaluate_grid(pixels, ref)
     return names(diagnose(PLAIN, [], [row]))
 
 

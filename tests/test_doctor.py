@@ -10,7 +10,7 @@ from conftest import Call
 from ganatomy.evaluation import classifier
 from ganatomy.gan.cost import Cost, Size, cost, disk, memory
 from ganatomy.gan.step import State
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.training import doctor
 from ganatomy.training.loop import fit
 
@@ -28,15 +28,15 @@ def test_training_is_as_it_should_be_here() -> None:
 def test_training_that_is_another_is_noticed(
     changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "PROBE", doctor.PROBE.but(steps=20, **changes))
+    monkeypatch.setattr(doctor, "PROBE", doctor.PROBE.replace(steps=20, **changes))
     assert not doctor.self_test(CPU).as_it_should
 
 
 def test_a_changed_judge_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(said.startswith("whole") for said in doctor.judges().values())
+    assert all(said.startswith("whole") for said in doctor.classifiers().values())
     name, _ = classifier.SHIPPED["conv"]
     monkeypatch.setitem(classifier.SHIPPED, "conv", (name, 64 * "0"))
-    assert doctor.judges()["conv"].startswith("damaged")
+    assert doctor.classifiers()["conv"].startswith("damaged")
 
 
 def test_changed_pictures_are_noticed(
@@ -81,8 +81,10 @@ def test_full_mnist_is_whole(full_data: Path) -> None:
 @pytest.mark.parametrize("keep", [1, 3, 0])
 @pytest.mark.board
 def test_disk_use_is_predicted_within_a_tenth(tmp_path: Path, keep: int) -> None:
-    recipe = Recipe(dataset="mnist10k", batch=16, steps=40, ema=0.9, g_widths=(64,), d_widths=(64,))
-    options = Options(
+    recipe = Recipe.of(
+        dataset="mnist10k", batch=16, steps=40, ema=0.9, g_widths=(64,), d_widths=(64,)
+    )
+    options = RunOptions(
         log_every=1, save_every=10, sample_every=20, keep=keep, device="cpu", threads=1
     )
     run = fit(recipe, tmp_path / "run", options)

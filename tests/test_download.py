@@ -23,7 +23,7 @@ import torchvision.datasets
 
 from ganatomy.data import load, published
 from ganatomy.evaluation import features
-from ganatomy.evaluation.features import FEATURES, Wanted
+from ganatomy.evaluation.features import FEATURES, FeatureRequest
 from ganatomy.storage import download as module
 from ganatomy.storage.download import fetch
 
@@ -390,7 +390,7 @@ def test_inceptions_weights_are_fetched_to_where_pytorch_looks(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(fidelity, "URL_INCEPTION_V3", server.url())
     monkeypatch.setattr(features, "INCEPTION_SHA256", SHA.removeprefix("sha256:"))
-    wanted = Wanted("mnist", "", (1, 28, 28), torch.device("cpu"))
+    wanted = FeatureRequest("mnist", "", (1, 28, 28), torch.device("cpu"))
     monkeypatch.setenv("GANATOMY_OFFLINE", "1")
     with pytest.raises(ValueError, match=r"GANATOMY_OFFLINE is set.*--inception-weights"):
         FEATURES["inception-64"].load(wanted)

@@ -1,4 +1,4 @@
-"""Pictures to rows: real ones score like their floor, and what cannot be measured is refused."""
+"""Images to rows: real ones score like their floor, and what cannot be measured is refused."""
 
 import io
 import json
@@ -17,25 +17,25 @@ from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier, evaluate, tables
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.protocol import preset
-from ganatomy.evaluation.reference import Place, Reference, reference
+from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.figures.images import grid, png, ungrid
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Row, Run
 from ganatomy.training.loop import fit
 
-OPTIONS = Options(log_every=2, save_every=7, sample_every=7, device="cpu")
+OPTIONS = RunOptions(log_every=2, save_every=7, sample_every=7, device="cpu")
 DIGITS = load("mnist10k", Path(), "train")
 FEW = ("fd", "classes")
 
 
-def place(root: Path = Path()) -> Place:
-    return Place(root)
+def place(root: Path = Path()) -> EvalOptions:
+    return EvalOptions(root)
 
 
 @pytest.fixture(scope="module")
 def ref() -> Reference:
     """What 2,048 samples are measured against, from the package alone."""
-    return reference(preset("judge-2k"), "mnist10k", place())
+    return reference(preset("classifier-2k"), "mnist10k", place())
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,14 @@ def few_samples_are_no_matter() -> None:
 def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
     larger = reshape_all(DIGITS, (1, 64, 64))
     chosen = evaluate.choose(larger.values, 2048, 0)
-    there = reference(preset("judge-2k"), "mnist10k", place()._replace(shape=(1, 64, 64)))
+    there = reference(preset("classifier-2k"), "mnist10k", place()._replace(shape=(1, 64, 64)))
     assert there.real.pixels is not None and torch.equal(there.real.pixels, larger.values)
     assert torch.equal(evaluate.fitted(chosen, there), chosen)
     alike = evaluate.evaluate(chosen, there, ["fd", "classes"])
     unlike = evaluate.evaluate(evaluate.fitted(chosen, ref), ref, ["fd"])
     assert unlike["values"]["fd"]["value"] > 10 * alike["values"]["fd"]["value"]
     assert alike["fingerprint"] != unlike["fingerprint"]
-    assert alike["settings"]["resize"].startswith("to the judge's shape")
+    assert alike["settings"]["resize"].startswith("to the classifier's shape")
     assert alike["values"]["missing"]["value"] == 0 and sum(alike["class_counts"]) == 2048
     assert there.class_shares is not None and ref.class_shares is not None
     assert torch.equal(there.class_shares, ref.class_shares)  # not those of an even choice
@@ -73,25 +73,25 @@ def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
 
 def test_points_have_no_protocol() -> None:
     with pytest.raises(ValueError, match=r"ring8 is points.*ganatomy modes"):
-        reference(preset("judge-2k"), "ring8", place())
+        reference(preset("classifier-2k"), "ring8", place())
 
 
 def test_all_is_measured_and_travels_with_its_protocol(row: Row, ref: Reference) -> None:
     assert {*row["values"]} == {*VALUES}
-    assert row["protocol"] == "judge-2k" and row["fingerprint"] == ref.protocol.fingerprint
-    assert (row["n"], row["dim"], row["floor_n"]) == (2048, 64, 2048)
+    assert row["protocol"] == "classifier-2k" and row["fingerprint"] == ref.protocol.fingerprint
+    assert (row["n"], row["dim"], row["real_n"]) == (2048, 64, 2048)
     assert row["settings"]["features_sha256"] == classifier.SHIPPED["conv"][1]
     assert row["settings"]["reference_sha256"] == classifier.MNIST
     assert row["settings"]["dataset"] == "mnist" and sum(row["class_counts"]) == 2048
     assert json.loads(json.dumps(row, allow_nan=False)) == row
-    without_pixels = {"pixel_diversity", "exact_duplicates", "copies"}  # of held-out pictures
-    assert {n for n, v in row["values"].items() if v["floor"] is None} == without_pixels
+    without_pixels = {"pixel_diversity", "exact_duplicates", "copies"}  # of held-out images
+    assert {n for n, v in row["values"].items() if v["real"] is None} == without_pixels
 
 
 def test_real_digits_score_like_the_floor(row: Row) -> None:
     values = row["values"]
     for name in ("fd", "score", "precision", "recall", "density", "confidence", "diversity"):
-        assert values[name]["value"] == pytest.approx(values[name]["floor"], rel=0.1, abs=0.35)
+        assert values[name]["value"] == pytest.approx(values[name]["real"], rel=0.1, abs=0.35)
     assert values["copies"]["value"] == 1 and values["memorised"]["value"] > 0.9  # they are
 
 
@@ -110,7 +110,7 @@ def test_embedded_digits_are_the_reference_that_the_full_set_gives(full_data: Pa
 
 
 def test_a_reference_is_remembered_but_not_believed_blindly(cache: Path) -> None:
-    protocol = preset("judge-2k").but(n_real=300)
+    protocol = preset("classifier-2k").replace(n_real=300)
     first = reference(protocol, "mnist10k", place())
     (file,) = (cache / "ganatomy/references").iterdir()
     again = reference(protocol, "mnist10k", place())
@@ -118,7 +118,7 @@ def test_a_reference_is_remembered_but_not_believed_blindly(cache: Path) -> None
     file.write_bytes(file.read_bytes()[:100])
     mended = reference(protocol, "mnist10k", place())
     assert torch.equal(first.moments.cov, mended.moments.cov)
-    others = reference(protocol.but(n_real=200), "mnist10k", place())
+    others = reference(protocol.replace(n_real=200), "mnist10k", place())
     assert others.moments.n == len(others.real.features) == 200
 
 
@@ -127,37 +127,37 @@ def test_protocols_fill_in_what_they_measure_against() -> None:
     assert raw.protocol.dataset == "mnist10k" and raw.held_out is None
     assert raw.space.dim == 784 and raw.moments.n == 10_000 and raw.class_shares is None
     measured = evaluate.evaluate(DIGITS.values[:500], raw, ("fd", "diversity"))
-    assert measured["floor_n"] is None and measured["values"]["fd"]["floor"] is None
+    assert measured["real_n"] is None and measured["values"]["fd"]["real"] is None
     assert measured["class_counts"] is None
     hinge = reference(preset("mlp-hinge-10k"), "mnist", place(Path("nowhere")))
-    judged = reference(preset("judge-10k"), "mnist", place())
+    judged = reference(preset("classifier-10k"), "mnist", place())
     assert hinge.protocol.fingerprint != judged.protocol.fingerprint
     assert hinge.protocol.reference_sha256 == judged.protocol.reference_sha256 == classifier.MNIST
 
 
 def test_pictures_of_ones_own(tmp_path: Path) -> None:
-    """A divided folder of unlabelled pictures, measured as pixels, with a floor of its own."""
+    """A divided folder of unlabelled images, measured as pixels, with a floor of its own."""
     for split, n in (("train", 90), ("test", 40)):
-        for i, picture in enumerate(DIGITS.values[:n] if split == "train" else DIGITS.values[-n:]):
+        for i, image in enumerate(DIGITS.values[:n] if split == "train" else DIGITS.values[-n:]):
             (tmp_path / split).mkdir(exist_ok=True)
-            (tmp_path / split / f"{i:03}.png").write_bytes(png(picture))
-    protocol = preset("raw-10k").but(n=50)
+            (tmp_path / split / f"{i:03}.png").write_bytes(png(image))
+    protocol = preset("raw-10k").replace(n=50)
     ref = reference(protocol, str(tmp_path), place())
     row = evaluate.evaluate(DIGITS.values[200:250], ref)
-    assert row["floor_n"] == 40 and row["values"]["precision"]["floor"] is not None
-    assert "score" not in row["values"] and row["values"]["copies"]["floor"] is None
+    assert row["real_n"] == 40 and row["values"]["precision"]["real"] is not None
+    assert "score" not in row["values"] and row["values"]["copies"]["real"] is None
     (tmp_path / "test/000.png").write_bytes(png(255 - DIGITS.values[0]))
     other = reference(protocol, str(tmp_path), place())  # the cache knows those that were there
     assert other.held_out is not None and ref.held_out is not None
     assert not torch.equal(other.held_out.features, ref.held_out.features)
     again = evaluate.evaluate(DIGITS.values[200:250], other)
-    assert again["values"]["fd"]["floor"] != row["values"]["fd"]["floor"]
-    with pytest.raises(ValueError, match=r"no conv judge .*ganatomy judge fit"):
-        reference(preset("judge-2k"), str(tmp_path), place())
+    assert again["values"]["fd"]["real"] != row["values"]["fd"]["real"]
+    with pytest.raises(ValueError, match=r"no conv classifier .*ganatomy classifier fit"):
+        reference(preset("classifier-2k"), str(tmp_path), place())
 
 
 def test_too_few_or_other_pictures_are_refused(ref: Reference) -> None:
-    with pytest.raises(ValueError, match=r"there are 100 pictures and .* 2,048; .*--n 100"):
+    with pytest.raises(ValueError, match=r"there are 100 images and .* 2,048; .*--n 100"):
         evaluate.choose(DIGITS.values[:100], 2048, 0)
     colour = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"are 32 x 32 RGB, those of mnist 28 x 28 grey"):
@@ -195,8 +195,13 @@ def test_checkpoints_by_name(run: Run, tmp_path: Path) -> None:
 
 
 def test_modes_and_weights_are_other_samples_and_other_protocols(run: Run, ref: Reference) -> None:
-    base = ref.protocol.but(n=300)
-    variants = [base, base.but(mode="train"), base.but(mode="reestimated"), base.but(weights="raw")]
+    base = ref.protocol.replace(n=300)
+    variants = [
+        base,
+        base.replace(mode="train"),
+        base.replace(mode="reestimated"),
+        base.replace(weights="raw"),
+    ]
     rows = [
         next(evaluate.evaluate_run(run, run.checkpoints()[-1:], ref._replace(protocol=p), FEW))
         for p in variants
@@ -245,16 +250,16 @@ def test_grids_are_cut_back_into_their_pictures(run: Run, ref: Reference) -> Non
     assert torch.equal(ungrid(png(grid(colour)), (3, 5, 7)), colour)
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((50, 50), np.uint8)).save(buffer, "PNG")
-    for content in (buffer.getvalue(), b"no picture"):
+    for content in (buffer.getvalue(), b"no image"):
         with pytest.raises(ValueError, match=r"is no grid|no readable PNG"):
             ungrid(content, (1, 28, 28))
-    rows = evaluate.glances(run, ref)
+    rows = evaluate.evaluate_grids(run, ref)
     assert [row["step"] for row in rows] == [0, 7, 14]
     assert all(row["values"]["diversity"]["value"] < 0.6 for row in rows)  # it knows nothing yet
 
 
 def test_measuring_while_training(tmp_path: Path, ref: Reference) -> None:
-    options = Options(eval_every=10, eval_protocol="judge-2k", device="cpu")
+    options = RunOptions(eval_every=10, eval_protocol="classifier-2k", device="cpu")
     run = fit(CONV, tmp_path / "run", options)
     rows = evaluate.measured(run)
     assert [row["step"] for row in rows] == [10, 14]

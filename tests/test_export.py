@@ -18,14 +18,14 @@ from ganatomy.evaluation.classifier import SHIPPED
 from ganatomy.gan.step import State
 from ganatomy.models.attention import SelfAttention
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs import export, sampling
 from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
-from ganatomy.validation import to_dict
+from ganatomy.validation import flat, to_dict
 
-OPTIONS = Options(log_every=7, save_every=7, sample_every=14, device="cpu")
-SAGAN = Recipe(
+OPTIONS = RunOptions(log_every=7, save_every=7, sample_every=14, device="cpu")
+SAGAN = Recipe.of(
     dataset="mnist10k",
     model="sagan",
     z_dim=8,
@@ -52,11 +52,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 def stirred(recipe: Recipe) -> nn.Module:
     """A generator in which nothing is as new: norms have statistics, attention is let in."""
-    shape = recipe.shape or SHAPES[recipe.dataset]
+    shape = recipe.data.shape or SHAPES[recipe.data.dataset]
     net = State.new(recipe, shape).generator.train()
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad(), torch.random.fork_rng():
-        net(torch.randn(8, recipe.z_dim, generator=rng))
+        net(torch.randn(8, recipe.network.z_dim, generator=rng))
         for module in net.modules():
             if isinstance(module, SelfAttention):
                 module.gate.fill_(1.0)
@@ -88,7 +88,7 @@ def test_samples_of_a_file_are_those_of_the_run(
     step, generator = sampling.load_generator(run, weights=weights)
     made = sampling.generate(net, 20, recipe, seed=5)
     assert torch.equal(made, sampling.generate(generator, 20, recipe, seed=5))
-    kind = "averaged" if weights == "ema" and recipe.ema else "raw"
+    kind = "averaged" if weights == "ema" and recipe.generator.ema else "raw"
     count = sum(p.numel() for p in net.parameters())
     assert said == (
         f"generator of step {step}, {kind} weights, {count:,} parameters, "
@@ -104,14 +104,14 @@ def test_averaged_and_raw_weights_are_told_apart(runs: dict[str, Run]) -> None:
     net = parts[0][1]
     assert export.about(net, recipe, 1)["weights"] == "ema"
     assert export.about(net, recipe, 1, "raw")["weights"] == "raw"
-    assert export.about(net, recipe.but(steps=1, ema=0.0), 1)["weights"] == "raw"
+    assert export.about(net, recipe.replace(steps=1, ema=0.0), 1)["weights"] == "raw"
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_named_recipe_is_exported_and_read(name: str, tmp_path: Path) -> None:
     full = RECIPES[name][1]
-    small = {w: (8,) * len(getattr(full, w)) for w in ("g_widths", "d_widths")}
-    recipe = full.but(steps=2, z_dim=min(full.z_dim, 20), **small)
+    small = {w: (8,) * len(flat(full)[w]) for w in ("g_widths", "d_widths")}
+    recipe = full.replace(steps=2, z_dim=min(full.network.z_dim, 20), **small)
     net = stirred(recipe)
     before = torch.get_rng_state()
     same, again = export.read(stored(net, recipe, tmp_path / "G.safetensors"))
@@ -121,7 +121,7 @@ def test_every_named_recipe_is_exported_and_read(name: str, tmp_path: Path) -> N
 
 
 def test_points_are_exported_too(tmp_path: Path) -> None:
-    recipe = MLP.but(steps=1, dataset="ring8")
+    recipe = MLP.replace(steps=1, dataset="ring8")
     net = State.new(recipe, (2,)).generator
     _, again = export.read(stored(net, recipe, tmp_path / "G.safetensors"))
     assert torch.equal(sampling.generate(again, 9, recipe, 0), sampling.generate(net, 9, recipe, 0))
@@ -166,7 +166,7 @@ def test_weights_are_those_of_plain_layers_and_the_generator_stays_as_it_is() ->
     assert "0.weight" in names and not any("parametrizations" in name for name in names)
     assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
     assert net.training and before.keys() == net.state_dict().keys()
-    twin(torch.zeros(2, SAGAN.z_dim))  # copies of a layer share its class
+    twin(torch.zeros(2, SAGAN.network.z_dim))  # copies of a layer share its class
     assert torch.linalg.matrix_norm(names["0.weight"], 2).item() == pytest.approx(1, abs=0.3)
 
 
@@ -192,13 +192,15 @@ NONE: dict[str, Any] = {
     "text": (lambda p: p.write_text("no tensors at all"), "header"),
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:-9]), "incomplete metadata"),
     "bare": (lambda p: save_file({"a": torch.zeros(3)}, p), "not from: ganatomy export RUN"),
-    "a judge": (
-        lambda p: p.write_bytes((Path(export.__file__).parent / "judges" / JUDGE).read_bytes()),
+    "a classifier": (
+        lambda p: p.write_bytes(
+            (Path(export.__file__).parents[1] / "evaluation/classifiers" / JUDGE).read_bytes()
+        ),
         "not from: ganatomy export RUN",
     ),
     "other format": (lambda p: rewritten(p, format="pt"), "not from: ganatomy export RUN"),
     "no recipe": (lambda p: rewritten(p, recipe=None), "recipe"),
-    "no fields": (lambda p: rewritten(p, recipe="[1]"), "not iterable"),
+    "no fields": (lambda p: rewritten(p, recipe="[1]"), "no table of fields"),
     "unknown field": (lambda p: rewritten(p, recipe='{"colour": 1}'), "unknown field 'colour'"),
     "unknown model": (lambda p: rewritten(p, recipe=other(model="vae")), "unknown model 'vae'"),
     "other widths": (lambda p: rewritten(p, recipe=other(g_widths=(16, 17))), "size mismatch"),
@@ -228,8 +230,10 @@ def test_a_file_that_was_halved_elsewhere_is_read(tmp_path: Path) -> None:
     path = stored(net, MLP, tmp_path / "G.safetensors")
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    halves = {k: t.half() if t.is_floating_point() else t for k, t in load_file(path).items()}
-    save_file(halves, path, metadata)
+    train_test_split = {
+        k: t.half() if t.is_floating_point() else t for k, t in load_file(path).items()
+    }
+    save_file(train_test_split, path, metadata)
     made = sampling.generate(export.read(path)[1], 9, MLP, 0)
     torch.testing.assert_close(made, sampling.generate(net, 9, MLP, 0), atol=1e-2, rtol=0)
 
@@ -323,7 +327,7 @@ def test_onnx_says_what_it_is_and_nothing_of_this_machine(
         for v in (*model.graph.input, *model.graph.output)
     ]
     assert sides == [("z", ["N", 8]), ("samples", ["N", 1, 28, 28])]
-    for path in (Path(torch.__file__).parent, Path(export.__file__).parent):
+    for path in (Path(torch.__file__).parent, Path(export.__file__).parents[1]):
         assert str(path).encode() not in content
     assert b"stack_trace" not in content and b".py" not in content
 

@@ -10,27 +10,27 @@ from torch import Tensor
 
 from ganatomy.data import load
 from ganatomy.evaluation import classifier
-from ganatomy.evaluation.features import FEATURES, INCEPTION_FILE, INCEPTION_SHA256, Wanted
+from ganatomy.evaluation.features import FEATURES, INCEPTION_FILE, INCEPTION_SHA256, FeatureRequest
 
 DIGITS = load("mnist10k", Path(), "train").values[:40]
 CPU = torch.device("cpu")
-MNIST = Wanted("mnist", classifier.MNIST, (1, 28, 28), CPU)
+MNIST = FeatureRequest("mnist", classifier.MNIST, (1, 28, 28), CPU)
 
 
 @pytest.mark.parametrize("name", [n for n in FEATURES if not n.startswith("inception")])
 def test_spaces_see_each_picture_by_itself(name: str) -> None:
     space = FEATURES[name].load(MNIST)
-    features, logits = space.see(DIGITS)
+    features, logits = space.extract(DIGITS)
     assert features.shape == (40, space.dim) and features.dtype == torch.float32
-    assert (logits is None) == (space.judge is None)
-    torch.testing.assert_close(space.see(DIGITS[7:9])[0], features[7:9], rtol=1e-4, atol=1e-5)
+    assert (logits is None) == (space.classifier is None)
+    torch.testing.assert_close(space.extract(DIGITS[7:9])[0], features[7:9], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", [n for n in FEATURES if not n.startswith("inception")])
 def test_spaces_see_the_same_on_a_gpu(name: str) -> None:
     here, there = (
-        FEATURES[name].load(MNIST._replace(device=torch.device(d))).see(DIGITS)
+        FEATURES[name].load(MNIST._replace(device=torch.device(d))).extract(DIGITS)
         for d in ("cpu", "cuda")
     )
     assert there[0].device.type == "cpu"
@@ -38,7 +38,7 @@ def test_spaces_see_the_same_on_a_gpu(name: str) -> None:
 
 
 def test_raw_is_pixels() -> None:
-    features, _ = FEATURES["raw"].load(MNIST).see(DIGITS)
+    features, _ = FEATURES["raw"].load(MNIST).extract(DIGITS)
     assert torch.equal((features * 255).round().to(torch.uint8).view_as(DIGITS), DIGITS)
 
 
@@ -95,6 +95,6 @@ def test_inception_is_torch_fidelitys(layer: str, inception: Path) -> None:
     theirs = "logits_unbiased" if layer == "logits" else layer
     net = FeatureExtractorInceptionV3("x", [theirs], str(inception))
     seen: Tensor = net(DIGITS.repeat(1, 3, 1, 1))[0]
-    features, logits = space.see(DIGITS)
+    features, logits = space.extract(DIGITS)
     assert space.dim == features.shape[1] and torch.allclose(features, seen, rtol=1e-4, atol=1e-5)
     assert (logits is not None) == (layer in ("2048", "logits"))

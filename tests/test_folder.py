@@ -1,4 +1,4 @@
-"""Pictures load the same from anywhere, and each that cannot be used is named with its reason."""
+"""Images load the same from anywhere, and each that cannot be used is named with its reason."""
 
 import gzip
 import io
@@ -18,14 +18,15 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganatomy.data import Samples, Split, digest, listing, pictures, pixels
+from ganatomy.data import Samples, Split, digest, listing, pixels
+from ganatomy.data.folder import load_images
 
 Files = Mapping[str, bytes]
 
 
-def encode(picture: object, form: str = "PNG", mode: str = "", **options: Any) -> bytes:
+def encode(image: object, form: str = "PNG", mode: str = "", **options: Any) -> bytes:
     """A file of an array or an image, maybe in another mode."""
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
+    image = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
     file = io.BytesIO()
     (image.convert(mode) if mode else image).save(file, form, **options)
     return file.getvalue()
@@ -88,7 +89,7 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Files], P
 
 
 def values(samples: Samples) -> list[int]:
-    """What each one-coloured picture was made of."""
+    """What each one-coloured image was made of."""
     assert samples.values.dtype == torch.uint8 and samples.values.is_contiguous()
     assert samples.labels.dtype == torch.int64 and len(samples.labels) == len(samples)
     return samples.values[:, 0, 0, 0].tolist()
@@ -97,7 +98,7 @@ def values(samples: Samples) -> list[int]:
 def refuses(path: Path, pattern: str, split: Split | None = None, skip_bad: bool = False) -> None:
     """See that the answer is one line that names the path and says this."""
     with pytest.raises(ValueError, match=pattern) as caught:
-        pictures(path, split, skip_bad)
+        load_images(path, split, skip_bad)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -120,7 +121,7 @@ def test_the_same_from_anywhere(
         ways.append(write_npz(path / "first.npz", images=batch.transpose(0, 3, 1, 2)))
     if batch.shape[3] == 1:
         ways.append(write_npz(path / "grey.npz", images=batch[..., 0]))
-    all_samples = [pictures(way) for way in ways]
+    all_samples = [load_images(way) for way in ways]
     assert all(torch.equal(samples.values, expected) for samples in all_samples)
     assert all(not samples.labels.any() and samples.classes == () for samples in all_samples)
     assert len({digest(samples) for samples in all_samples}) == 1
@@ -140,27 +141,27 @@ def test_order_is_by_name_and_hidden_files_are_left_out(write: Callable[[Files],
             "c9.png": png(4),
         }
     )
-    assert values(pictures(path)) == [1, 2, 3, 4]
+    assert values(load_images(path)) == [1, 2, 3, 4]
 
 
 def test_folders_that_look_like_pictures(tmp_path: Path) -> None:
     folder = write_folder({"odd.png/a.png": png(1)}, tmp_path / "pics")
-    assert values(pictures(folder)) == [1]
+    assert values(load_images(folder)) == [1]
     with tarfile.open(tmp_path / "pics.tar", "w") as tar:
         tar.add(folder, ".")
-    assert values(pictures(tmp_path / "pics.tar")) == [1]
+    assert values(load_images(tmp_path / "pics.tar")) == [1]
     with zipfile.ZipFile(tmp_path / "pics.zip", "w") as archive:
         archive.writestr("odd.png/", b"")
         archive.writestr("odd.png\\a.png", png(1))  # as some programs of Windows write it
         archive.writestr("even\\b.png", png(2))
-    assert pictures(tmp_path / "pics.zip").classes == ("even", "odd.png")
+    assert load_images(tmp_path / "pics.zip").classes == ("even", "odd.png")
 
 
 def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
-    path = write({"a/0.png": png(5), "a/1.png": b"not a picture", "b/2.png": png(6)})
+    path = write({"a/0.png": png(5), "a/1.png": b"not a image", "b/2.png": png(6)})
     refuses(path, "a/1.png cannot be read: cannot identify image file; mend .* --skip_bad")
-    with pytest.warns(UserWarning, match=r"left out 1 of 3 pictures, a/1.png: cannot be") as caught:
-        samples = pictures(path, skip_bad=True)
+    with pytest.warns(UserWarning, match=r"left out 1 of 3 images, a/1.png: cannot be") as caught:
+        samples = load_images(path, skip_bad=True)
     assert len(caught) == 1 and caught[0].filename == __file__
     assert values(samples) == [5, 6] and samples.labels.tolist() == [0, 1]
 
@@ -168,8 +169,8 @@ def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
 def test_many_bad_pictures_give_one_warning(tmp_path: Path) -> None:
     bad = {f"{i}.png": b"bad" for i in range(10)}
     path = write_zip(bad | {"x.png": png(1)}, tmp_path / "pics")
-    with pytest.warns(UserWarning, match="10 of 11 pictures, 0.png, 1.png, 2.png, …: cannot"):
-        assert values(pictures(path, skip_bad=True)) == [1]
+    with pytest.warns(UserWarning, match="10 of 11 images, 0.png, 1.png, 2.png, …: cannot"):
+        assert values(load_images(path, skip_bad=True)) == [1]
     refuses(write_zip(bad, tmp_path / "pics"), "left out 10 of 10.*nothing is left", skip_bad=True)
 
 
@@ -177,7 +178,7 @@ def test_too_much_is_refused(
     write: Callable[[Files], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write({"a.png": png(1), "b.png": png(1) + bytes(5000)})
-    assert len(pictures(path)) == 2
+    assert len(load_images(path)) == 2
     monkeypatch.setattr(listing, "LIMIT", 4000)
     monkeypatch.setattr(pixels, "LIMIT", 4000)
     refuses(path, "b.png .*more than 4,000 bytes")
@@ -198,18 +199,18 @@ SPLITS = {
 @pytest.mark.parametrize("held_back", ["test", "val", "valid", "Validation"])
 def test_splits(write: Callable[[Files], Path], top: str, held_back: str) -> None:
     path = write({top + name.replace("test", held_back): c for name, c in SPLITS.items()})
-    train, test = pictures(path, "train"), pictures(path, "test")
+    train, test = load_images(path, "train"), load_images(path, "test")
     assert values(train) == [1, 2, 3] and train.labels.tolist() == [0, 1, 2]
     assert values(test) == [4, 5] and test.labels.tolist() == [0, 2]  # dog is 1 here too
-    assert train.classes == test.classes == pictures(path).classes == ("cat", "dog", "eel")
-    assert sorted(values(pictures(path))) == [1, 2, 3, 4, 5]
+    assert train.classes == test.classes == load_images(path).classes == ("cat", "dog", "eel")
+    assert sorted(values(load_images(path))) == [1, 2, 3, 4, 5]
 
 
 def load_tree(tmp_path: Path, names: str, split: Split | None = None) -> list[tuple[str, str]]:
-    """Write names of pictures, and return those that are loaded with their classes."""
+    """Write names of images, and return those that are loaded with their classes."""
     listed = names.split()
     path = write_zip({f"{n}.png": png(i) for i, n in enumerate(listed)}, tmp_path / "pics")
-    samples = pictures(path, split)
+    samples = load_images(path, split)
     kinds = samples.classes or ("",)
     return [
         (listed[i], kinds[k]) for i, k in zip(values(samples), samples.labels.tolist(), strict=True)
@@ -246,20 +247,20 @@ def test_splits_that_are_not_there(write: Callable[[Files], Path]) -> None:
 
 
 def test_training_pictures_that_are_not_there(write: Callable[[Files], Path]) -> None:
-    refuses(write({"test/x/a.png": png(1)}), "no train pictures.*folder train at its top", "train")
+    refuses(write({"test/x/a.png": png(1)}), "no train images.*folder train at its top", "train")
 
 
 def test_pictures_outside_the_classes(tmp_path: Path) -> None:
     files = {"cover.png": png(1), "x/a.png": png(2), "y/a.png": png(3)}
     path = write_zip(files, tmp_path / "pics")
     refuses(path, "cover.png lies outside the class folders")
-    with pytest.warns(UserWarning, match=r"1 of 3 pictures, cover.png: lies outside"):
-        assert values(pictures(path, skip_bad=True)) == [2, 3]
+    with pytest.warns(UserWarning, match=r"1 of 3 images, cover.png: lies outside"):
+        assert values(load_images(path, skip_bad=True)) == [2, 3]
 
 
 def test_nothing_to_read(write: Callable[[Files], Path], tmp_path: Path) -> None:
     refuses(tmp_path / "none", "there is no")
-    refuses(write({}), r"has no pictures \(.png .*links to folders")
+    refuses(write({}), r"has no images \(.png .*links to folders")
     (tmp_path / "other.rar").write_bytes(b"x")
     refuses(tmp_path / "other.rar", r"is no folder, .zip, .tar, .tar.gz, .tgz or .npz")
 
@@ -274,7 +275,7 @@ def test_corrupt_archives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write_archive", WRITERS[1:4])
 def test_cut_archives(tmp_path: Path, write_archive: Write) -> None:
-    """Wherever an archive was cut, a picture is never lost in silence."""
+    """Wherever an archive was cut, a image is never lost in silence."""
     whole = write_archive({f"{i}.png": png(i) for i in range(3)}, tmp_path / "whole")
     content = whole.read_bytes()
     cut = whole.with_stem("cut")
@@ -287,13 +288,13 @@ def test_cut_archives(tmp_path: Path, write_archive: Write) -> None:
 @pytest.mark.parametrize("write_archive", [write_zip, write_tgz])
 def test_flipped_archives(tmp_path: Path, write_archive: Write) -> None:
     """Checksums of an archive are seen to, for Pillow forgives much and a BMP has none."""
-    picture = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
-    path = write_archive({"a.bmp": encode(picture, "BMP")}, tmp_path / "pics")
-    whole, content, refused = pictures(path).values, path.read_bytes(), 0
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    path = write_archive({"a.bmp": encode(image, "BMP")}, tmp_path / "pics")
+    whole, content, refused = load_images(path).values, path.read_bytes(), 0
     for place, byte in enumerate(content):
         path.write_bytes(content[:place] + bytes([byte ^ 1]) + content[place + 1 :])
         try:
-            assert torch.equal(pictures(path).values, whole)
+            assert torch.equal(load_images(path).values, whole)
         except ValueError:
             refused += 1
     assert refused > 100
@@ -304,7 +305,7 @@ def test_paths_do_no_harm(tmp_path: Path) -> None:
     inside.mkdir()
     files = {"/abs.png": png(1), "../up.png": png(2), "a/../../up.png": png(3), "./b.png": png(4)}
     for write_archive in (write_zip, write_tar, write_tgz):
-        assert values(pictures(write_archive(files, inside / "pics"))) == [1, 4]
+        assert values(load_images(write_archive(files, inside / "pics"))) == [1, 4]
     left = {p.name for p in tmp_path.rglob("*")}
     assert left == {"inside", "pics.zip", "pics.tar", "pics.tgz"}
 
@@ -361,7 +362,7 @@ def test_tars_that_expand_too_much(
 ) -> None:
     path = write_tgz({name: bytes(2_000_000), "b.png": png(1)}, tmp_path / "pics")
     if name == "a.txt":
-        assert len(pictures(path)) == 1
+        assert len(load_images(path)) == 1
     monkeypatch.setattr(listing, "EXPANDED", 1_000_000)
     refuses(path, "it expands to more than 1,000,000 bytes")
     files = {"b.png": png(1)}
@@ -373,7 +374,7 @@ def test_tars_that_expand_too_much(
 
 def test_too_many_files(write: Callable[[Files], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path = write({"a.png": png(1), "b.txt": b"", "c.txt": b""})
-    assert len(pictures(path)) == 1
+    assert len(load_images(path)) == 1
     monkeypatch.setattr(listing, "MEMBERS", 2)
     refuses(path, "more than 2 files")
 
@@ -400,7 +401,7 @@ def test_pictures_that_memory_has_no_room_for(
 ) -> None:
     path = write({"a.png": png(1), "b.png": png(2)})
     monkeypatch.setattr("ganatomy.data.decoding.memory", lambda: 100)
-    refuses(path, "2 pictures of 6 x 4 RGB need 1.4e-07 GB, and memory has .*--shape 3 64 64")
+    refuses(path, "2 images of 6 x 4 RGB need 1.4e-07 GB, and memory has .*--shape 3 64 64")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs")
@@ -414,7 +415,7 @@ def test_what_is_no_file_is_refused_not_waited_for(tmp_path: Path) -> None:
         refuses(folder, "b.png cannot be read: it is no regular file")
         (folder / "b.png").unlink()
     (folder / "up").symlink_to(folder)  # a circle
-    assert len(pictures(folder)) == 1
+    assert len(load_images(folder)) == 1
     for suffix in (".zip", ".tar", ".npz"):
         os.mkfifo(tmp_path / f"pics{suffix}")
         refuses(tmp_path / f"pics{suffix}", "is no folder")
@@ -435,7 +436,7 @@ def test_names_that_a_terminal_would_obey(tmp_path: Path) -> None:
     files = {f"{name}/{i}.png": png(i) for i, name in enumerate(NAMES)} | {"é 字/x.png": png(9)}
     for write_archive in WRITERS:
         path = write_archive(files, tmp_path / "pics")
-        classes = pictures(path).classes
+        classes = load_images(path).classes
         assert "é 字" in classes and "a\\nb" in classes and "\\x1b[2J" in classes
         assert len(classes) == len(files) and "".join(classes).isprintable()
         refuses(write_archive({f"{NAMES[0]}.png": b"x"}, tmp_path / "bad"), r"a\\nb.png cannot be")
@@ -448,7 +449,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("names are text here")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff/b.png")).write_bytes(png(2))
-    assert pictures(folder).classes == ("\\udcff", "a")
+    assert load_images(folder).classes == ("\\udcff", "a")
 
 
 @pytest.mark.slow
@@ -458,7 +459,7 @@ def test_cifar10() -> None:
         pytest.skip(f"{path} is not here")
     parts: dict[Split, int] = {"train": 5000, "test": 1000}
     for split, each in parts.items():
-        samples = pictures(path, split)
+        samples = load_images(path, split)
         assert samples.shape == (3, 32, 32) and samples.labels.bincount().tolist() == [each] * 10
         assert samples.classes[:2] == ("airplane", "automobile") and len(samples.classes) == 10
-        assert 119 < samples.values.double().mean() < 123  # of the lossless pictures 120.7
+        assert 119 < samples.values.double().mean() < 123  # of the lossless images 120.7

@@ -26,14 +26,14 @@ from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.gan.machine import environment, pick_device
 from ganatomy.gan.step import Logs, State, steps
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.training import loop as fitting
-from ganatomy.training.loop import fit, ticks
+from ganatomy.training.loop import fit, run_steps
 from ganatomy.validation import to_dict
 
-OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
+OPTIONS = RunOptions(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
 
 
 def contents(run: Run) -> dict[str, bytes]:
@@ -44,7 +44,7 @@ def contents(run: Run) -> dict[str, bytes]:
 
 def abandon(recipe: Recipe, folder: Path, after: int) -> None:
     """Train for some steps and then leave without a word."""
-    with contextlib.closing(ticks(recipe, folder, OPTIONS)) as running:
+    with contextlib.closing(run_steps(recipe, folder, OPTIONS)) as running:
         for _ in itertools.islice(running, after + 1):
             pass
 
@@ -82,7 +82,7 @@ def test_a_run_folder_holds_what_it_should(recipe: Recipe, tmp_path: Path) -> No
 
 def test_a_finished_run_costs_nothing_the_second_time(tmp_path: Path) -> None:
     before = contents(fit(MLP, tmp_path / "run", OPTIONS))
-    (tick,) = ticks(MLP, tmp_path / "run", OPTIONS)
+    (tick,) = run_steps(MLP, tmp_path / "run", OPTIONS)
     assert tick.step == tick.total and len(Run(tmp_path / "run").sessions) == 1
     assert contents(Run(tmp_path / "run")) == before
 
@@ -96,13 +96,13 @@ def test_an_abandoned_run_goes_on_exactly(recipe: Recipe, tmp_path: Path, stop: 
 
 def test_a_longer_run_is_the_run_that_was_longer(recipe: Recipe, tmp_path: Path) -> None:
     whole = fit(recipe, tmp_path / "whole", OPTIONS)
-    fit(recipe.but(steps=10), tmp_path / "short", OPTIONS)
-    for _ in ticks(recipe, tmp_path / "short", OPTIONS, longer=True):
+    fit(recipe.replace(steps=10), tmp_path / "short", OPTIONS)
+    for _ in run_steps(recipe, tmp_path / "short", OPTIONS, longer=True):
         pass
     assert contents(Run(tmp_path / "short")) == contents(whole)
     assert Run(tmp_path / "short").recipe == recipe
     with pytest.raises(ValueError, match="already at step 14, past the 3 asked"):
-        next(ticks(recipe.but(steps=3), tmp_path / "short", OPTIONS, longer=True))
+        next(run_steps(recipe.replace(steps=3), tmp_path / "short", OPTIONS, longer=True))
     assert Run(tmp_path / "short").recipe == recipe
 
 
@@ -131,7 +131,9 @@ def wait_for(path: Path, pattern: str, process: "subprocess.Popen[bytes]") -> No
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("recipe", [MLP.but(steps=300), CONV.but(steps=100)], ids=["mlp", "dcgan"])
+@pytest.mark.parametrize(
+    "recipe", [MLP.replace(steps=300), CONV.replace(steps=100)], ids=["mlp", "dcgan"]
+)
 def test_kill_and_resume_give_the_same_bytes(recipe: Recipe, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(to_dict(recipe)))
@@ -149,7 +151,7 @@ def test_kill_and_resume_give_the_same_bytes(recipe: Recipe, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", RECIPES)
 def test_named_recipes_survive_five_kills(name: str, tmp_path: Path) -> None:
     """Killed at random moments of one run, each time by the system, a recipe as users train it."""
-    recipe = RECIPES[name][1].but(dataset="mnist10k", steps=150)
+    recipe = RECIPES[name][1].replace(dataset="mnist10k", steps=150)
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(to_dict(recipe)))
     begun = time.monotonic()
@@ -176,7 +178,7 @@ def test_named_recipes_survive_five_kills(name: str, tmp_path: Path) -> None:
 )
 def test_a_signal_saves_and_ends(number: int, code: int, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
-    file.write_text(json.dumps(to_dict(MLP.but(steps=100_000))))
+    file.write_text(json.dumps(to_dict(MLP.replace(steps=100_000))))
     process = start(file, tmp_path / "run")
     wait_for(tmp_path / "run", "step-*.pt", process)
     process.send_signal(number)
@@ -232,7 +234,7 @@ def test_an_infinite_weight_is_not_saved(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run = fit(MLP, tmp_path / "run", OPTIONS)
-    other = fit(MLP.but(g_widths=(8, 8)), tmp_path / "other", OPTIONS)
+    other = fit(MLP.replace(g_widths=(8, 8)), tmp_path / "other", OPTIONS)
     run.checkpoints()[-1].write_bytes(other.checkpoints()[-1].read_bytes())
     with pytest.raises(DamagedError, match="does not fit the recipe"):
         fit(MLP, tmp_path / "run", OPTIONS)
@@ -248,55 +250,55 @@ def test_measuring_by_hand_leaves_checkpoints_as_they_are(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["log", "metrics"])
 def test_rows_that_training_wrote_are_missed(tmp_path: Path, name: str) -> None:
-    options = dataclasses.replace(OPTIONS, eval_every=4, eval_protocol="judge-2k")
-    run = fit(MLP.but(steps=10), tmp_path / "run", options)
+    options = dataclasses.replace(OPTIONS, eval_every=4, eval_protocol="classifier-2k")
+    run = fit(MLP.replace(steps=10), tmp_path / "run", options)
     assert [row["step"] for row in run.rows("metrics")] == [4, 8, 10]
     file = run.path / f"{name}.jsonl"
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[1:]))
     seldom = dataclasses.replace(options, eval_every=9)
     with pytest.raises(DamagedError, match=rf"{name}\.jsonl has \d of the \d rows"):
-        next(ticks(MLP, run.path, seldom, longer=True))
+        next(run_steps(MLP, run.path, seldom, longer=True))
 
 
 def test_a_run_without_its_pictures_goes_on(tmp_path: Path) -> None:
-    run = fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    run = fit(MLP.replace(steps=5), tmp_path / "run", OPTIONS)
     shutil.rmtree(run.path / "samples")
-    next(itertools.islice(ticks(MLP, run.path, OPTIONS, longer=True), 1, None))
+    next(itertools.islice(run_steps(MLP, run.path, OPTIONS, longer=True), 1, None))
     assert "now at step 5" in (run.path / "README.md").read_text()
 
 
 def test_a_changed_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    fit(MLP.replace(steps=5), tmp_path / "run", OPTIONS)
     monkeypatch.setattr(fitting, "environment", lambda: environment() | {"torch": "0.0"})
     with pytest.warns(UserWarning, match="torch changed since this run was last trained"):
-        next(itertools.islice(ticks(MLP, tmp_path / "run", OPTIONS, longer=True), 1, None))
+        next(itertools.islice(run_steps(MLP, tmp_path / "run", OPTIONS, longer=True), 1, None))
 
 
 def test_bf16_is_recorded_resumed_exactly_and_told_when_left(tmp_path: Path) -> None:
     half = dataclasses.replace(OPTIONS, precision="bf16")
-    recipe = MLP.but(d_norm="none", r1=1.0, penalty_every=4)
+    recipe = MLP.replace(d_norm="none", r1=1.0, penalty_every=4)
     whole = contents(fit(recipe, tmp_path / "whole", half))
-    run = fit(recipe.but(steps=5), tmp_path / "run", half)
+    run = fit(recipe.replace(steps=5), tmp_path / "run", half)
     assert run.options.precision == "bf16" and run.sessions[-1]["precision"] == "bf16"
-    collections.deque(ticks(recipe, run.path, half, longer=True), 0)
+    collections.deque(run_steps(recipe, run.path, half, longer=True), 0)
     assert contents(run) == whole != contents(fit(recipe, tmp_path / "full", OPTIONS))
     with pytest.warns(UserWarning, match="precision changed since"):
-        collections.deque(ticks(recipe.but(steps=15), run.path, OPTIONS, longer=True), 0)
+        collections.deque(run_steps(recipe.replace(steps=15), run.path, OPTIONS, longer=True), 0)
 
 
 def test_a_run_from_before_there_was_a_precision_is_fp32(tmp_path: Path) -> None:
-    run = fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    run = fit(MLP.replace(steps=5), tmp_path / "run", OPTIONS)
     (session,) = run.sessions
     del session["precision"]
     (run.path / "environment.json").write_text(json.dumps([session]))
-    next(itertools.islice(ticks(MLP, run.path, OPTIONS, longer=True), 1, None))  # no warning
+    next(itertools.islice(run_steps(MLP, run.path, OPTIONS, longer=True), 1, None))  # no warning
 
 
 def test_bf16_that_is_slow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "native_bf16", lambda device: False)
     half = dataclasses.replace(OPTIONS, precision="bf16")
     with pytest.warns(UserWarning, match="this cpu has no bf16 of its own, so --precision fp32"):
-        next(ticks(MLP, tmp_path / "run", half))
+        next(run_steps(MLP, tmp_path / "run", half))
 
 
 @pytest.mark.board
@@ -328,7 +330,7 @@ def test_devices() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_training_on_cuda_follows_the_cpu(tmp_path: Path) -> None:
     on = {name: dataclasses.replace(OPTIONS, device=name) for name in ("cpu", "cuda")}
-    plain = MLP.but(g_dropout=0.0, d_dropout=0.0)  # dropout draws from the device's generator
+    plain = MLP.replace(g_dropout=0.0, d_dropout=0.0)  # dropout draws from the device's generator
     rows = {name: fit(plain, tmp_path / name, o).rows("log") for name, o in on.items()}
     for a, b in zip(rows["cpu"], rows["cuda"], strict=True):
         assert a == pytest.approx(b, rel=1e-3)
@@ -338,13 +340,13 @@ def test_training_on_cuda_follows_the_cpu(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     import resource
 
-    run = fit(MLP.but(steps=5), tmp_path / "run", OPTIONS)
+    run = fit(MLP.replace(steps=5), tmp_path / "run", OPTIONS)
     before = run.checkpoints()[-1].read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            for _ in ticks(MLP, tmp_path / "run", OPTIONS, longer=True):
+            for _ in run_steps(MLP, tmp_path / "run", OPTIONS, longer=True):
                 pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -364,13 +366,13 @@ def test_a_folder_is_refused_before_its_data_is_looked_for(tmp_path: Path) -> No
     Run.create(tmp_path / "run", MLP)
     absent = dataclasses.replace(OPTIONS, data_root=tmp_path)
     with pytest.raises(ValueError, match="another recipe"):
-        fit(MLP.but(dataset="mnist"), tmp_path / "run", absent)
+        fit(MLP.replace(dataset="mnist"), tmp_path / "run", absent)
 
 
 def test_threads_option_is_obeyed(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:
-        next(ticks(MLP, tmp_path / "run", dataclasses.replace(OPTIONS, threads=2)))
+        next(run_steps(MLP, tmp_path / "run", dataclasses.replace(OPTIONS, threads=2)))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

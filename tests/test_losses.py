@@ -16,11 +16,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ganatomy.gan.losses import (
     LOSSES,
     Labels,
-    around,
-    between,
     cross_entropy,
-    one_centred,
-    zero_centred,
+    gradient_norm_penalty,
+    gradient_unit_norm_penalty,
+    interpolate_points,
+    perturb_points,
 )
 
 ZERO = torch.zeros(5)
@@ -227,14 +227,16 @@ def linear(weight: Tensor) -> nn.Module:
 
 def at_zero(critic: nn.Module, x: Tensor) -> Tensor:
     x = x.clone().requires_grad_()
-    return zero_centred(critic(x), x)
+    return gradient_norm_penalty(critic(x), x)
 
 
 @given(arrays(np.float32, 12, elements=st.floats(-2, 2, width=32)))
 def test_penalties_of_a_linear_critic(given_weight: NDArray[Any]) -> None:
     weight, x = torch.from_numpy(given_weight), torch.randn(5, 3, 2, 2)
     norm = weight.norm().item()
-    assert one_centred(linear(weight), x).item() == pytest.approx((norm - 1) ** 2, abs=1e-5)
+    assert gradient_unit_norm_penalty(linear(weight), x).item() == pytest.approx(
+        (norm - 1) ** 2, abs=1e-5
+    )
     assert at_zero(linear(weight), x).item() == pytest.approx(norm**2 / 2, abs=1e-5)
 
 
@@ -243,7 +245,7 @@ def test_norms_are_over_all_of_each_sample(samples: NDArray[Any]) -> None:
     norms = np.sqrt((samples.astype(float) ** 2).sum((1, 2, 3)))
     x = torch.from_numpy(samples)
     expected = pytest.approx(((norms - 1) ** 2).mean(), abs=1e-4)
-    assert one_centred(Quadratic(), x).item() == expected
+    assert gradient_unit_norm_penalty(Quadratic(), x).item() == expected
     assert at_zero(Quadratic(), x).item() == pytest.approx((norms**2).mean() / 2, abs=1e-4)
 
 
@@ -251,7 +253,7 @@ def test_norms_are_over_all_of_each_sample(samples: NDArray[Any]) -> None:
 def test_penalties_reach_the_critics_weights(size: float) -> None:
     weight = nn.functional.normalize(torch.arange(1.0, 13.0), dim=0) * size
     x = torch.randn(5, 3, 2, 2)
-    for penalty, to_norm in ((one_centred, 2 * (size - 1)), (at_zero, size)):
+    for penalty, to_norm in ((gradient_unit_norm_penalty, 2 * (size - 1)), (at_zero, size)):
         critic = linear(weight)
         penalty(critic, x).backward()
         grad = next(critic.parameters()).grad
@@ -261,19 +263,21 @@ def test_penalties_reach_the_critics_weights(size: float) -> None:
     descent = torch.optim.SGD(critic.parameters(), 0.1)
     for _ in range(40):
         descent.zero_grad()
-        one_centred(critic, x).backward()
+        gradient_unit_norm_penalty(critic, x).backward()
         descent.step()
     assert next(critic.parameters()).norm().item() == pytest.approx(1, abs=1e-3)
 
 
 def test_points_between_are_each_at_their_own_share() -> None:
     real, fake = torch.randn(2, 4, 3, 2, 2)
-    assert torch.equal(between(real, fake, torch.zeros(4)), real)
-    assert torch.equal(between(real, fake, torch.ones(4)), fake)
+    assert torch.equal(interpolate_points(real, fake, torch.zeros(4)), real)
+    assert torch.equal(interpolate_points(real, fake, torch.ones(4)), fake)
     share = torch.tensor([0.0, 0.25, 0.5, 1.0])
-    made = between(torch.zeros(4, 3, 2, 2), torch.ones(4, 3, 2, 2), share)
+    made = interpolate_points(torch.zeros(4, 3, 2, 2), torch.ones(4, 3, 2, 2), share)
     assert torch.equal(made, share.view(4, 1, 1, 1).expand(4, 3, 2, 2))
-    assert between(torch.zeros(4, 2), torch.ones(4, 2), share).tolist() == [[s, s] for s in share]
+    assert interpolate_points(torch.zeros(4, 2), torch.ones(4, 2), share).tolist() == [
+        [s, s] for s in share
+    ]
 
 
 @given(st.integers(0, 1000))
@@ -281,9 +285,9 @@ def test_points_around_lie_within_half_a_deviation(seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     real = torch.randn(6, 2, 3, 3, generator=rng) * 3 + 1
     noise, share = torch.rand(real.shape, generator=rng), torch.rand(6, generator=rng)
-    away = around(real, noise, share) - real
+    away = perturb_points(real, noise, share) - real
     half = real.std() / 2
     assert away.min() >= 0 and (away <= half + 1e-5).all()
     torch.testing.assert_close(away, noise * half * share.view(6, 1, 1, 1), rtol=1e-3, atol=1e-4)
-    assert torch.equal(around(real, noise, share * 0), real)
-    torch.testing.assert_close(around(real, noise * 0 + 1, share * 0 + 1), real + half)
+    assert torch.equal(perturb_points(real, noise, share * 0), real)
+    torch.testing.assert_close(perturb_points(real, noise * 0 + 1, share * 0 + 1), real + half)

@@ -21,8 +21,8 @@ from ganatomy.evaluation.metrics import (
     VALUES,
     Comparison,
     Estimate,
+    Extracted,
     Moments,
-    Seen,
     available,
     class_counts,
     frechet,
@@ -43,12 +43,12 @@ def gaussian(n: int, d: int = 8, seed: int = 0) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def look(labels: Tensor, seed: int, noise: float = 1.0, around: Tensor = CENTRES) -> Seen:
+def look(labels: Tensor, seed: int, noise: float = 1.0, around: Tensor = CENTRES) -> Extracted:
     """Features in a cloud per class, the logits of the right classifier, and a digest as pixels."""
     features = around[labels] + noise * gaussian(len(labels), D, seed)
     logits = features @ CENTRES.T - CENTRES.square().sum(1) / 2
     pixels = ((features[:, :9] * 16 + 128).clamp(0, 255)).to(torch.uint8).reshape(-1, 1, 3, 3)
-    return Seen(features, logits, pixels, labels)
+    return Extracted(features, logits, pixels, labels)
 
 
 def balanced(n: int) -> Tensor:
@@ -60,18 +60,22 @@ HELD_OUT = look(balanced(600), seed=2)
 GOOD = look(balanced(1000), seed=3)
 
 
-def compare(fake: Seen = GOOD, real: Seen = REAL, held_out: Seen | None = HELD_OUT) -> Comparison:
+def compare(
+    fake: Extracted = GOOD, real: Extracted = REAL, held_out: Extracted | None = HELD_OUT
+) -> Comparison:
     return Comparison(
         fake=fake, real=real, moments=moments(real.features), held_out=held_out, resamples=50
     )
 
 
-def measure(name: str, fake: Seen = GOOD) -> dict[str, Estimate]:
+def measure(name: str, fake: Extracted = GOOD) -> dict[str, Estimate]:
     return METRICS[name].measure(compare(fake))
 
 
 def features(fake: Tensor, real: Tensor, k: int = 5) -> Comparison:
-    return Comparison(fake=Seen(fake), real=Seen(real), moments=moments(real), k=k, resamples=50)
+    return Comparison(
+        fake=Extracted(fake), real=Extracted(real), moments=moments(real), k=k, resamples=50
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +106,7 @@ def test_every_value_has_a_metric() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_needs_are_all_that_is_needed(name: str) -> None:
-    bare = compare(Seen(GOOD.features), Seen(REAL.features), None)
+    bare = compare(Extracted(GOOD.features), Extracted(REAL.features), None)
     metric = METRICS[name]
     assert available(metric, compare())
     assert available(metric, bare) == (not metric.needs)
@@ -150,7 +154,7 @@ def test_frechet_ignores_order_and_turns() -> None:
 
 @pytest.mark.parametrize(("n", "m", "d"), [(500, 400, 8), (20, 400, 32), (20, 30, 64)])
 def test_frechet_is_torch_fidelitys(n: int, m: int, d: int) -> None:
-    """Also with fewer pictures than dimensions, where covariances are singular."""
+    """Also with fewer images than dimensions, where covariances are singular."""
     a, b = gaussian(n, d), 1.5 * gaussian(m, d, seed=1) + 0.3
     stats = [fid_features_to_statistics(x.double()) for x in (a, b)]
     expected = fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
@@ -179,8 +183,8 @@ def test_frechet_interval_covers_the_mean_of_other_draws() -> None:
     real = moments(gaussian(5000, seed=500))
     draws = [
         Comparison(
-            fake=Seen(1.2 * gaussian(400, seed=seed) + 0.1),
-            real=Seen(gaussian(10)),
+            fake=Extracted(1.2 * gaussian(400, seed=seed) + 0.1),
+            real=Extracted(gaussian(10)),
             moments=real,
             resamples=100,
             seed=seed,
@@ -281,7 +285,7 @@ def test_score_interval_covers_the_mean_of_other_draws() -> None:
     assert widths < 6 * np.std([f.value for f in found])
 
 
-def fake_of(logits: Tensor) -> Seen:
+def fake_of(logits: Tensor) -> Extracted:
     return GOOD._replace(
         features=GOOD.features[: len(logits)], logits=logits, pixels=None, labels=None
     )
@@ -413,7 +417,7 @@ def test_chi2_p_is_uniform_for_honest_generators() -> None:
     ps = []
     for _ in range(60):
         fake, real = (torch.randint(CLASSES, (400,), generator=rng) for _ in range(2))
-        c = compare(fake_of(eye[fake]), Seen(REAL.features[:400], eye[real]))
+        c = compare(fake_of(eye[fake]), Extracted(REAL.features[:400], eye[real]))
         ps.append(METRICS["classes"].measure(replace(c, resamples=2))["chi2_p"].value)
     assert 0.35 < np.mean(ps) < 0.65 and np.mean(np.array(ps) < 0.05) < 0.15
 
@@ -421,10 +425,12 @@ def test_chi2_p_is_uniform_for_honest_generators() -> None:
 def test_rare_classes_are_one_and_never_missing() -> None:
     labels = torch.cat([torch.zeros(594), torch.arange(1, 7)]).long()
     logits = 9 * torch.eye(CLASSES)[labels]
-    c = compare(fake_of(9 * torch.eye(CLASSES)[labels * 0]), Seen(REAL.features[:600], logits))
+    c = compare(fake_of(9 * torch.eye(CLASSES)[labels * 0]), Extracted(REAL.features[:600], logits))
     found = METRICS["classes"].measure(c)
     assert found["missing"].value == 0 and found["entropy"].value == 0
-    alone = METRICS["classes"].measure(replace(c, real=Seen(REAL.features[:600], c.fake.logits)))
+    alone = METRICS["classes"].measure(
+        replace(c, real=Extracted(REAL.features[:600], c.fake.logits))
+    )
     assert (alone["chi2"].value, alone["chi2_p"].value) == (0, 1)
 
 
@@ -473,28 +479,28 @@ def test_memorised_and_near_duplicates_are_about_a_hundredth_of_honest_pictures(
             drawn = (look(balanced(n), 3 * seed + i + 10) for i, n in enumerate((1000, 1200, 600)))
             found.append(METRICS[name].measure(compare(*drawn))[name].value)
         assert np.mean(found) == pytest.approx(0.01, abs=0.005)
-    stolen = Seen(torch.cat([GOOD.features[:700], REAL.features[:300] + 1e-3]))
+    stolen = Extracted(torch.cat([GOOD.features[:700], REAL.features[:300] + 1e-3]))
     assert measure("memorised", stolen)["memorised"].value == pytest.approx(0.3, abs=0.02)
 
 
-# what makes pictures worse
+# what makes images worse
 
 
-def dropped(level: int) -> Seen:
+def dropped(level: int) -> Extracted:
     return look(balanced(1000) % (CLASSES - 3 * level), seed=3)
 
 
-def noisy(level: int) -> Seen:
+def noisy(level: int) -> Extracted:
     return look(balanced(1000), seed=3, noise=1 + level)
 
 
-def repeated(level: int) -> Seen:
-    return Seen(
+def repeated(level: int) -> Extracted:
+    return Extracted(
         *(part[torch.arange(1000) % (1000 - 400 * level)] for part in GOOD if part is not None)
     )
 
 
-def narrowed(level: int) -> Seen:
+def narrowed(level: int) -> Extracted:
     return look(balanced(1000), seed=3, noise=0.6**level)
 
 
@@ -530,7 +536,7 @@ def narrowed(level: int) -> Seen:
     ids=lambda part: getattr(part, "__name__", str(part)),
 )
 def test_damage_shows(
-    damage: Callable[[int], Seen], metric: str, value: str, direction: int
+    damage: Callable[[int], Extracted], metric: str, value: str, direction: int
 ) -> None:
     found = [measure(metric, damage(level))[value].value * direction for level in range(3)]
     assert found[0] < found[1] < found[2]
@@ -543,10 +549,10 @@ def test_mistakes_are_said_in_one_line() -> None:
     bad = GOOD.features.clone()
     bad[0, 0] = torch.nan
     mistakes: list[tuple[str, Callable[[], object]]] = [
-        ("features of fake are not finite", lambda: compare(Seen(bad))),
-        ("logits of fake are not finite", lambda: compare(Seen(GOOD.features, bad))),
-        ("one feature space", lambda: compare(Seen(GOOD.features[:, :5]))),
-        ("same pictures", lambda: compare(GOOD._replace(pixels=torch.zeros(3, 1, 2, 2)))),
+        ("features of fake are not finite", lambda: compare(Extracted(bad))),
+        ("logits of fake are not finite", lambda: compare(Extracted(GOOD.features, bad))),
+        ("one feature space", lambda: compare(Extracted(GOOD.features[:, :5]))),
+        ("same images", lambda: compare(GOOD._replace(pixels=torch.zeros(3, 1, 2, 2)))),
         ("all have the same features", lambda: features(bad[1:], torch.ones(9, D))),
         ("k must be at least 1", lambda: features(bad[1:], bad[1:], k=0)),
         ("at least 6", lambda: METRICS["prdc"].measure(features(gaussian(5), gaussian(9)))),

@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganatomy.gan.step import nets
-from ganatomy.models import MODELS, Net, dcgan, sagan
+from ganatomy.gan.step import network_configs
+from ganatomy.models import MODELS, NetworkConfig, dcgan, sagan
 from ganatomy.models.attention import SelfAttention
 from ganatomy.models.net import ACTIVATIONS
 from ganatomy.recipes.named import RECIPES
 
-NETS = {"mlp": Net(widths=(8, 8)), "dcgan": Net(widths=(4,)), "sagan": Net(widths=(4,))}
+NETS = {
+    "mlp": NetworkConfig(widths=(8, 8)),
+    "dcgan": NetworkConfig(widths=(4,)),
+    "sagan": NetworkConfig(widths=(4,)),
+}
 MAPPED = [name for name in MODELS if name != "mlp"]
 """Models that have feature maps."""
 
@@ -28,7 +32,9 @@ def counts(net: nn.Module) -> list[int]:
 
 def built(name: str, shape: tuple[int, ...] = (1, 28, 28)) -> tuple[nn.Module, nn.Module]:
     recipe = RECIPES[name][1]
-    return MODELS[recipe.model](recipe.shape or shape, recipe.z_dim, *nets(recipe))
+    return MODELS[recipe.network.model](
+        recipe.data.shape or shape, recipe.network.z_dim, *network_configs(recipe)
+    )
 
 
 def kinds(net: nn.Module) -> list[str]:
@@ -62,7 +68,7 @@ def test_shapes_and_range(model: str, side: int, channels: int) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_norm_and_dropout_are_each_networks_own(model: str, norm: Any, dropout: float) -> None:
     plain = NETS[model]
-    fancy = Net(widths=plain.widths, norm=norm, dropout=dropout)
+    fancy = NetworkConfig(widths=plain.widths, norm=norm, dropout=dropout)
 
     def parts(net: nn.Module) -> tuple[bool, bool]:
         norms = {"BatchNorm1d", "BatchNorm2d"} & {*kinds(net)}
@@ -81,7 +87,7 @@ def test_activations_of_r1_3(model: str, activation: str | None) -> None:
     assert names.keys() == ACTIVATIONS.keys()
     own = {"mlp": ["leaky_relu"] * 2, "dcgan": ["relu", "leaky_relu"], "sagan": ["relu"] * 2}
     plain = NETS[model]
-    asked = Net(widths=plain.widths, activation=activation)
+    asked = NetworkConfig(widths=plain.widths, activation=activation)
     for which, given in enumerate([(asked, plain), (plain, asked)]):
         networks = MODELS[model]((1, 28, 28), 6, *given)
         for k, net in enumerate(networks):
@@ -183,7 +189,7 @@ def test_capacity_is_what_r3_1_names(z: int, gh: int, dh: int) -> None:
 @pytest.mark.parametrize("side", [16, 8])
 def test_attention_follows_maps_of_the_sides_asked_for(model: str, side: int) -> None:
     seen: list[tuple[int, ...]] = []
-    net = Net(widths=(4,), attention=(side,))
+    net = NetworkConfig(widths=(4,), attention=(side,))
     g, d = MODELS[model]((1, 32, 32), 6, net, net)
     for module in (*g.modules(), *d.modules()):
         if isinstance(module, SelfAttention):
@@ -194,7 +200,7 @@ def test_attention_follows_maps_of_the_sides_asked_for(model: str, side: int) ->
 
 @pytest.mark.parametrize("model", MAPPED)
 def test_attention_begins_as_if_it_were_not_there(model: str) -> None:
-    net = Net(widths=(8,), attention=(16,))
+    net = NetworkConfig(widths=(8,), attention=(16,))
     g, d = MODELS[model]((3, 32, 32), 6, net, net)
     z, x = torch.randn(4, 6), torch.rand(4, 3, 32, 32) * 2 - 1
     for whole, given in ((g, z), (d, x)):
@@ -216,7 +222,7 @@ def test_sagan_takes_sides_that_halve_to_8_or_less(side: int) -> None:
 @pytest.mark.parametrize("model", MAPPED)
 @pytest.mark.parametrize("shape", [(1, 28, 32), (1, 50, 50), (2,), (1, 22, 22)])
 def test_sides_that_cannot_be_reached(model: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=f"{model} makes square pictures .*; set shape, such as 3"):
+    with pytest.raises(ValueError, match=f"{model} makes square images .*; set shape, such as 3"):
         MODELS[model](shape, 6, NETS[model], NETS[model])
 
 
@@ -228,7 +234,7 @@ def test_dcgan_names_the_sides_it_makes() -> None:
 @pytest.mark.parametrize("model", MAPPED)
 @pytest.mark.parametrize("which", ["g_widths", "d_widths"])
 def test_one_width_for_models_of_feature_maps(model: str, which: str) -> None:
-    one, two = Net(widths=(4,)), Net(widths=(4, 4))
+    one, two = NetworkConfig(widths=(4,)), NetworkConfig(widths=(4, 4))
     g, d = (two, one) if which == "g_widths" else (one, two)
     with pytest.raises(ValueError, match=f"{model} takes one number in {which}, .* got 2"):
         MODELS[model]((1, 28, 28), 6, g, d)
@@ -237,7 +243,9 @@ def test_one_width_for_models_of_feature_maps(model: str, which: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("which", ["g", "d"])
 def test_attention_where_there_is_nothing_to_attend_to(model: str, which: str) -> None:
-    plain, asked = (Net(widths=NETS[model].widths, attention=sides) for sides in ((), (15,)))
+    plain, asked = (
+        NetworkConfig(widths=NETS[model].widths, attention=sides) for sides in ((), (15,))
+    )
     g, d = (asked, plain) if which == "g" else (plain, asked)
     said = "attention 15: .* it has .*14" if model in MAPPED else "attention: .* use model dcgan"
     with pytest.raises(ValueError, match=said):
@@ -245,7 +253,7 @@ def test_attention_where_there_is_nothing_to_attend_to(model: str, which: str) -
 
 
 def test_sagans_blocks_change_sizes_as_miyatos_do() -> None:
-    net, x = Net(widths=(4,), norm="batch"), torch.randn(2, 4, 6, 6)
+    net, x = NetworkConfig(widths=(4,), norm="batch"), torch.randn(2, 4, 6, 6)
     up = sagan.UpBlock(4, net).eval()
     expected = up.rest(up.first(double(up.before(x)))) + up.skip(double(x))
     torch.testing.assert_close(up(x), expected, rtol=1e-4, atol=1e-5)

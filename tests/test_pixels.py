@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from test_folder import encode, png, refuses, shade, values, write_folder, write_npz, write_zip
 
-from ganatomy.data import pictures, pixels
+from ganatomy.data import pixels
+from ganatomy.data.folder import load_images
 
 FORMS = {"jpg": "JPEG", "tif": "TIFF"}
 
@@ -26,11 +27,11 @@ FORMS = {"jpg": "JPEG", "tif": "TIFF"}
     [*product(("png", "bmp", "gif", "tif", "tiff", "jpg", "jpeg"), (1, 3)), ("webp", 3)],
 )
 def test_formats(tmp_path: Path, suffix: str, channels: int) -> None:
-    picture = shade(200, 4, 6) if channels == 1 else shade(200) // np.array([1, 2, 4], np.uint8)
+    image = shade(200, 4, 6) if channels == 1 else shade(200) // np.array([1, 2, 4], np.uint8)
     options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
-    content = encode(picture, FORMS.get(suffix, suffix.upper()), **options)
-    loaded = pictures(write_folder({f"a.{suffix}": content}, tmp_path / "pics")).values[0]
-    expected = torch.from_numpy(np.atleast_3d(picture)).permute(2, 0, 1)
+    content = encode(image, FORMS.get(suffix, suffix.upper()), **options)
+    loaded = load_images(write_folder({f"a.{suffix}": content}, tmp_path / "pics")).values[0]
+    expected = torch.from_numpy(np.atleast_3d(image)).permute(2, 0, 1)
     assert loaded.shape == (channels, 4, 6)
     difference = (loaded.int() - expected.int()).abs().max()
     assert difference <= (3 if FORMS.get(suffix) == "JPEG" or suffix == "jpeg" else 0)
@@ -39,7 +40,7 @@ def test_formats(tmp_path: Path, suffix: str, channels: int) -> None:
 def test_first_frame(tmp_path: Path) -> None:
     frames = [Image.fromarray(shade(value)) for value in (10, 20)]
     moving = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert values(pictures(write_folder({"a.gif": moving}, tmp_path / "pics"))) == [10]
+    assert values(load_images(write_folder({"a.gif": moving}, tmp_path / "pics"))) == [10]
 
 
 RAMP = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
@@ -63,7 +64,7 @@ USABLE = {
 @pytest.mark.parametrize("what", USABLE)
 def test_modes(tmp_path: Path, what: str) -> None:
     content, channels = USABLE[what]
-    samples = pictures(write_folder({"a.png": content}, tmp_path / "pics"))
+    samples = load_images(write_folder({"a.png": content}, tmp_path / "pics"))
     assert samples.shape == (channels, 4, 6)
     expected = np.array(Image.open(io.BytesIO(content)).convert("RGBA").convert("RGB"))
     assert torch.equal(
@@ -81,11 +82,11 @@ PALETTES = {
 
 @pytest.mark.parametrize("what", PALETTES)
 def test_grey_palette_among_colours(tmp_path: Path, what: str) -> None:
-    """A picture of a palette may be grey by chance, one without says what it is."""
+    """A image of a palette may be grey by chance, one without says what it is."""
     files = {"a.png": encode(COLOURS), "b.gif": PALETTES[what]}
-    assert values(pictures(write_zip(files, tmp_path / "pics"))) == [0, 0]
+    assert values(load_images(write_zip(files, tmp_path / "pics"))) == [0, 0]
     files = {"a.png": encode(RAMP), "b.gif": PALETTES[what]}
-    assert pictures(write_zip(files, tmp_path / "pics")).shape == (1, 4, 6)
+    assert load_images(write_zip(files, tmp_path / "pics")).shape == (1, 4, 6)
 
 
 def deep_rgb() -> bytes:
@@ -105,7 +106,7 @@ CLEAR = COLOURS.convert("RGBA")
 CLEAR.putpixel((2, 2), (0, 0, 0, 254))
 BAD = {
     "empty": (b"", "empty or a link"),
-    "text": (b"not a picture", "cannot identify image file[;)]"),
+    "text": (b"not a image", "cannot identify image file[;)]"),
     "cut": (GOOD[:-40], "truncated"),
     "cut JPEG": (encode(RAMP, "JPEG")[:-60], "Truncated"),
     "flipped": (GOOD[:60] + bytes([GOOD[60] ^ 255]) + GOOD[61:], "cannot be read"),
@@ -133,7 +134,7 @@ def test_warnings_about_metadata_are_not_passed_on(tmp_path: Path) -> None:
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x09"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pictures(write_folder({"a.jpg": encode(RAMP, "JPEG", exif=exif)}, tmp_path / "pics"))
+        load_images(write_folder({"a.jpg": encode(RAMP, "JPEG", exif=exif)}, tmp_path / "pics"))
     assert not caught
 
 
@@ -144,17 +145,17 @@ PAIR = np.stack([shade(1), shade(2)])
 @pytest.mark.parametrize("labels", ["labels", "y", "arr_1"])
 def test_npz_names(tmp_path: Path, name: str, labels: str) -> None:
     path = write_npz(tmp_path / "a.npz", **{name: PAIR, labels: np.array([2, 0], np.uint8)})
-    samples = pictures(path, "train")
+    samples = load_images(path, "train")
     assert values(samples) == [1, 2] and samples.labels.tolist() == [2, 0]
     assert samples.classes == ("0", "1", "2")
-    refuses(path, "no test pictures", "test")
+    refuses(path, "no test images", "test")
 
 
 def test_npz_finds_the_pictures(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "a.npz", ids=np.arange(2), faces=PAIR, masks=PAIR[..., 0] + 5)
-    assert values(pictures(path)) == [1, 2]
+    assert values(load_images(path)) == [1, 2]
     path = write_npz(tmp_path / "a.npz", ids=np.arange(2), masks=PAIR[..., 0] + 5)
-    assert values(pictures(path)) == [6, 7]
+    assert values(load_images(path)) == [6, 7]
 
 
 @pytest.mark.parametrize(
@@ -164,9 +165,9 @@ def test_npz_finds_the_pictures(tmp_path: Path) -> None:
         ({"a": PAIR, "b": PAIR, "grey": PAIR[..., 0]}, "which array"),
         ({"a": np.arange(3)}, "which array"),
         ({}, "there are none"),
-        ({"x": np.arange(3, dtype=np.uint8)}, r"x of shape \(3,\) is not pictures"),
-        ({"x": PAIR[..., :2]}, r"\(2, 4, 6, 2\) is not pictures"),
-        ({"x": PAIR[:0]}, r"\(0, 4, 6, 3\) is not pictures"),
+        ({"x": np.arange(3, dtype=np.uint8)}, r"x of shape \(3,\) is not images"),
+        ({"x": PAIR[..., :2]}, r"\(2, 4, 6, 2\) is not images"),
+        ({"x": PAIR[:0]}, r"\(0, 4, 6, 3\) is not images"),
         ({"x": PAIR / 2.0}, r"float64 from 0.5 to 1; .*np.round\(x \* 255.0\)"),
         ({"x": PAIR - 2.0}, r"from -1 to 0; .*np.round\(\(x \+ 1\) \* 127.5\)"),
         ({"x": PAIR * 100.0}, r"from 100 to 200; .*np.round\(x\).astype"),
@@ -176,7 +177,7 @@ def test_npz_finds_the_pictures(tmp_path: Path) -> None:
         ({"x": PAIR.astype(int)}, r"int64 from 1 to 2; .*np.round\(x\)"),
         ({"x": np.full((2, 2, 2), "a")}, "<U1; save"),
         ({"x": np.full((2, 2, 2), None)}, "allow_pickle=False"),
-        ({"x": PAIR, "y": np.arange(3)}, r"y is int64 of shape \(3,\).* 2 pictures"),
+        ({"x": PAIR, "y": np.arange(3)}, r"y is int64 of shape \(3,\).* 2 images"),
         ({"x": PAIR, "y": np.zeros((2, 1), int)}, r"y is int64 of shape \(2, 1\)"),
         ({"x": PAIR, "y": np.zeros(2)}, "y is float64"),
         ({"x": PAIR, "y": np.array([0, -1])}, "from 0 to 65,535"),
@@ -191,7 +192,7 @@ def test_npz_conversions_do_what_they_say(tmp_path: Path) -> None:
     x = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
     for scaled in (x / 255, x / np.float32(255), x / 127.5 - 1, x * 1.0, x.astype(int)):
         with pytest.raises(ValueError) as caught:
-            pictures(write_npz(tmp_path / "a.npz", x=scaled))
+            load_images(write_npz(tmp_path / "a.npz", x=scaled))
         cure = str(caught.value).split("255: ", 1)[1]
         assert np.array_equal(eval(cure, {"np": np, "x": scaled}), x)
 
@@ -201,7 +202,7 @@ def test_npz_that_memory_has_no_room_for(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(pixels, "memory", lambda: 271)
     refuses(path, "its arrays take 272 bytes, and memory has 271")
     monkeypatch.setattr(pixels, "memory", lambda: 272)
-    assert len(pictures(path)) == 2
+    assert len(load_images(path)) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory is not told")

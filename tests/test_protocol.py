@@ -10,9 +10,9 @@ from ganatomy.evaluation.protocol import PROTOCOLS, Protocol, preset, require_sa
 from ganatomy.validation import to_dict
 
 PUBLISHED = {
-    "judge-10k": "ec843c28",
-    "judge-2k": "73aeefd9",
-    "mlp-hinge-10k": "0165be97",
+    "classifier-10k": "3e6589de",
+    "classifier-2k": "e50a3200",
+    "mlp-hinge-10k": "9fcfd142",
     "raw-10k": "c36be905",
     "inception-10k": "4b280847",
     "inception-50k": "2f63a4d3",
@@ -40,7 +40,7 @@ OTHER = {
 def test_every_field_is_in_the_fingerprint() -> None:
     fields = {f.name for f in dataclasses.fields(Protocol)} - {"quantise"}  # has only one value
     assert fields == OTHER.keys()
-    prints = {Protocol().but(**{name: value}).fingerprint for name, value in OTHER.items()}
+    prints = {Protocol().replace(**{name: value}).fingerprint for name, value in OTHER.items()}
     assert len(prints | {Protocol().fingerprint}) == len(OTHER) + 1
 
 
@@ -52,19 +52,19 @@ def test_fingerprints_of_presets_do_not_change() -> None:
 def test_presets_have_their_names_and_a_feature_space(name: str) -> None:
     protocol = preset(name)
     assert protocol.name == name and protocol.features in FEATURES
-    filled = protocol.but(dataset="mnist", features_sha256="ab", reference_sha256="cd")
+    filled = protocol.replace(dataset="mnist", features_sha256="ab", reference_sha256="cd")
     assert filled.name == name and filled.fingerprint != protocol.fingerprint
-    assert protocol.but(seed=7).name == f"{name}+seed=7"
+    assert protocol.replace(seed=7).name == f"{name}+seed=7"
     assert (protocol.resize == "none") != protocol.features.startswith("inception")
 
 
 def test_rows_give_their_protocol_back() -> None:
-    protocol = preset("r1-64f-128").but(seed=3)
+    protocol = preset("r1-64f-128").replace(seed=3)
     assert protocol_of({"settings": to_dict(protocol)}) == protocol
 
 
 def test_unlike_protocols_are_refused_with_both_fingerprints() -> None:
-    one, two = preset("judge-10k"), preset("judge-10k").but(n=500)
+    one, two = preset("classifier-10k"), preset("classifier-10k").replace(n=500)
     require_same([("a", one), ("b", one)])
     with pytest.raises(ValueError) as error:
         require_same([("a", one), ("b", one), ("c", two)])
@@ -81,5 +81,5 @@ def test_bad_settings_are_refused(field: str, value: object) -> None:
 
 
 def test_unknown_presets_name_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"unknown protocol 'judge10k' .*judge-10k"):
+    with pytest.raises(ValueError, match=r"unknown protocol 'judge10k' .*classifier-10k"):
         preset("judge10k")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from executor_jobs import Errand, does_as_it_is_called
+from executor_jobs import ExecutorJob, does_as_it_is_called
 from filelock import FileLock
 from test_study import TINY, train
 
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.executors import ray as clusters
 from ganatomy.studies.executors.local import EXECUTORS, Executor
@@ -90,9 +90,9 @@ def test_serial_processes_and_ray_give_the_same(
 def test_a_node_that_dies_costs_what_it_did_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = TINY.recipe("a", 0, 1.0).but(steps=400)
-    options = Options(device="cpu", threads=1, save_every=20, log_every=20, sample_every=100)
-    job = Job("a", 0, recipe, tmp_path / "ray" / "run", options, "judge-2k", ("fd",))
+    recipe = TINY.recipe("a", 0, 1.0).replace(steps=400)
+    options = RunOptions(device="cpu", threads=1, save_every=20, log_every=20, sample_every=100)
+    job = Job("a", 0, recipe, tmp_path / "ray" / "run", options, "classifier-2k", ("fd",))
     monkeypatch.setattr(clusters, "INTERVAL", 0.1)
     nodes, first = head_and(1)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
@@ -112,8 +112,8 @@ def test_a_node_that_dies_costs_what_it_did_last(
     nodes.shutdown()
 
     sessions = Run.open(job.folder).sessions
-    assert len(sessions) == 2 and sessions[1]["to_step"] == recipe.steps
-    assert 0 < int(lost[0][5:-3]) <= sessions[1]["from_step"] < recipe.steps
+    assert len(sessions) == 2 and sessions[1]["to_step"] == recipe.training.steps
+    assert 0 < int(lost[0][5:-3]) <= sessions[1]["from_step"] < recipe.training.steps
     alone = job._replace(folder=tmp_path / "serial" / "run")
     assert work(alone) == came
     assert of_a_run(job.folder) == of_a_run(alone.folder)
@@ -129,7 +129,7 @@ def test_what_comes_of_jobs_without_a_result(
     names = ("in use", "dies", "gets on", "is bad", "leaves", "cannot be sent")
     (tmp_path / "in use").mkdir()
     with FileLock(tmp_path / "in use" / ".lock"):
-        jobs = [Errand(tmp_path / name) for name in names]
+        jobs = [ExecutorJob(tmp_path / name) for name in names]
         came: dict[str, Any] = {
             job.folder.name: result for job, result in cluster(does_as_it_is_called, jobs, 2)
         }
@@ -147,7 +147,7 @@ def test_an_interrupt_ends_all_at_once(
     nodes: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-    job = Errand(tmp_path / "waits")
+    job = ExecutorJob(tmp_path / "waits")
 
     def interrupt() -> None:
         while not (job.folder / "home").exists():
@@ -159,7 +159,7 @@ def test_an_interrupt_ends_all_at_once(
     thread.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            list(cluster(does_as_it_is_called, [job, Errand(tmp_path / "b")], 1))
+            list(cluster(does_as_it_is_called, [job, ExecutorJob(tmp_path / "b")], 1))
     finally:
         signal.signal(signal.SIGINT, before)
     thread.join()
@@ -175,7 +175,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
     monkeypatch.setattr("ray.init", nowhere)
     with pytest.raises(ValueError, match=r"no Ray cluster at nowhere:1: .*tried nowhere:1$"):
-        list(cluster(does_as_it_is_called, [Errand(Path("x"))], 1))
+        list(cluster(does_as_it_is_called, [ExecutorJob(Path("x"))], 1))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"needs Ray; run: pip install 'ganatomy\[cluster\]'"):
-        list(cluster(does_as_it_is_called, [Errand(Path("x"))], 1))
+        list(cluster(does_as_it_is_called, [ExecutorJob(Path("x"))], 1))

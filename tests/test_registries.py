@@ -4,7 +4,7 @@ import copy
 import itertools
 import math
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ganatomy.data import DATASETS, Samples
 from ganatomy.gan.losses import LOSSES
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.gan.step import State, parts, steps
+from ganatomy.gan.step import State, check_recipe, steps
 from ganatomy.models import MODELS, initialise
 from ganatomy.models.attention import SelfAttention
 from ganatomy.models.net import ACTIVATIONS
@@ -23,6 +23,7 @@ from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Activation, Recipe
 from ganatomy.runs.sampling import generate
 from ganatomy.training.loop import fit
+from ganatomy.validation import flat, leaves
 
 DATA = DATASETS["mnist10k"][1](Path())
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
@@ -50,9 +51,9 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_named_recipe_trains_resumes_and_samples(name: str) -> None:
     full = RECIPES[name][1]
-    small = {w: (4,) * len(getattr(full, w)) for w in ("g_widths", "d_widths")}
-    recipe = full.but(steps=2, batch=4, z_dim=min(full.z_dim, 20), **small)
-    shape = recipe.shape or SHAPES[recipe.dataset]
+    small = {w: (4,) * len(flat(full)[w]) for w in ("g_widths", "d_widths")}
+    recipe = full.replace(steps=2, batch=4, z_dim=min(full.network.z_dim, 20), **small)
+    shape = recipe.data.shape or SHAPES[recipe.data.dataset]
     rng = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (12, *shape), dtype=torch.uint8, generator=rng)
     data = Samples(pixels, torch.zeros(12, dtype=torch.int64))
@@ -77,9 +78,8 @@ def test_a_sagan_with_everything_resumes_exactly() -> None:
 
 
 def test_recipes_offer_every_part_that_there_is() -> None:
-    hints = get_type_hints(Recipe)
     assert get_args(Activation) == tuple(ACTIVATIONS)
-    assert get_args(hints["schedule"]) == tuple(SCHEDULES)
+    assert get_args(leaves(Recipe)["schedule"].kind) == tuple(SCHEDULES)
 
 
 # Networks' parts
@@ -122,8 +122,8 @@ def largest(layer: Any) -> float:
 @pytest.mark.parametrize("spectral", ["d", "both"])
 @torch.no_grad()
 def test_spectral_norm_is_1_in_the_networks_that_have_it(model: str, spectral: Any) -> None:
-    recipe = Recipe(steps=1, z_dim=6, model=model, g_widths=(8,), d_widths=(8,), init="xavier")
-    plain, normed = (State.new(r, (1, 28, 28)) for r in (recipe, recipe.but(spectral=spectral)))
+    recipe = Recipe.of(steps=1, z_dim=6, model=model, g_widths=(8,), d_widths=(8,), init="xavier")
+    plain, normed = (State.new(r, (1, 28, 28)) for r in (recipe, recipe.replace(spectral=spectral)))
     for _ in range(40):
         normed.discriminator(normed.generator(torch.randn(4, 6)))
     for layer in weighted(normed.discriminator):
@@ -142,8 +142,8 @@ def test_spectral_norm_is_1_in_the_networks_that_have_it(model: str, spectral: A
 @pytest.mark.parametrize("kind", ["pytorch", "dcgan", "xavier"])
 def test_initial_weights(model: str, kind: Any) -> None:
     width = {"mlp": (300,), "dcgan": (24,), "sagan": (24,)}[model]
-    recipe = Recipe(steps=1, model=model, g_widths=width, d_widths=width, g_norm="batch")
-    plain, state = (State.new(r, (1, 28, 28)) for r in (recipe, recipe.but(init=kind)))
+    recipe = Recipe.of(steps=1, model=model, g_widths=width, d_widths=width, g_norm="batch")
+    plain, state = (State.new(r, (1, 28, 28)) for r in (recipe, recipe.replace(init=kind)))
     assert same(values(plain), values(state)) == (kind == "pytorch")
     for net in (state.generator, state.discriminator) if kind != "pytorch" else ():
         for layer in weighted(net):
@@ -175,31 +175,37 @@ def test_initial_batch_norm(kind: Any) -> None:
 @pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if not loss.takes_labels])
 @pytest.mark.parametrize("field", ["real_label", "fake_label"])
 def test_label_ranges_need_a_loss_with_labels(loss: str, field: str) -> None:
-    hard = MLP.but(real_label=(1, 1), fake_label=(0, 0), loss=loss)
-    assert parts(hard) is LOSSES[loss]
+    hard = MLP.replace(real_label=(1, 1), fake_label=(0, 0), loss=loss)
+    assert check_recipe(hard) is LOSSES[loss]
     soft: dict[str, Any] = {field: (0.1, 0.9)}
-    with pytest.raises(ValueError, match=f"nothing to the loss {loss}; .* or use .*least_squares"):
-        parts(hard.but(**soft))
+    with pytest.raises(ValueError, match=f"the loss {loss} ignores .*; .* or use .*least_squares"):
+        check_recipe(hard.replace(**soft))
 
 
 @pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if loss.takes_labels])
 def test_label_ranges_go_with_losses_that_have_labels(loss: str) -> None:
-    assert parts(MLP.but(loss=loss)) is LOSSES[loss]
+    assert check_recipe(MLP.replace(loss=loss)) is LOSSES[loss]
 
 
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
-        (MLP.but(loss="hinge"), "real_label and fake_label mean nothing to the loss hinge"),
-        (MLP.but(loss="hing"), "unknown loss 'hing' .did you mean 'hinge'"),
-        (MLP.but(model="sagn"), "unknown model 'sagn' .did you mean 'sagan'"),
-        (MLP.but(attention=(14,)), "attention: mlp has no feature maps; use model dcgan or sagan"),
-        (CONV.but(attention=(16,)), "attention 16: dcgan has no feature maps .* it has 14, 8, 4"),
-        (CONV.but(g_widths=(4, 4)), "dcgan takes one number in g_widths, of channels, got 2"),
-        (SAGAN.but(d_widths=()), "sagan takes one number in d_widths, of channels, got 0"),
-        (CONV.but(shape=(1, 20, 20)), r"dcgan makes square pictures of 28, .* set shape"),
-        (SAGAN.but(shape=(1, 50, 50)), r"sagan makes square pictures .*; set shape"),
-        (SAGAN.but(shape=(1, 32, 28)), r"sagan makes square pictures .*; set shape"),
+        (MLP.replace(loss="hinge"), "the loss hinge ignores real_label"),
+        (MLP.replace(loss="hing"), "unknown loss 'hing' .did you mean 'hinge'"),
+        (MLP.replace(model="sagn"), "unknown model 'sagn' .did you mean 'sagan'"),
+        (
+            MLP.replace(attention=(14,)),
+            "attention: mlp has no feature maps; use model dcgan or sagan",
+        ),
+        (
+            CONV.replace(attention=(16,)),
+            "attention 16: dcgan has no feature maps .* it has 14, 8, 4",
+        ),
+        (CONV.replace(g_widths=(4, 4)), "dcgan takes one number in g_widths, of channels, got 2"),
+        (SAGAN.replace(d_widths=()), "sagan takes one number in d_widths, of channels, got 0"),
+        (CONV.replace(shape=(1, 20, 20)), r"dcgan makes square images of 28, .* set shape"),
+        (SAGAN.replace(shape=(1, 50, 50)), r"sagan makes square images .*; set shape"),
+        (SAGAN.replace(shape=(1, 32, 28)), r"sagan makes square images .*; set shape"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

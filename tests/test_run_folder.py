@@ -16,7 +16,7 @@ from conftest import CONV, MLP
 
 from ganatomy.gan.machine import environment
 from ganatomy.recipes.named import read
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.storage.checksums import FORMAT, DamagedError, seal
 
@@ -27,20 +27,20 @@ def test_another_recipe_is_refused_by_its_fields(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"lr_g: 0\.0002 there, 0\.5 asked; seed: 0 there, 7 asked"
     ):
-        Run.create(tmp_path / "run", MLP.but(lr_g=0.5, seed=7))
+        Run.create(tmp_path / "run", MLP.replace(lr_g=0.5, seed=7))
     with pytest.raises(ValueError, match=r"steps: 14 there, 99 asked.*ganatomy resume"):
-        Run.create(tmp_path / "run", MLP.but(steps=99))
-    Run.create(tmp_path / "run", MLP.but(steps=99), longer=True)
+        Run.create(tmp_path / "run", MLP.replace(steps=99))
+    Run.create(tmp_path / "run", MLP.replace(steps=99), longer=True)
     with pytest.raises(ValueError, match="another recipe"):
         Run.create(tmp_path / "run", CONV, longer=True)
 
 
 def test_a_run_with_a_schedule_cannot_be_made_longer(tmp_path: Path) -> None:
-    falling = MLP.but(schedule="linear", steps=14)
+    falling = MLP.replace(schedule="linear", steps=14)
     Run.create(tmp_path, falling)
     Run.check(tmp_path, falling, longer=True)
     with pytest.raises(ValueError, match=r"schedule linear.*another --out"):
-        Run.check(tmp_path, falling.but(steps=20), longer=True)
+        Run.check(tmp_path, falling.replace(steps=20), longer=True)
 
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_checkpoint_of_a_later_format_is_refused(
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    run, other = two_saved(tmp_path / "run"), Run.create(tmp_path / "other", MLP.but(lr_d=0.1))
+    run, other = two_saved(tmp_path / "run"), Run.create(tmp_path / "other", MLP.replace(lr_d=0.1))
     other.save({"step": 2}, keep=0)
     file = run.checkpoints()[-1]
     file.write_bytes(other.checkpoints()[-1].read_bytes())
@@ -216,7 +216,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, sealed: bool) -> Non
     run = two_saved(tmp_path / "run")
     file = run.checkpoints()[-1]
     content = io.BytesIO()
-    torch.save({"step": 2, "run": {"recipe": MLP.but(steps=1).key}, "evil": Evil()}, content)
+    torch.save({"step": 2, "run": {"recipe": MLP.replace(steps=1).key}, "evil": Evil()}, content)
     file.write_bytes(seal(content.getvalue()) if sealed else pickle.dumps(Evil()))
     with pytest.raises(DamagedError):
         run.load(file)
@@ -323,7 +323,7 @@ def test_damaged_sessions_are_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_run_killed_before_it_began_has_default_options(tmp_path: Path) -> None:
-    assert Run.create(tmp_path / "run", MLP).options == Options()
+    assert Run.create(tmp_path / "run", MLP).options == RunOptions()
 
 
 def test_environment_is_json_and_names_no_person() -> None:
@@ -333,5 +333,5 @@ def test_environment_is_json_and_names_no_person() -> None:
 
 def test_settings_are_recorded(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", MLP)
-    run.write_settings(MLP.but(steps=99), Options(log_every=7))
-    assert run.recipe.steps == 99 and run.options.log_every == 7
+    run.write_settings(MLP.replace(steps=99), RunOptions(log_every=7))
+    assert run.recipe.training.steps == 99 and run.options.log_every == 7

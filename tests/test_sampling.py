@@ -18,7 +18,7 @@ from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs import sampling
 from ganatomy.runs.sampling import generate
 
-SEVEN, SIX, THREE, ONE = (Recipe(steps=1, z_dim=z_dim) for z_dim in (7, 6, 3, 1))
+SEVEN, SIX, THREE, ONE = (Recipe.of(steps=1, z_dim=z_dim) for z_dim in (7, 6, 3, 1))
 
 
 def test_more_samples_keep_the_first_ones() -> None:
@@ -34,14 +34,14 @@ def drawn(prior: Any) -> torch.Tensor:
     """Some 100,000 latent values: what a generator that changes nothing makes of them."""
     same = nn.Linear(64, 64, bias=False)
     nn.init.eye_(same.weight)
-    return generate(same, 1600, Recipe(steps=1, z_dim=64, latent=prior), 0)
+    return generate(same, 1600, Recipe.of(steps=1, z_dim=64, latent=prior), 0)
 
 
 def test_normal_latents() -> None:
     z = drawn("normal")
     assert z.shape == (1600, 64)
     assert abs(z.mean()) < 0.02 and abs(z.std() - 1) < 0.02 and abs(z.pow(4).mean() - 3) < 0.1
-    assert torch.equal(z[:256], sampling._latent(Recipe(steps=1, z_dim=64), 0, 0))
+    assert torch.equal(z[:256], sampling._latent(Recipe.of(steps=1, z_dim=64), 0, 0))
 
 
 def test_uniform_latents() -> None:
@@ -131,14 +131,16 @@ def test_arcs_keep_length_and_share_the_angle() -> None:
 
 def test_a_walk_has_its_ends_and_tells_jumps_from_even_change() -> None:
     even = nn.Sequential(nn.Linear(6, 9), nn.Unflatten(1, (1, 3, 3)))
-    way = sampling.walk(even, 3, 8, SIX, seed=0)
+    way = sampling.interpolate(even, 3, 8, SIX, seed=0)
     assert way.samples.shape == (3, 9, 1, 3, 3)
     assert way.jump == pytest.approx([1, 1, 1], abs=1e-4)  # straight, and the generator is linear
     ends = even(sampling._latent(SIX, 0, 0)[:6]).view(3, 2, 1, 3, 3)
     torch.testing.assert_close(way.samples[:, [0, -1]], ends)
-    assert sampling.walk(even, 3, 8, SIX, seed=0, curved=True).jump != pytest.approx([1, 1, 1])
+    assert sampling.interpolate(even, 3, 8, SIX, seed=0, curved=True).jump != pytest.approx(
+        [1, 1, 1]
+    )
     sudden = nn.Sequential(nn.Linear(6, 1, bias=False), Step(), nn.Unflatten(1, (1, 1, 1)))
-    jumps = sampling.walk(sudden, 40, 8, SIX, seed=0).jump
+    jumps = sampling.interpolate(sudden, 40, 8, SIX, seed=0).jump
     assert {round(j, 3) for j in jumps} == {1, 8}  # it crosses the step once, or stays
 
 

@@ -1,4 +1,4 @@
-"""Pictures are cut at the centre and resized by one policy, which constants and ramps check."""
+"""Images are cut at the centre and resized by one policy, which constants and ramps check."""
 
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from test_folder import encode, png, shade, write_folder, write_npz, write_tgz
 
-from ganatomy.data import Samples, load, pictures, reshape_all
+from ganatomy.data import Samples, load, reshape_all
+from ganatomy.data.folder import load_images
 from ganatomy.data.shape import check, reshape
 
 SIDE = st.integers(1, 40)
 
 
 def rows_and_columns(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture (2 of 3 channels) that says where each pixel was."""
+    """A image (2 of 3 channels) that says where each pixel was."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, rows * 0]).astype(np.uint8)
 
@@ -50,12 +51,12 @@ def test_the_cut_is_at_the_centre(
 
 def test_celeba_to_64() -> None:
     """The central 178 x 178 and nothing else: rows 20 to 197, made smaller."""
-    picture = np.random.default_rng(0).integers(0, 256, (3, 218, 178), np.uint8)
-    centre = Image.fromarray(picture[:, 20:198].transpose(1, 2, 0))
+    image = np.random.default_rng(0).integers(0, 256, (3, 218, 178), np.uint8)
+    centre = Image.fromarray(image[:, 20:198].transpose(1, 2, 0))
     expected = np.asarray(centre.resize((64, 64), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    assert np.array_equal(reshape(picture, (3, 64, 64)), expected)
-    picture[:, :20] = picture[:, 198:] = 0
-    assert np.array_equal(reshape(picture, (3, 64, 64)), expected)
+    assert np.array_equal(reshape(image, (3, 64, 64)), expected)
+    image[:, :20] = image[:, 198:] = 0
+    assert np.array_equal(reshape(image, (3, 64, 64)), expected)
 
 
 def test_smaller_is_an_average() -> None:
@@ -67,13 +68,13 @@ def test_smaller_is_an_average() -> None:
 
 
 def test_channels() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (3, 6, 6), np.uint8)
-    red, green, blue = picture.astype(float)
+    image = np.random.default_rng(0).integers(0, 256, (3, 6, 6), np.uint8)
+    red, green, blue = image.astype(float)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    assert abs(reshape(picture, (1, 6, 6))[0] - luma).max() <= 0.51
-    repeated = reshape(picture[:1], (3, 6, 6))
-    assert np.array_equal(repeated, np.repeat(picture[:1], 3, axis=0))
-    assert reshape(picture, (3, 6, 6)) is picture
+    assert abs(reshape(image, (1, 6, 6))[0] - luma).max() <= 0.51
+    repeated = reshape(image[:1], (3, 6, 6))
+    assert np.array_equal(repeated, np.repeat(image[:1], 3, axis=0))
+    assert reshape(image, (3, 6, 6)) is image
 
 
 @pytest.mark.parametrize(
@@ -103,15 +104,15 @@ def test_pictures_of_many_shapes(tmp_path: Path) -> None:
     paths = [write_folder(files, tmp_path / "pics"), write_tgz(files, tmp_path / "pics")]
     for path in paths:
         with pytest.raises(ValueError, match=r"b.png is 4 x 9 grey but .*bring all .*--shape 3 64"):
-            pictures(path)
+            load_images(path)
         for channels in (1, 3):
-            made = pictures(path, shape=(channels, 8, 8)).values
+            made = load_images(path, shape=(channels, 8, 8)).values
             assert made.shape == (3, channels, 8, 8)
             assert made.flatten(1).double().mean(dim=1).tolist() == [1, 2, 3]
 
 
 def test_npz(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "a.npz", images=np.stack([shade(1), shade(2)]), y=np.array([0, 1]))
-    made = pictures(path, shape=(1, 8, 8))
+    made = load_images(path, shape=(1, 8, 8))
     assert made.shape == (1, 8, 8) and made.labels.tolist() == [0, 1]
     assert made.values[:, 0, 0, 0].tolist() == [1, 2]

@@ -43,12 +43,12 @@ class Kernels(TorchDispatchMode):
 
 
 def small(name: str) -> tuple[Recipe, tuple[int, ...]]:
-    """A recipe of few channels, for a quick step, and the shape of its pictures."""
+    """A recipe of few channels, for a quick step, and the shape of its images."""
     full = RECIPES[name][1]
-    recipe = full.but(steps=10, batch=BATCH)
-    if full.model != "mlp":
-        recipe = recipe.but(g_widths=(8,), d_widths=(8,))
-    return recipe, recipe.shape or SHAPES[recipe.dataset]
+    recipe = full.replace(steps=10, batch=BATCH)
+    if full.network.model != "mlp":
+        recipe = recipe.replace(g_widths=(8,), d_widths=(8,))
+    return recipe, recipe.data.shape or SHAPES[recipe.data.dataset]
 
 
 def counted(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, Counter[str]]:
@@ -59,7 +59,7 @@ def counted(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, Counter[str]]:
     stepping = steps(State.new(recipe, shape), recipe, data)
     next(stepping)  # the first one sets up the optimisers
     with Kernels() as kernels:
-        for _ in range(recipe.penalty_every):
+        for _ in range(recipe.objective.penalty_every):
             next(stepping)
     return spent.d_flops + spent.g_flops, kernels.seen
 

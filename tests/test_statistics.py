@@ -153,7 +153,7 @@ def test_signs_are_flipped_in_all_ways() -> None:
 def test_comparisons_of_nothing_are_refused() -> None:
     assert permutation([[[1.0], [2.0, 3.0, 4.0]]]) == (1, 1)  # a single run decides nothing
     for groups in ([[1.0]], [[1.0], []]):
-        with pytest.raises(ValueError, match="two or more cells with a run each"):
+        with pytest.raises(ValueError, match="two or more conditions with a run each"):
             permutation([groups])
 
 

@@ -10,7 +10,7 @@ import torch
 from conftest import CONV, FULL, MLP, PENALISED, SAGAN, in_doubles
 from torch import nn
 
-from ganatomy.data import DATASETS, batch_indices, mix
+from ganatomy.data import DATASETS, batch_indices, derive_seed
 from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.gan.step import State, steps, update_discriminator, update_ema, update_generator
 from ganatomy.recipes.recipe import Recipe
@@ -104,7 +104,7 @@ def test_resume_needs_every_part(recipe: Recipe, part: str) -> None:
 
 
 def test_state_without_averaging_has_no_second_generator() -> None:
-    state = State.new(MLP.but(ema=0.0), DATA.shape)
+    state = State.new(MLP.replace(ema=0.0), DATA.shape)
     assert state.ema is state.generator and "ema" not in state.state_dict()
 
 
@@ -117,7 +117,9 @@ def test_training_leaves_the_callers_randomness_alone(recipe: Recipe) -> None:
 
 
 def test_the_seed_decides_initial_weights(recipe: Recipe) -> None:
-    one, again, other = (State.new(recipe.but(seed=s), DATA.shape).state_dict() for s in (0, 0, 1))
+    one, again, other = (
+        State.new(recipe.replace(seed=s), DATA.shape).state_dict() for s in (0, 0, 1)
+    )
     assert same(one, again)
     assert not any(same(one[net], other[net]) for net in ("generator", "discriminator", "ema"))
 
@@ -131,9 +133,9 @@ def test_callers_randomness_does_not_reach_training(recipe: Recipe) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains_and_logs_what_it_can(loss: str) -> None:
-    recipe = CONV.but(loss=loss)
+    recipe = CONV.replace(loss=loss)
     if not LOSSES[loss].takes_labels:
-        recipe = recipe.but(real_label=(1, 1), fake_label=(0, 0))
+        recipe = recipe.replace(real_label=(1, 1), fake_label=(0, 0))
     for logs in itertools.islice(steps(State.new(recipe, DATA.shape), recipe, DATA), 3):
         assert logs.keys() == {*GOLDEN["dcgan"], "d_loss_real", "d_loss_fake"}
         assert all(v.isfinite() and v.shape == () and not v.requires_grad for v in logs.values())
@@ -155,8 +157,8 @@ def test_training_is_what_it_was(name: str) -> None:
 
 
 def test_nothing_is_differentiated_that_does_not_move(recipe: Recipe) -> None:
-    state, loss = State.new(recipe, DATA.shape), LOSSES[recipe.loss]
-    x, z = DATA.take(torch.arange(8)), torch.randn(8, recipe.z_dim)
+    state, loss = State.new(recipe, DATA.shape), LOSSES[recipe.objective.loss]
+    x, z = DATA.batch(torch.arange(8)), torch.randn(8, recipe.network.z_dim)
     labels = Labels(torch.ones(8), torch.zeros(8))
     update_discriminator(state, recipe, loss, x, state.generator(z).detach(), labels)
     assert all(p.grad is None for p in state.generator.parameters())
@@ -169,7 +171,7 @@ def test_nothing_is_differentiated_that_does_not_move(recipe: Recipe) -> None:
 
 def test_steps_go_to_the_recipes_end() -> None:
     state = train(MLP, 10_000)
-    assert state.step == MLP.steps and not list(steps(state, MLP, DATA))
+    assert state.step == MLP.training.steps and not list(steps(state, MLP, DATA))
 
 
 def test_ema_averages_weights_and_copies_buffers() -> None:
@@ -184,7 +186,7 @@ def test_ema_averages_weights_and_copies_buffers() -> None:
 
 def test_a_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same weights in float64 as a plain loop with Sigmoid, BCELoss and detach."""
-    recipe = Recipe(
+    recipe = Recipe.of(
         dataset="mnist10k",
         g_widths=(16,),
         d_widths=(16,),
@@ -203,11 +205,11 @@ def test_a_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch) -> None:
     train(recipe, 50, state)
 
     for k in range(50):
-        torch.manual_seed(mix(recipe.seed, k))
+        torch.manual_seed(derive_seed(recipe.training.seed, k))
         z_d = torch.randn(10, 100)
         torch.empty(20).uniform_()  # the labels' draws
         z_g = torch.randn(10, 100)
-        x = DATA.take(batch_indices(len(DATA), 10, recipe.seed, k))
+        x = DATA.batch(batch_indices(len(DATA), 10, recipe.training.seed, k))
         fake = g(z_d)
         loss = bce(d(x).sigmoid(), real_label.expand(10))
         loss = loss + bce(d(fake.detach()).sigmoid(), fake_label.expand(10))
@@ -226,7 +228,7 @@ def test_a_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_dcgan_step_is_the_textbooks_of_r2_2(monkeypatch: pytest.MonkeyPatch) -> None:
     """D on real, D on fake, one update of both gradients; then G, on the same fakes."""
-    recipe = Recipe(
+    recipe = Recipe.of(
         model="dcgan", z_dim=8, g_widths=(4,), d_widths=(4,), g_norm="batch", d_norm="batch",
         init="dcgan", same_fakes=True, batch=10, steps=50, beta1=0.5,
     )  # fmt: skip
@@ -255,10 +257,10 @@ def test_a_dcgan_step_is_the_textbooks_of_r2_2(monkeypatch: pytest.MonkeyPatch) 
     logs = list(steps(state, recipe, DATA))
 
     for k in range(50):
-        torch.manual_seed(mix(recipe.seed, k))
+        torch.manual_seed(derive_seed(recipe.training.seed, k))
         fake = g(torch.randn(10, 8, 1, 1))
         d.zero_grad()
-        real_output = d(DATA.take(batch_indices(len(DATA), 10, recipe.seed, k))).view(-1)
+        real_output = d(DATA.batch(batch_indices(len(DATA), 10, recipe.training.seed, k))).view(-1)
         bce(real_output, real_label).backward()
         fake_output = d(fake.detach()).view(-1)
         bce(fake_output, fake_label).backward()

@@ -15,7 +15,7 @@ from conftest import Call
 from executor_jobs import dies, fails_once, fails_or_not
 
 from ganatomy.evaluation.metrics import METRICS, VALUES
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import GROUPS, Claim
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
@@ -36,17 +36,17 @@ from ganatomy.studies.study import (
     run,
     work,
 )
-from ganatomy.studies.verdict import judge, lines, measure, verdicts
+from ganatomy.studies.verdict import decide, lines, measure, verdicts
 
-FALLS = Claim(id="c1", text="falls", metric="fd", cells=("a", "b"), direction="falls")
+FALLS = Claim(id="c1", text="falls", metric="fd", conditions=("a", "b"), direction="falls")
 TINY = Study(
     name="tiny",
     question="Is wider better?",
     base="basic-gan",
-    cells={"a": {"dataset": "mnist10k", "g_widths": [4]}, "b": {"dataset": "mnist10k"}},
+    conditions={"a": {"dataset": "mnist10k", "g_widths": [4]}, "b": {"dataset": "mnist10k"}},
     steps=6,
     seeds=3,
-    protocol="judge-2k",
+    protocol="classifier-2k",
     log_every=1,
     claims=(FALLS,),
 )
@@ -55,18 +55,18 @@ question = "Is wider better?"
 base = "basic-gan"
 steps = 6
 seeds = 3
-protocol = "judge-2k"
+protocol = "classifier-2k"
 log_every = 1
-[cells.a]
+[conditions.a]
 dataset = "mnist10k"
 g_widths = [4]
-[cells.b]
+[conditions.b]
 dataset = "mnist10k"
 [[claims]]
 id = "c1"
 text = "falls"
 metric = "fd"
-cells = ["a", "b"]
+conditions = ["a", "b"]
 direction = "falls"
 """
 
@@ -81,7 +81,7 @@ def supported(shift: float, seeds: int, rng: np.random.Generator) -> list[bool]:
         [[rng.normal(0, 1, seeds).tolist(), rng.normal(-shift, 1, seeds).tolist()]]
         for _ in range(3)
     ]
-    return [finding.verdict == "supported" for finding in judge(claims(3), found)]
+    return [finding.verdict == "supported" for finding in decide(claims(3), found)]
 
 
 def test_verdicts_are_calibrated() -> None:
@@ -95,28 +95,28 @@ def test_verdicts_are_calibrated() -> None:
 def test_verdicts() -> None:
     low, high, mixed = [1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [1.5, 8.5, 2.5]
     rises = dataclasses.replace(FALLS, direction="rises")
-    (finding,) = judge([FALLS], [[[high, low]]])
+    (finding,) = decide([FALLS], [[[high, low]]])
     assert finding.verdict == "supported" and finding.p == pytest.approx(0.05)
     assert finding.effect == -6 and finding.superiority == 0 and finding.low < -6 < finding.high
-    assert judge([rises], [[[high, low]]])[0].verdict == "refuted"
-    assert judge([FALLS], [[[low, mixed]]])[0].verdict == "undecided"
+    assert decide([rises], [[[high, low]]])[0].verdict == "refuted"
+    assert decide([FALLS], [[[low, mixed]]])[0].verdict == "undecided"
     # two claims of three seeds each can never be decided
-    both = judge(claims(2), [[[high, low]]] * 2)
+    both = decide(claims(2), [[[high, low]]] * 2)
     assert [f.verdict for f in both] == ["undecided"] * 2 and both[0].seeds_needed == 4
-    trend = dataclasses.replace(FALLS, cells=("a", "b", "c"))
-    assert judge([trend], [[[high, [4.0, 5.0, 6.0], low]]])[0].verdict == "supported"
-    pooled = dataclasses.replace(FALLS, strata=(("c", "d"),))
-    assert judge([pooled] * 4, [[[high, low], [low, mixed]]] * 4)[0].verdict == "undecided"
-    assert judge([pooled] * 4, [[[high, low], [[17.0, 18.0, 19.0], high]]] * 4)[0].verdict == (
+    trend = dataclasses.replace(FALLS, conditions=("a", "b", "c"))
+    assert decide([trend], [[[high, [4.0, 5.0, 6.0], low]]])[0].verdict == "supported"
+    pooled = dataclasses.replace(FALLS, blocks=(("c", "d"),))
+    assert decide([pooled] * 4, [[[high, low], [low, mixed]]] * 4)[0].verdict == "undecided"
+    assert decide([pooled] * 4, [[[high, low], [[17.0, 18.0, 19.0], high]]] * 4)[0].verdict == (
         "supported"
     )
-    below = dataclasses.replace(FALLS, cells=("a",), value=5.0)
-    all_below = dataclasses.replace(below, strata=(("b",),))
-    (finding,) = judge([all_below], [[[low], [[4.0, 4.2, 4.4]]]])
+    below = dataclasses.replace(FALLS, conditions=("a",), value=5.0)
+    all_below = dataclasses.replace(below, blocks=(("b",),))
+    (finding,) = decide([all_below], [[[low], [[4.0, 4.2, 4.4]]]])
     assert finding.p == 1 / 64 and finding.effect == pytest.approx((2 + 4.2) / 2 - 5)
-    (finding,) = judge([below], [[[[1.0, 2.0, 3.0, 4.0, 4.5]]]])
+    (finding,) = decide([below], [[[[1.0, 2.0, 3.0, 4.0, 4.5]]]])
     assert finding.verdict == "supported" and finding.effect == pytest.approx(2.9 - 5)
-    assert judge([below], [[[[6.0, 7.0, 8.0, 9.0, 5.5]]]])[0].verdict == "refuted"
+    assert decide([below], [[[[6.0, 7.0, 8.0, 9.0, 5.5]]]])[0].verdict == "refuted"
 
 
 def train(study: Study, out: Path, at_once: int, executor: Executor | None = None) -> list[Job]:
@@ -155,8 +155,8 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     later = np.diff(log[3:])
     expected = (np.square(later).mean() / 2) ** 0.5
     assert numbers(jump, done[1])[0][0][0] == pytest.approx(expected)
-    strata = dataclasses.replace(mean, strata=(("b", "a"),))
-    (a, b), other = numbers(strata, done[1])
+    blocks = dataclasses.replace(mean, blocks=(("b", "a"),))
+    (a, b), other = numbers(blocks, done[1])
     assert other == [b, a]
 
     # samples of a class, and the evenness of ways between latent vectors
@@ -167,7 +167,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     work(wanted[0])
     row = Run.open(wanted[0].folder).rows("metrics")[-1]
     assert numbers(share, wanted[:1])[0][0] == [row["class_counts"][4] / row["n"]]
-    even = dataclasses.replace(FALLS, cells=("a",), value=2.0, metric="walk:lerp")
+    even = dataclasses.replace(FALLS, conditions=("a",), value=2.0, metric="walk:lerp")
     (((found_jump,),),) = numbers(even, done[1][:1])
     assert even.group is None and 1 <= found_jump <= 10
 
@@ -189,16 +189,16 @@ def test_progress_is_what_the_folders_say(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_measured_is_refused_before_it_runs() -> None:
-    measurable(TINY, Options())
+    measurable(TINY, RunOptions())
     classes = (dataclasses.replace(FALLS, metric="missing"),)
     with pytest.raises(ValueError, match="claim c1: raw-10k cannot measure missing on mnist10k"):
-        measurable(dataclasses.replace(TINY, protocol="raw-10k", claims=classes), Options())
+        measurable(dataclasses.replace(TINY, protocol="raw-10k", claims=classes), RunOptions())
     larger: dict[str, dict[str, Any]] = {
         "a": {"dataset": "mnist10k"},
         "b": {"dataset": "mnist10k", "shape": [1, 32, 32]},
     }
     with pytest.raises(ValueError, match="such numbers cannot be compared"):
-        measurable(dataclasses.replace(TINY, protocol="raw-10k", cells=larger), Options())
+        measurable(dataclasses.replace(TINY, protocol="raw-10k", conditions=larger), RunOptions())
 
 
 def test_a_plan_does_not_change(tmp_path: Path) -> None:
@@ -229,11 +229,11 @@ def test_a_plan_does_not_change(tmp_path: Path) -> None:
         ({"metric": "sum:d_real"}, "unknown metric"),
         ({"metric": "share:four"}, "unknown metric"),
         ({"metric": "walk:"}, "unknown metric"),
-        ({"strata": (("a",),)}, "rows of as many cells"),
-        ({"cells": ("a",)}, "two or more cells, or one with a value"),
-        ({"cells": ()}, "two or more cells, or one with a value"),
-        ({"value": 1.0}, "two or more cells, or one with a value"),
-        ({"reported": (1.0,)}, "a number for each of its cells"),
+        ({"blocks": (("a",),)}, "rows of as many conditions"),
+        ({"conditions": ("a",)}, "two or more conditions, or one with a value"),
+        ({"conditions": ()}, "two or more conditions, or one with a value"),
+        ({"value": 1.0}, "two or more conditions, or one with a value"),
+        ({"reported": (1.0,)}, "a number for each of its conditions"),
         ({"direction": "sinks"}, "direction must be one of falls, rises"),
     ],
 )
@@ -249,15 +249,18 @@ def test_every_measured_value_can_be_claimed() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"claims": (dataclasses.replace(FALLS, cells=("a", "x")),)}, "unknown cell of claim c1"),
-        ({"claims": (dataclasses.replace(FALLS, strata=(("a", "x"),)),)}, "unknown cell of"),
+        (
+            {"claims": (dataclasses.replace(FALLS, conditions=("a", "x")),)},
+            "unknown condition of claim c1",
+        ),
+        ({"claims": (dataclasses.replace(FALLS, blocks=(("a", "x"),)),)}, "unknown condition of"),
         ({"claims": ()}, "one or more claims"),
         ({"claims": (FALLS, FALLS)}, "its own id"),
-        ({"cells": {"a": {"lr": 1}, "b": {}}}, "cell a: unknown field 'lr'"),
-        ({"cells": {"a": {"base": "none"}, "b": {}}}, "cell a: unknown recipe 'none'"),
-        ({"cells": {"../x": {}, "a": {}, "b": {}}}, r"name becomes a folder's.*got '\.\./x'"),
-        ({"cells": {"a": {}, "b": {}, "a/b": {}}}, "a cell's name becomes a folder's"),
-        ({"protocol": "judge"}, "unknown protocol"),
+        ({"conditions": {"a": {"lr": 1}, "b": {}}}, "condition a: unknown field 'lr'"),
+        ({"conditions": {"a": {"base": "none"}, "b": {}}}, "condition a: unknown recipe 'none'"),
+        ({"conditions": {"../x": {}, "a": {}, "b": {}}}, r"name becomes a folder's.*got '\.\./x'"),
+        ({"conditions": {"a": {}, "b": {}, "a/b": {}}}, "a condition's name becomes a folder's"),
+        ({"protocol": "classifier"}, "unknown protocol"),
     ],
 )
 def test_studies_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -274,15 +277,15 @@ def test_too_few_seeds_for_any_verdict_are_refused() -> None:
 
 
 def test_one_seed_decides_nothing_however_many_cells_there_are() -> None:
-    one = dataclasses.replace(FALLS, cells=("a",), value=1.0)
-    more = [dataclasses.replace(FALLS, cells=tuple("abcdef"[:n])) for n in (2, 3, 4, 6)]
+    one = dataclasses.replace(FALLS, conditions=("a",), value=1.0)
+    more = [dataclasses.replace(FALLS, conditions=tuple("abcdef"[:n])) for n in (2, 3, 4, 6)]
     assert [needed(claim, 1) for claim in (one, *more)] == [5, 3, 2, 2, 2]
-    pooled = [dataclasses.replace(FALLS, strata=(("a", "b"),) * n) for n in (1, 3)]
+    pooled = [dataclasses.replace(FALLS, blocks=(("a", "b"),) * n) for n in (1, 3)]
     assert [needed(claim, 4) for claim in (FALLS, *pooled)] == [5, 3, 2]
 
 
 def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"cell . of tiny has no finished run yet"):
+    with pytest.raises(ValueError, match=r"condition . of tiny has no finished run yet"):
         verdicts(TINY, [], 1.0)
 
 
@@ -305,10 +308,10 @@ def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> N
 ALONE = """
 import sys
 from pathlib import Path
-from executor_jobs import Errand, does_as_it_is_called
+from executor_jobs import ExecutorJob, does_as_it_is_called
 from ganatomy.studies.executors.local import EXECUTORS
 if __name__ == "__main__":
-    list(EXECUTORS["processes"](does_as_it_is_called, [Errand(Path(sys.argv[1]))], 2))
+    list(EXECUTORS["processes"](does_as_it_is_called, [ExecutorJob(Path(sys.argv[1]))], 2))
 """
 
 
@@ -341,9 +344,14 @@ def test_named_studies_cite_their_rows_and_can_be_decided(name: str) -> None:
     assert found.name == name and all(c.id.startswith(f"R{name[1]}.") for c in found.claims)
     decidable(found)
     recipes = [job.recipe for job in jobs(found, Path("x"), 0.1, options_for(1))]
-    assert len({r.key for r in recipes}) == len(found.cells) * found.seeds
-    lengths = {n: round(cell.get("steps", found.steps) / 10) for n, cell in found.cells.items()}
-    assert {r.steps for r in recipes} == set(lengths.values()) and found.lengths(0.1) == lengths
+    assert len({r.key for r in recipes}) == len(found.conditions) * found.seeds
+    lengths = {
+        n: round(condition.get("steps", found.steps) / 10)
+        for n, condition in found.conditions.items()
+    }
+    assert {r.training.steps for r in recipes} == set(lengths.values()) and found.lengths(
+        0.1
+    ) == lengths
 
 
 def test_files_of_studies(tmp_path: Path) -> None:
@@ -387,7 +395,7 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     found = {
         "study": "tiny", "question": "?", "scale": 1.0,
         "steps": {"a": 6, "b": 6}, "seeds": {"a": 2, "b": 2},
-        "protocol": "judge-2k", "fingerprint": "0", "floor": 0.1,
+        "protocol": "classifier-2k", "fingerprint": "0", "real": 0.1,
         "environment": {"cpu": "c", "cores": 2, "python": "3", "torch": "2", "ganatomy": "0"},
         "claims": [],
     }  # fmt: skip
@@ -412,14 +420,14 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 
 def test_verdicts_are_shown_with_what_was_reported() -> None:
     claim = dataclasses.replace(FALLS, reported=(112.3, 44.8))
-    findings = judge([claim], [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]])
+    findings = decide([claim], [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]])
     plain = findings[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD; so"}
     found = {"claims": [plain]}
     ((title, what, reported, ours, change, p, verdict),) = lines(found)
     assert (title, what, reported) == ("c1: falls", "FD", "112 → 44.8")
     assert (ours, p, verdict) == ("8 → 2", "0.050", "supported") and change.startswith("-6 [-7")
     assert lines({"claims": [plain | {"p": 0.0004}]})[0][-2] == "< 0.001"
-    few = judge(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
+    few = decide(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
     plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD"}
     assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"
 

@@ -15,14 +15,14 @@ def test_a_grid_is_every_combination_and_claims_pool_the_other_fields(tmp_path: 
     claims = ("fd falls", "recall rises with loss")
     study = grid("wide", "mnist-fast", TWO, claims, 3, 20)
     names = [f"g_widths={w} loss={x}" for w in (16, 48) for x in ("hinge", "non_saturating")]
-    assert list(study.cells) == names and study.seeds == 3
-    assert study.cells[names[2]] == {"g_widths": [48], "loss": "hinge"}
+    assert list(study.conditions) == names and study.seeds == 3
+    assert study.conditions[names[2]] == {"g_widths": [48], "loss": "hinge"}
     width, loss = study.claims
     assert width.rows == ((names[0], names[2]), (names[1], names[3]))
     assert loss.rows == ((names[0], names[1]), (names[2], names[3]))
     assert (loss.metric, loss.direction) == ("recall", "rises")
     recipes = [job.recipe for job in jobs(study, tmp_path, 1.0, options_for(1))]
-    assert len({r.key for r in recipes}) == 12 and {r.steps for r in recipes} == {20}
+    assert len({r.key for r in recipes}) == 12 and {r.training.steps for r in recipes} == {20}
 
     file = tmp_path / "wide.toml"
     file.write_text(to_toml(study))
@@ -33,8 +33,8 @@ def test_values_are_numbers_words_and_lists() -> None:
     study = grid("deep", "basic-gan", ("g_widths=256x512,64", "same_fakes=true,false"), (
         "fd falls",
     ), 3, 9)  # fmt: skip
-    assert [c["g_widths"] for c in study.cells.values()] == [[256, 512]] * 2 + [[64]] * 2
-    assert [c["same_fakes"] for c in study.cells.values()] == [True, False] * 2
+    assert [c["g_widths"] for c in study.conditions.values()] == [[256, 512]] * 2 + [[64]] * 2
+    assert [c["same_fakes"] for c in study.conditions.values()] == [True, False] * 2
     assert grid("fast", "mnist-fast", ("r1=1,3",), ("fd falls",), 3, None).steps == 20_000
 
 
@@ -44,7 +44,7 @@ def test_values_are_numbers_words_and_lists() -> None:
         (("g_width=1,2",), ("fd falls",), 9, r"did you mean 'g_widths'"),
         (("r1=3",), ("fd falls",), 9, "a field and two or more values"),
         (("r1=3,3",), ("fd falls",), 9, "a field and two or more values"),
-        (("r1=3,x",), ("fd falls",), 9, "cell r1=x: r1 must be a number"),
+        (("r1=3,x",), ("fd falls",), 9, "condition r1=x: r1 must be a number"),
         ((), ("fd falls",), 9, "say what differs"),
         (("r1=3,1",), ("fd sinks",), 9, "direction must be one of falls, rises"),
         (("r1=3,1",), ("fd",), 9, "not of the form: fd falls"),
@@ -90,7 +90,7 @@ def test_the_command_writes_a_study_that_the_other_reads(tmp_path: Path, call: C
         ("name = '../x'", "no / in it"),
         ("name = '/x'", "no / in it"),
         ("seeds = " + "[" * 9999, "recursion"),
-        ("cells = 1", "is not a study"),
+        ("conditions = 1", "is not a study"),
     ],
 )
 def test_files_that_are_no_studies(tmp_path: Path, line: str, said: str) -> None:

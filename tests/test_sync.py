@@ -31,9 +31,9 @@ def test_a_copy_follows(tmp_path: Path) -> None:
     (folder / "samples").mkdir(parents=True)
     (folder / "empty").touch()
     (folder / "log.jsonl").write_text("1\n2\n")
-    (folder / "samples/a.png").write_bytes(b"picture")
+    (folder / "samples/a.png").write_bytes(b"image")
     bytes_sent, sent = step(folder, copy, {})
-    assert bytes_sent == {"empty": 0, "log.jsonl": 4, "samples/a.png": 7}
+    assert bytes_sent == {"empty": 0, "log.jsonl": 4, "samples/a.png": 5}
     assert step(folder, copy, sent)[0] == {}
 
     with (folder / "log.jsonl").open("a") as log:
@@ -43,9 +43,9 @@ def test_a_copy_follows(tmp_path: Path) -> None:
     assert bytes_sent == {"log.jsonl": 2}  # only what was added
 
     (folder / "log.jsonl").write_text("1\n4\n5\n6\n")  # rewound, then longer than it was
-    (folder / "samples/a.png").write_bytes(b"picture")
+    (folder / "samples/a.png").write_bytes(b"image")
     bytes_sent, sent = step(folder, copy, sent)
-    assert bytes_sent == {"log.jsonl": 8, "samples/a.png": 7}
+    assert bytes_sent == {"log.jsonl": 8, "samples/a.png": 5}
 
 
 def test_half_a_row_and_hidden_files_stay(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_rows_come_before_their_checkpoint_and_that_before_the_last_one_goes(
     found, _ = changes(folder, sent)
     assert found.written["z.jsonl"] == (0, b"1\n2\n") and found.gone == ("step-1.pt",)
     order: list[str] = []
-    monkeypatch.setattr(sync, "replace", lambda path, _: order.append(path.name))
+    monkeypatch.setattr(sync, "write_atomic", lambda path, _: order.append(path.name))
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok: order.append(f"no {path.name}"))
     assert apply(copy, found)
     assert order == ["z.jsonl", "step-2.pt", "no step-1.pt"]

@@ -7,15 +7,15 @@ import pytest
 import rich.console
 
 from ganatomy.cli import terminal
-from ganatomy.training.loop import Tick
+from ganatomy.training.loop import StepInfo
 
 LOGS = {"d_real": 0.5, "d_fake": 0.25, "d_loss": 1.0, "g_loss": 2.0, "d_fake_after": 0.2}
-LONG = [Tick(0, 10**6, 0.0, {}), *(Tick(i, 10**6, i / 600, LOGS) for i in range(1, 4))]  # type: ignore[arg-type]
+LONG = [StepInfo(0, 10**6, 0.0, {}), *(StepInfo(i, 10**6, i / 600, LOGS) for i in range(1, 4))]  # type: ignore[arg-type]
 SHOWN = "D(x) 0.50 D(G(z)) 0.25 loss D 1.00 G 2.00"
 
 
-def follow(ticks: list[Tick], quiet: bool = False, stderr: bool = False) -> Tick:
-    return terminal.follow(ticks, "mine", 100, quiet=quiet, stderr=stderr)
+def follow(steps: list[StepInfo], quiet: bool = False, stderr: bool = False) -> StepInfo:
+    return terminal.follow(steps, "mine", 100, quiet=quiet, stderr=stderr)
 
 
 def test_plain_lines_where_there_is_no_terminal(
@@ -33,13 +33,13 @@ def test_plain_lines_where_there_is_no_terminal(
 
 
 def test_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[str]) -> None:
-    follow([Tick(0, 3, 0.0, {}), *(Tick(i, 3, i, LOGS) for i in (1, 2, 3))])  # type: ignore[arg-type]
+    follow([StepInfo(0, 3, 0.0, {}), *(StepInfo(i, 3, i, LOGS) for i in (1, 2, 3))])  # type: ignore[arg-type]
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("mine step 3/3 epoch 3.00") and "0:00:00 left" in line
 
 
 def test_quiet_and_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    short = [Tick(0, 1, 0.0, {}), Tick(1, 1, 1.0, LOGS)]  # type: ignore[arg-type]
+    short = [StepInfo(0, 1, 0.0, {}), StepInfo(1, 1, 1.0, LOGS)]  # type: ignore[arg-type]
     follow(short, quiet=True)
     assert capsys.readouterr() == ("", "")
     follow(short, stderr=True)
@@ -64,14 +64,14 @@ def test_dcgan_lines_are_those_of_r2_3(
     values = (0.9578, 2.3186, 0.8398, 0.4703, 0.1420)
     names = ("d_loss", "g_loss", "d_real", "d_fake", "d_fake_after")
     logs = dict(zip(names, values, strict=True))
-    line = terminal.dcgan_line(Tick(step, total, step / per_epoch, logs))  # type: ignore[arg-type]
+    line = terminal.dcgan_line(StepInfo(step, total, step / per_epoch, logs))  # type: ignore[arg-type]
     rest = "Loss_D: 0.9578 Loss_G: 2.3186 D(x): 0.8398 D(G(z)): 0.4703 / 0.1420"
     assert line == f"{begins} {rest}"
 
 
 def test_dcgan_lines_come_at_intervals_and_last(capsys: pytest.CaptureFixture[str]) -> None:
-    ticks = [Tick(0, 5, 0.0, {}), *(Tick(i, 5, i / 5, LOGS) for i in range(1, 6))]  # type: ignore[arg-type]
-    terminal.follow(ticks, "mine", 100, quiet=False, stderr=False, lines_every=2)
+    steps = [StepInfo(0, 5, 0.0, {}), *(StepInfo(i, 5, i / 5, LOGS) for i in range(1, 6))]  # type: ignore[arg-type]
+    terminal.follow(steps, "mine", 100, quiet=False, stderr=False, lines_every=2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["[0/1][1/5]", "[0/1][3/5]", "[0/1][4/5]"]
 
@@ -83,7 +83,7 @@ def test_bar_fits_a_narrow_terminal(
     console = rich.console.Console(force_terminal=True, width=width)
     monkeypatch.setattr(rich, "reconfigure", lambda stderr: None)
     monkeypatch.setattr(rich, "get_console", lambda: console)
-    follow([Tick(0, 3, 0.0, {}), *(Tick(i, 3, i, LOGS) for i in (1, 2, 3))])  # type: ignore[arg-type]
+    follow([StepInfo(0, 3, 0.0, {}), *(StepInfo(i, 3, i, LOGS) for i in (1, 2, 3))])  # type: ignore[arg-type]
     last = rich.console.Console(width=width)
     with last.capture() as capture:
         last.print(rich.text.Text.from_ansi(capsys.readouterr().out))

@@ -33,7 +33,7 @@ def test_points(name: str, samples: Samples) -> None:
 
 def test_points_are_taken_as_they_are(samples: Samples) -> None:
     places = torch.tensor([5, 0, 99_999])
-    taken = samples.take(places)
+    taken = samples.batch(places)
     assert taken.dtype == torch.float32 and torch.equal(taken, samples.values[places])
 
 

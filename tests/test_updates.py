@@ -1,7 +1,6 @@
 """What each field does to a step: priors, schedules, optimisers, rates, penalties, clipping."""
 
 import copy
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ganatomy.data import DATASETS
-from ganatomy.gan.losses import LOSSES, Labels, around, between
+from ganatomy.gan.losses import LOSSES, Labels, interpolate_points, perturb_points
 from ganatomy.gan.schedules import SCHEDULES
 from ganatomy.gan.step import State, set_rates, steps, update_discriminator, update_generator
-from ganatomy.models import normalise
+from ganatomy.models import apply_spectral_norm
 from ganatomy.recipes.recipe import Optimizer, Recipe
 from ganatomy.runs.sampling import generate
+from ganatomy.validation import leaves
 
 DATA = DATASETS["mnist10k"][1](Path())
 PENALTIES = ("gp", "dragan", "r1", "r2")
@@ -88,23 +88,25 @@ NEEDS["penalty_every"] = {"d_norm": "none", "r1": 1.0}
     [(b, f) for b in ("mlp", "dcgan") for f in CHANGES if (b, f) != ("mlp", "attention")],
 )
 def test_every_field_has_an_effect(base: str, field: str) -> None:
-    recipe = FULL[base].but(steps=3, **NEEDS.get(field, {}))
+    recipe = FULL[base].replace(steps=3, **NEEDS.get(field, {}))
     made = [
-        generate(train(State.new(r, DATA.shape), r, 2).ema, 2, recipe.but(z_dim=r.z_dim), 0)
-        for r in (recipe, recipe.but(**{field: CHANGES[field]}))
+        generate(
+            train(State.new(r, DATA.shape), r, 2).ema, 2, recipe.replace(z_dim=r.network.z_dim), 0
+        )
+        for r in (recipe, recipe.replace(**{field: CHANGES[field]}))
     ]
     assert not torch.equal(*made)
 
 
 def test_no_field_is_without_a_test_of_its_effect() -> None:
     elsewhere = {"dataset", "shape", "model", "epochs", "steps"}
-    assert {f.name for f in dataclasses.fields(Recipe)} == CHANGES.keys() | elsewhere
+    assert leaves(Recipe).keys() == CHANGES.keys() | elsewhere
 
 
 @pytest.mark.parametrize("latent", ["normal", "uniform", "binary"])
 @pytest.mark.parametrize("same_fakes", [True, False])
 def test_training_draws_from_the_recipes_prior(latent: Any, same_fakes: bool) -> None:
-    recipe, seen = MLP.but(latent=latent, same_fakes=same_fakes), []
+    recipe, seen = MLP.replace(latent=latent, same_fakes=same_fakes), []
     state = State.new(recipe, DATA.shape)
     state.generator.register_forward_hook(lambda _, given, made: seen.append(given[0]))
     train(state, recipe, 2)
@@ -134,10 +136,10 @@ def test_schedules_closed_forms() -> None:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_scheduled_step_is_a_step_at_that_rate(schedule: Any) -> None:
-    recipe = MLP.but(schedule=schedule, steps=8, lr_g=1e-3, lr_d=4e-3)
+    recipe = MLP.replace(schedule=schedule, steps=8, lr_g=1e-3, lr_d=4e-3)
     state = train(State.new(recipe, DATA.shape), recipe, 5)
     factor = SCHEDULES[schedule](5 / 8)
-    steady = recipe.but(schedule="constant", lr_g=1e-3 * factor, lr_d=4e-3 * factor, steps=8)
+    steady = recipe.replace(schedule="constant", lr_g=1e-3 * factor, lr_d=4e-3 * factor, steps=8)
     other = State.new(steady, DATA.shape)
     other.load_state_dict(copy.deepcopy(state.state_dict()))
     train(other, steady, 1)
@@ -162,7 +164,7 @@ REFERENCES: dict[str, Callable[[list[nn.Parameter], float], torch.optim.Optimize
 def test_each_network_moves_by_its_own_optimiser_and_rate(kind: str, player: str) -> None:
     other = "rmsprop" if kind == "sgd" else "sgd"
     kinds: dict[str, Any] = {f"opt_{p}": kind if p == player else other for p in "gd"}
-    recipe = MLP.but(lr_g=1e-3, lr_d=3e-3, beta1=0.4, beta2=0.6, **kinds)
+    recipe = MLP.replace(lr_g=1e-3, lr_d=3e-3, beta1=0.4, beta2=0.6, **kinds)
     state = State.new(recipe, DATA.shape)
     net = state.generator if player == "g" else state.discriminator
     expected = copy.deepcopy(net)
@@ -178,8 +180,8 @@ def test_each_network_moves_by_its_own_optimiser_and_rate(kind: str, player: str
 def step_once(state: State, recipe: Recipe, seed: int) -> dict[str, Tensor]:
     """Both updates, on the same samples for the same seed."""
     torch.manual_seed(seed)
-    loss, x = LOSSES[recipe.loss], DATA.take(torch.arange(8))
-    fake = state.generator(torch.randn(8, recipe.z_dim))
+    loss, x = LOSSES[recipe.objective.loss], DATA.batch(torch.arange(8))
+    fake = state.generator(torch.randn(8, recipe.network.z_dim))
     labels = Labels(torch.ones(8), torch.zeros(8))
     logs = update_discriminator(state, recipe, loss, x, fake.detach(), labels)
     return logs | update_generator(state, loss, x, fake)
@@ -188,7 +190,7 @@ def step_once(state: State, recipe: Recipe, seed: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("still", ["lr_g", "lr_d"])
 def test_there_are_two_learning_rates(still: str) -> None:
     rates: dict[str, Any] = {still: 0.0}
-    recipe = MLP.but(**rates)
+    recipe = MLP.replace(**rates)
     state = State.new(recipe, DATA.shape)
     networks = (state.generator, state.discriminator)
     before = [[p.clone() for p in net.parameters()] for net in networks]
@@ -197,7 +199,7 @@ def test_there_are_two_learning_rates(still: str) -> None:
     assert moved == [still == "lr_d", still == "lr_g"]
 
 
-LINEAR = MLP.but(d_widths=(), d_norm="none", d_dropout=0.0)
+LINEAR = MLP.replace(d_widths=(), d_norm="none", d_dropout=0.0)
 """Its discriminator is a linear critic: the gradient is its weight, wherever one looks."""
 
 
@@ -205,7 +207,7 @@ LINEAR = MLP.but(d_widths=(), d_norm="none", d_dropout=0.0)
     "weights", [{name: 0.7} for name in PENALTIES] + [dict.fromkeys(PENALTIES, 3.0)], ids=str
 )
 def test_penalties_of_a_step_are_weighted_and_shown(weights: dict[str, Any]) -> None:
-    recipe = LINEAR.but(**weights)
+    recipe = LINEAR.replace(**weights)
     state = State.new(recipe, DATA.shape)
     norm = next(state.discriminator.parameters()).norm().item()
     to_one = sum(weights.get(name, 0) for name in ("gp", "dragan")) * (norm - 1) ** 2
@@ -219,7 +221,7 @@ def test_penalties_of_a_step_are_weighted_and_shown(weights: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("every", [1, 3])
 def test_lazy_penalties_come_every_so_many_updates_and_weigh_as_much_more(every: int) -> None:
-    recipe = LINEAR.but(r1=0.7, penalty_every=every, d_steps=2, steps=9, lr_d=0.0)
+    recipe = LINEAR.replace(r1=0.7, penalty_every=every, d_steps=2, steps=9, lr_d=0.0)
     state = State.new(recipe, DATA.shape)
     norm = next(state.discriminator.parameters()).norm().item()
     for step, logs in enumerate(steps(state, recipe, DATA)):
@@ -230,7 +232,7 @@ def test_lazy_penalties_come_every_so_many_updates_and_weigh_as_much_more(every:
 
 
 def test_one_pass_of_d_is_two_where_samples_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe(dataset="mnist10k", model="dcgan", g_widths=(4,), d_widths=(4,), steps=4)
+    recipe = Recipe.of(dataset="mnist10k", model="dcgan", g_widths=(4,), d_widths=(4,), steps=4)
     passes = []
     for mixes in (False, True):
         state, seen = State.new(recipe, DATA.shape), list[int]()
@@ -264,7 +266,9 @@ def test_bf16_leaves_everything_but_products_in_fp32(name: str) -> None:
 
 
 def test_bf16_computes_with_the_weights_of_now() -> None:
-    recipe = MLP.but(d_norm="none", d_dropout=0.0, g_dropout=0.0, d_steps=1, g_steps=1, lr_d=0.05)
+    recipe = MLP.replace(
+        d_norm="none", d_dropout=0.0, g_dropout=0.0, d_steps=1, g_steps=1, lr_d=0.05
+    )
     found = [next(steps(State.new(recipe, DATA.shape), recipe, DATA, p)) for p in ("fp32", "bf16")]
     before, after = ([logs[name].item() for logs in found] for name in ("d_fake", "d_fake_after"))
     assert after[1] == pytest.approx(after[0], rel=0.05) and after[1] < 0.5 * before[1]
@@ -272,7 +276,7 @@ def test_bf16_computes_with_the_weights_of_now() -> None:
 
 def test_bf16_normalises_spectra_in_fp32() -> None:
     layer = nn.Linear(6, 6)
-    normalise(layer)
+    apply_spectral_norm(layer)
     expected = copy.deepcopy(layer).weight
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer.weight, expected)
@@ -280,7 +284,7 @@ def test_bf16_normalises_spectra_in_fp32() -> None:
 
 def test_a_generator_is_compared_with_real_samples_where_its_loss_compares() -> None:
     state, loss = State.new(LINEAR, DATA.shape), LOSSES["relativistic"]
-    real, fake = DATA.take(torch.arange(8)), state.generator(torch.randn(8, LINEAR.z_dim))
+    real, fake = DATA.batch(torch.arange(8)), state.generator(torch.randn(8, LINEAR.network.z_dim))
     expected = softplus(state.discriminator(real) - state.discriminator(fake)).mean().detach()
     torch.testing.assert_close(update_generator(state, loss, real, fake)["g_loss"], expected)
 
@@ -299,7 +303,7 @@ class Bowl(nn.Module):
 @pytest.mark.parametrize("name", PENALTIES)
 def test_each_penalty_looks_where_it_should_and_moves_d(name: str) -> None:
     weights: dict[str, Any] = {name: 1.0}
-    recipe, bowl = LINEAR.but(**weights), Bowl()
+    recipe, bowl = LINEAR.replace(**weights), Bowl()
     state = State.new(recipe, DATA.shape)
     state.discriminator, state.opt_d = bowl, torch.optim.SGD(bowl.parameters(), 1e-3)
     rng = torch.Generator().manual_seed(5)
@@ -312,9 +316,9 @@ def test_each_penalty_looks_where_it_should_and_moves_d(name: str) -> None:
     )
     torch.manual_seed(7)
     if name == "dragan":
-        at = around(real, torch.rand(real.shape), torch.rand(6))
+        at = perturb_points(real, torch.rand(real.shape), torch.rand(6))
     else:
-        at = {"r1": real, "r2": fake, "gp": between(real, fake, torch.rand(6))}[name]
+        at = {"r1": real, "r2": fake, "gp": interpolate_points(real, fake, torch.rand(6))}[name]
     w = torch.ones((), requires_grad=True)
     norms = w * at.flatten(1).norm(dim=1)
     r = name in ("r1", "r2")
@@ -325,12 +329,12 @@ def test_each_penalty_looks_where_it_should_and_moves_d(name: str) -> None:
 
 
 def test_clipping_bounds_every_weight_of_d_and_none_of_g() -> None:
-    free, clipped = MLP.but(lr_d=0.1), MLP.but(lr_d=0.1, clip=0.01)
-    x, labels = DATA.take(torch.arange(8)), Labels(torch.ones(8), torch.zeros(8))
+    free, clipped = MLP.replace(lr_d=0.1), MLP.replace(lr_d=0.1, clip=0.01)
+    x, labels = DATA.batch(torch.arange(8)), Labels(torch.ones(8), torch.zeros(8))
     states = {recipe: State.new(recipe, DATA.shape) for recipe in (free, clipped)}
     for recipe, state in states.items():
         torch.manual_seed(0)
-        update_discriminator(state, recipe, LOSSES[recipe.loss], x, -x, labels)
+        update_discriminator(state, recipe, LOSSES[recipe.objective.loss], x, -x, labels)
     (one, bounded) = (list(state.discriminator.parameters()) for state in states.values())
     assert all(weight.abs().max() > 0.01 for weight in one)
     assert same(bounded, [weight.clamp(-0.01, 0.01) for weight in one])

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from conftest import CONV, MLP, Call
 
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
 from ganatomy.training.verify import replay, verify
 
-OPTIONS = Options(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
+OPTIONS = RunOptions(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_replay_of_something_else_is_noticed(run: Run, tmp_path: Path) -> None
 
 
 def test_verifying_from_the_command_line(tmp_path: Path, call: Call) -> None:
-    run = fit(CONV.but(steps=10), tmp_path / "run", OPTIONS)
+    run = fit(CONV.replace(steps=10), tmp_path / "run", OPTIONS)
     code, out, _ = call("verify", run.path, "--replay", "--json")
     result = json.loads(out)
     assert code == 0 and result["broken"] == 0 and result["replay"]["same"]

@@ -28,14 +28,14 @@ from typing import Any, NamedTuple
 import torch
 
 from ganatomy.cli import main as cli
-from ganatomy.data import folder as own_pictures
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.data import folder as own_images
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.storage import checksums
 from ganatomy.training import loop
 from ganatomy.validation import to_dict
 
-RECIPE = Recipe(
+RECIPE = Recipe.of(
     dataset="mnist10k",
     z_dim=8,
     g_widths=(16, 16),
@@ -53,21 +53,21 @@ question = "Does it matter?"
 base = "mine.json"
 steps = 12
 seeds = 4
-protocol = "judge-2k"
-[cells.a]
+protocol = "classifier-2k"
+[conditions.a]
 lr_g = 1e-3
-[cells.b]
+[conditions.b]
 lr_g = 2e-3
 [[claims]]
 id = "c1"
 text = "it does"
 metric = "fd"
 direction = "falls"
-cells = ["a", "b"]
+conditions = ["a", "b"]
 """
 
 
-class Place(NamedTuple):
+class EvalOptions(NamedTuple):
     """Where one fault is tried, and what undisturbed work came to."""
 
     path: Path
@@ -90,7 +90,15 @@ class Place(NamedTuple):
 
     def evaluate(self) -> list[str]:
         """The command that measures it."""
-        return ["evaluate", str(self.run), "--protocol", "judge-2k", "--metrics", "fd", "classes"]
+        return [
+            "evaluate",
+            str(self.run),
+            "--protocol",
+            "classifier-2k",
+            "--metrics",
+            "fd",
+            "classes",
+        ]
 
     def study(self) -> list[str]:
         """The command that answers a question."""
@@ -103,12 +111,12 @@ class Place(NamedTuple):
 
     def half_done(self) -> None:
         """Put a run here that was killed at some step."""
-        with contextlib.closing(loop.ticks(RECIPE, self.run, OPTIONS)) as running:
+        with contextlib.closing(loop.run_steps(RECIPE, self.run, OPTIONS)) as running:
             for _ in range(self.rng.randrange(8, 60)):
                 next(running)
 
 
-OPTIONS = Options(threads=1, device="cpu", log_every=2, save_every=7, sample_every=20, keep=0)
+OPTIONS = RunOptions(threads=1, device="cpu", log_every=2, save_every=7, sample_every=20, keep=0)
 
 
 class Child(NamedTuple):
@@ -133,7 +141,9 @@ class Child(NamedTuple):
         return [line for line in lines if not line.startswith(("ganatomy: warning", "ganatomy: ["))]
 
 
-def start(place: Place, arguments: list[str], before: Callable[[], object] | None = None) -> Child:
+def start(
+    place: EvalOptions, arguments: list[str], before: Callable[[], object] | None = None
+) -> Child:
     """Carry out a command in a process of its own, of which another may be the end."""
     said = place.path / f"said-{time.monotonic_ns()}"
     pid = os.fork()
@@ -151,7 +161,7 @@ def start(place: Place, arguments: list[str], before: Callable[[], object] | Non
         os._exit(code)
 
 
-def do(place: Place, arguments: list[str], before: Callable[[], object] | None = None) -> int:
+def do(place: EvalOptions, arguments: list[str], before: Callable[[], object] | None = None) -> int:
     """Carry out a command to its end, which must be one that a user can read."""
     child = start(place, arguments, before)
     code = child.wait()
@@ -175,7 +185,7 @@ def readable(run: Path) -> None:
         assert found.load(file)["step"] > 0
 
 
-def taken_up(place: Place) -> str:
+def taken_up(place: EvalOptions) -> str:
     """Train a run to its end, and see that it is the one that never stopped."""
     assert do(place, place.train()) == 0
     assert not list(place.run.rglob(".*.tmp"))
@@ -184,7 +194,7 @@ def taken_up(place: Place) -> str:
     return "same bytes"
 
 
-def refused_or_taken_up(place: Place, command: list[str] | None = None) -> str:
+def refused_or_taken_up(place: EvalOptions, command: list[str] | None = None) -> str:
     """Try to go on: the end must be the same, or there must be a reason."""
     code = do(place, command or ["resume", str(place.run), "--quiet"])
     if code in (1, 2):
@@ -196,7 +206,7 @@ def refused_or_taken_up(place: Place, command: list[str] | None = None) -> str:
 # training is ended
 
 
-def killed(place: Place) -> str:
+def killed(place: EvalOptions) -> str:
     """SIGKILL at a random moment, up to three times."""
     for _ in range(place.rng.randrange(1, 4)):
         child = start(place, place.train())
@@ -220,7 +230,7 @@ def _die(*args: object, **how: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _killed_in(target: object, name: str, most: int, place: Place, what: Any = _die) -> str:
+def _killed_in(target: object, name: str, most: int, place: EvalOptions, what: Any = _die) -> str:
     count = place.rng.randrange(most)
     assert do(place, place.train(), lambda: _at(target, name, count, what)) == -signal.SIGKILL
     if place.run.exists():
@@ -228,17 +238,17 @@ def _killed_in(target: object, name: str, most: int, place: Place, what: Any = _
     return taken_up(place)
 
 
-def killed_before_rename(place: Place) -> str:
+def killed_before_rename(place: EvalOptions) -> str:
     """SIGKILL when a file has been written beside its place."""
     return _killed_in(Path, "replace", 20, place)
 
 
-def killed_before_sync(place: Place) -> str:
+def killed_before_sync(place: EvalOptions) -> str:
     """SIGKILL when a file has been handed over but not synced."""
     return _killed_in(os, "fsync", 40, place)
 
 
-def killed_in_a_file(place: Place) -> str:
+def killed_in_a_file(place: EvalOptions) -> str:
     """SIGKILL when half of a file has been written."""
     real, left = Path.open, iter(range(place.rng.randrange(20)))
 
@@ -266,7 +276,7 @@ def killed_in_a_file(place: Place) -> str:
     return taken_up(place)
 
 
-def killed_in_a_row(place: Place) -> str:
+def killed_in_a_row(place: EvalOptions) -> str:
     """SIGKILL when half of a logged row has been written."""
 
     def half(run: Run, name: str, row: dict[str, Any]) -> None:
@@ -278,7 +288,7 @@ def killed_in_a_row(place: Place) -> str:
     return _killed_in(Run, "append", 29, place, half)
 
 
-def terminated(place: Place) -> str:
+def terminated(place: EvalOptions) -> str:
     """SIGTERM or SIGINT at a random moment: the state is saved, or there was none yet."""
     number = place.rng.choice([signal.SIGTERM, signal.SIGINT])
     child = start(place, place.train())
@@ -298,8 +308,8 @@ def terminated(place: Place) -> str:
 # the machine
 
 
-def full_disk(place: Place) -> str:
-    """No file may grow beyond a random size: a checkpoint, a log or a picture is cut off."""
+def full_disk(place: EvalOptions) -> str:
+    """No file may grow beyond a random size: a checkpoint, a log or a image is cut off."""
     most = place.rng.choice([100, 1000, 5000, 20_000, 60_000, 120_000])
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # noqa: E731
     code = do(place, place.train(), limit)
@@ -309,7 +319,7 @@ def full_disk(place: Place) -> str:
     return taken_up(place)
 
 
-def full_folder(place: Place) -> str:
+def full_folder(place: EvalOptions) -> str:
     """A file system of some hundred kilobytes."""
     small = place.path / "small"
     small.mkdir()
@@ -327,7 +337,7 @@ def full_folder(place: Place) -> str:
     return taken_up(place)
 
 
-def read_only(place: Place) -> str:
+def read_only(place: EvalOptions) -> str:
     """A folder that may not be written to, before the training or in the middle of it."""
     if place.rng.random() < 0.7:
         place.half_done()
@@ -352,7 +362,7 @@ def read_only(place: Place) -> str:
     return taken_up(place)
 
 
-def no_memory(place: Place) -> str:
+def no_memory(place: EvalOptions) -> str:
     """The process may not take more than some megabytes beyond what it has."""
     extra = place.rng.randrange(1 << 20, 120 << 20)
 
@@ -369,7 +379,7 @@ def no_memory(place: Place) -> str:
     return taken_up(place)
 
 
-def clock_jumps(place: Place) -> str:
+def clock_jumps(place: EvalOptions) -> str:
     """The clock jumps by up to ten years, either way, whenever it is looked at."""
     place.half_done()
     for file in place.run.rglob("*"):
@@ -386,7 +396,7 @@ def clock_jumps(place: Place) -> str:
     return taken_up(place)
 
 
-def two_processes(place: Place) -> str:
+def two_processes(place: EvalOptions) -> str:
     """Another process trains in the same folder, stopped for the moment."""
     child = start(place, place.train())
     while child.running() and not list(place.run.glob("step-*.pt")):
@@ -401,7 +411,7 @@ def two_processes(place: Place) -> str:
 # files are damaged
 
 
-def _hurt(place: Place, file: Path) -> None:
+def _hurt(place: EvalOptions, file: Path) -> None:
     """Cut a file short or flip a bit of it."""
     content = bytearray(file.read_bytes())
     if place.rng.random() < 0.5:
@@ -411,7 +421,7 @@ def _hurt(place: Place, file: Path) -> None:
     file.write_bytes(content)
 
 
-def newest_checkpoint(place: Place) -> str:
+def newest_checkpoint(place: EvalOptions) -> str:
     """The newest checkpoint, or two of them, are cut short or have a wrong bit."""
     place.half_done()
     for file in Run(place.run).checkpoints()[1:][-place.rng.randrange(1, 3) :]:
@@ -419,7 +429,7 @@ def newest_checkpoint(place: Place) -> str:
     return taken_up(place)
 
 
-def every_checkpoint(place: Place) -> str:
+def every_checkpoint(place: EvalOptions) -> str:
     """All of them are: to train from the start is for the user to say."""
     place.half_done()
     files = Run(place.run).checkpoints()
@@ -431,7 +441,7 @@ def every_checkpoint(place: Place) -> str:
     return f"refused, then {taken_up(place)}"
 
 
-def _damaged(name: str, place: Place) -> str:
+def _damaged(name: str, place: EvalOptions) -> str:
     place.half_done()
     _hurt(place, place.run / name)
     before = {k: v for k, v in contents(place.run).items() if k.endswith(".pt")}
@@ -441,22 +451,22 @@ def _damaged(name: str, place: Place) -> str:
     return came
 
 
-def recipe_file(place: Place) -> str:
+def recipe_file(place: EvalOptions) -> str:
     """The recipe is cut short or has a wrong bit."""
     return _damaged("recipe.json", place)
 
 
-def options_file(place: Place) -> str:
+def options_file(place: EvalOptions) -> str:
     """The options are cut short or have a wrong bit."""
     return _damaged("options.json", place)
 
 
-def environment_file(place: Place) -> str:
+def environment_file(place: EvalOptions) -> str:
     """The record of machines is cut short or has a wrong bit."""
     return _damaged("environment.json", place)
 
 
-def rows_file(place: Place) -> str:
+def rows_file(place: EvalOptions) -> str:
     """Logged rows are cut short, or one has a wrong bit."""
     return _damaged("log.jsonl", place)
 
@@ -464,14 +474,14 @@ def rows_file(place: Place) -> str:
 # measuring
 
 
-def _measured(place: Place) -> str:
+def _measured(place: EvalOptions) -> str:
     assert do(place, place.evaluate()) == 0
     rows = [Run(run).rows("metrics")[-1] for run in (place.run, place.whole / "run")]
     assert rows[0] == rows[1]
     return "same values"
 
 
-def evaluation_killed(place: Place) -> str:
+def evaluation_killed(place: EvalOptions) -> str:
     """SIGKILL at a random moment of an evaluation whose cache is empty."""
     place.finished()
     (place.run / "metrics.jsonl").unlink()
@@ -483,7 +493,7 @@ def evaluation_killed(place: Place) -> str:
         return _measured(place)
 
 
-def cached_numbers(place: Place) -> str:
+def cached_numbers(place: EvalOptions) -> str:
     """A file of the cache that evaluations use is cut short or has a wrong bit."""
     place.finished()
     (place.run / "metrics.jsonl").unlink()
@@ -496,16 +506,16 @@ def cached_numbers(place: Place) -> str:
         return _measured(place)
 
 
-def cached_pictures(place: Place) -> str:
-    """Decoded pictures are damaged, or the process that decodes them is killed."""
+def cached_pictures(place: EvalOptions) -> str:
+    """Decoded images are damaged, or the process that decodes them is killed."""
     from PIL import Image
 
-    source = place.path / "pictures"
+    source = place.path / "images"
     source.mkdir()
     for i in range(30):
         noise = place.rng.randbytes(64)
         Image.frombytes("L", (8, 8), noise).save(source / f"{i}.png")
-    wanted = own_pictures.pictures(source).values
+    wanted = own_images.load_images(source).values
     from ganatomy.data import cache
 
     with _cache(place.path / "cache"), _less(cache, "LARGE", 10):
@@ -513,16 +523,14 @@ def cached_pictures(place: Place) -> str:
             pid = os.fork()
             if pid == 0:
                 _at(os, "fsync", place.rng.randrange(2), _die)
-                own_pictures.pictures(source)
+                own_images.load_images(source)
                 os._exit(0)
             os.waitpid(pid, 0)
         else:
-            own_pictures.pictures(source)
-            folder = next(
-                f for f in (place.path / "cache/ganatomy/pictures").iterdir() if f.is_dir()
-            )
+            own_images.load_images(source)
+            folder = next(f for f in (place.path / "cache/ganatomy/images").iterdir() if f.is_dir())
             _hurt(place, place.rng.choice(sorted(folder.iterdir())))
-        found = own_pictures.pictures(source)
+        found = own_images.load_images(source)
         assert torch.equal(found.values, wanted)
     return "same values"
 
@@ -530,7 +538,7 @@ def cached_pictures(place: Place) -> str:
 # studies
 
 
-def worker_killed(place: Place) -> str:
+def worker_killed(place: EvalOptions) -> str:
     """A worker of a study, the study or all are killed, and it is repeated."""
     child = start(place, place.study())
     time.sleep(place.rng.uniform(2, 12))
@@ -580,7 +588,7 @@ def _less(module: Any, name: str, value: int) -> Iterator[None]:
         setattr(module, name, before)
 
 
-FAULTS: dict[Callable[[Place], str], int] = {
+FAULTS: dict[Callable[[EvalOptions], str], int] = {
     killed: 30,
     killed_before_rename: 16,
     killed_before_sync: 16,
@@ -612,7 +620,7 @@ def prepare(folder: Path, study: bool = True) -> tuple[Path, float]:
     torch.set_num_threads(1)
     (folder / "mine.json").write_text(json.dumps(to_dict(RECIPE)))
     (folder / "small.toml").write_text(STUDY.replace("mine.json", str(folder / "mine.json")))
-    place = Place(folder, folder, 0.0, random.Random())
+    place = EvalOptions(folder, folder, 0.0, random.Random())
     with contextlib.redirect_stdout(io.StringIO()):
         for command in (place.train(), place.evaluate()):  # here, so that no child imports again
             assert cli.main(command) == 0
@@ -625,11 +633,11 @@ def prepare(folder: Path, study: bool = True) -> tuple[Path, float]:
     return folder, seconds
 
 
-def tried(fault: Callable[[Place], str], seed: int, whole: Path, seconds: float) -> str:
+def tried(fault: Callable[[EvalOptions], str], seed: int, whole: Path, seconds: float) -> str:
     """Try one fault; return what came of it."""
     with tempfile.TemporaryDirectory(dir=whole.parent) as folder:
         name = f"{fault.__name__} {seed}"
-        return fault(Place(Path(folder), whole, seconds, random.Random(name)))
+        return fault(EvalOptions(Path(folder), whole, seconds, random.Random(name)))
 
 
 def main(share: str = "1", *names: str) -> int:

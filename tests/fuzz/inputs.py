@@ -23,7 +23,7 @@ from targets import KEPT, RECIPE, about
 
 from ganatomy.cli.main import COMMANDS
 from ganatomy.evaluation import classifier
-from ganatomy.recipes.recipe import Options
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.storage.checksums import line
 from ganatomy.studies.files import grid, to_toml
 from ganatomy.validation import keyed, to_dict
@@ -75,7 +75,7 @@ def taped(members: Mapping[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes
 
 @cache
 def drawn() -> list[bytes]:
-    """Pictures of every format and many modes."""
+    """Images of every format and many modes."""
     rng, found = np.random.default_rng(0), []
     grey = Image.fromarray(rng.integers(0, 256, (5, 7), np.uint8))
     colours = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
@@ -102,7 +102,7 @@ def named() -> dict[str, bytes]:
 
 @cache
 def small_judge(kind: str) -> bytes:
-    """A judge's file, of pictures of 2 x 2 and weights of nothing."""
+    """A classifier's file, of images of 2 x 2 and weights of nothing."""
     net = classifier.KINDS[kind].build((1, 2, 2), 2)
     tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
     for split in ("train", "test"):
@@ -115,7 +115,7 @@ def small_judge(kind: str) -> bytes:
 @cache
 def saved() -> bytes:
     file = io.BytesIO()
-    state = {"step": 1, "run": {"recipe": RECIPE.but(steps=1).key, "rows": [0, 0]}}
+    state = {"step": 1, "run": {"recipe": RECIPE.replace(steps=1).key, "rows": [0, 0]}}
     torch.save(state | {"nets": {"w": torch.ones(3, 2), "n": torch.tensor(3)}, "t": (1, 2.0)}, file)
     return file.getvalue()
 
@@ -226,13 +226,13 @@ def mended_zip(content: bytes) -> bytes:
         return content
 
 
-PICTURES = st.one_of(
+IMAGES = st.one_of(
     changed(drawn(), [b"IHDR", b"tRNS", b"acTL", b"PLTE", b"\xff\xda", b"II*\0", b"VP8X"]),
     changed([d for d in drawn() if d.startswith(b"\x89PNG")], [b"tRNS", b"PLTE"]).map(mended_png),
 )
 MEMBERS = st.dictionaries(
     st.sampled_from(NAMES) | st.text(min_size=1, max_size=9).filter(lambda t: t[0] != "\0"),
-    st.sampled_from(drawn()[:4]) | PICTURES,
+    st.sampled_from(drawn()[:4]) | IMAGES,
     max_size=5,
 )
 ARRAYS = st.builds(
@@ -249,7 +249,7 @@ TOML_WORDS = [*JSON_WORDS, b"[[claims]]", b"inf", b"0xff", b"1979-05-27", b"'''"
 
 WORDS = [*COMMANDS, "study", "new", "basic-gan", "conv-gan", "fit", "check", "x.json", "run"]
 WORDS += [
-    f"--{name}" for name in (*to_dict(RECIPE), *to_dict(Options()), "out", "n", "json", "help")
+    f"--{name}" for name in (*to_dict(RECIPE), *to_dict(RunOptions()), "out", "n", "json", "help")
 ]
 WORDS += [
     "1",
@@ -333,7 +333,7 @@ def of(target: str) -> Input:
             known = given_as(as_toml, TOML_WORDS, STUDY_VALUES)
             return known._replace(seeds=[*known.seeds, to_toml(STUDY).encode()])
         case "run: options":
-            return given_as(as_json, JSON_WORDS, keyed(Options()), to_dict(Options()))
+            return given_as(as_json, JSON_WORDS, keyed(RunOptions()), to_dict(RunOptions()))
         case "run: sessions":
             return given_as(as_json, JSON_WORDS, SESSIONS)
         case "run: rows" | "run: newest":
@@ -343,8 +343,8 @@ def of(target: str) -> Input:
             return given_as(as_rows, JSON_WORDS, about())
         case "cache: values" | "cache: labels":
             return Input([KEPT[f"{target.split()[1]}.npy"]], NPY_WORDS, ARRAYS.map(npy) | arrays())
-        case "picture":
-            return Input(drawn(), [b"IHDR", b"tRNS"], PICTURES)
+        case "image":
+            return Input(drawn(), [b"IHDR", b"tRNS"], IMAGES)
         case "npz":
             grey = np.zeros((2, 3, 4), np.uint8)
             return Input([npz(images=grey, labels=np.arange(2)), npz(x=grey)], NPY_WORDS, arrays())
@@ -358,7 +358,7 @@ def of(target: str) -> Input:
             return Input([*map(gzip.compress, TARS)], [b"\x1f\x8b"], TAPED.map(gzip.compress))
         case "checkpoint":
             return Input([saved()], [b"PK\5\6"], CHECKPOINT)
-        case "judge":
+        case "classifier":
             return Input(JUDGES, [*JSON_WORDS, b"F32", b"I64", b"shape"], CHANGED_JUDGES)
         case "command line":
             seeds = [as_words(["train", "basic-gan", "--lr-g", "1"]), as_words(["recipes"])]
@@ -367,8 +367,8 @@ def of(target: str) -> Input:
 
 
 @st.composite
-def judges(draw: DrawFn) -> bytes:
-    """A judge's file that says other things of itself."""
+def classifiers(draw: DrawFn) -> bytes:
+    """A classifier's file that says other things of itself."""
     content = draw(st.sampled_from(JUDGES))
     size = int.from_bytes(content[:8], "little")
     top = json.loads(content[8 : 8 + size])
@@ -378,7 +378,7 @@ def judges(draw: DrawFn) -> bytes:
     return struct.pack("<Q", len(text)) + text + content[8 + size :]
 
 
-CHANGED_JUDGES = judges()
+CHANGED_JUDGES = classifiers()
 
 
 def inputs(target: str) -> Bytes:

@@ -40,9 +40,9 @@ ROOM = 16
 """GB of addresses that a process has, so that what asks for too much fails rather than others."""
 
 SHARES = {
-    "recipe .json": 12, "recipe .toml": 8, "study": 5, "picture": 12, "npz": 6, "zip": 5, "tar": 5,
+    "recipe .json": 12, "recipe .toml": 8, "study": 5, "image": 12, "npz": 6, "zip": 5, "tar": 5,
     "tar.gz": 5, "run: rows": 8, "run: newest": 6, "run: recipe": 5, "run: options": 5,
-    "run: sessions": 5, "checkpoint": 4, "judge": 3, "cache: values": 2, "cache: labels": 2,
+    "run: sessions": 5, "checkpoint": 4, "classifier": 3, "cache: values": 2, "cache: labels": 2,
     "cache: about": 3, "command line": 2,
 }  # fmt: skip
 """How many of the cases are for each target: more where they cost less."""

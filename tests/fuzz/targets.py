@@ -21,7 +21,7 @@ import torch
 
 from ganatomy.cli.main import parse
 from ganatomy.data.cache import recall
-from ganatomy.data.folder import pictures
+from ganatomy.data.folder import load_images
 from ganatomy.data.listing import UNSHOWN, listing
 from ganatomy.data.pixels import LIMIT, decode, header, read_npz
 from ganatomy.evaluation import classifier
@@ -33,7 +33,7 @@ from ganatomy.storage.files import cache_root
 from ganatomy.studies import files
 from ganatomy.validation import to_dict
 
-RECIPE = Recipe(model="mlp", z_dim=2, g_widths=(2,), d_widths=(2,), batch=2, steps=9)
+RECIPE = Recipe.of(model="mlp", z_dim=2, g_widths=(2,), d_widths=(2,), batch=2, steps=9)
 
 
 @cache
@@ -58,7 +58,7 @@ def run() -> Run:
 
 def a_recipe(name: str, content: bytes) -> None:
     read = named.read(str(put(name, content)))
-    assert len(read.key) == 8 and Recipe(**to_dict(read)) == read
+    assert len(read.key) == 8 and Recipe.of(**to_dict(read)) == read
 
 
 def a_study(content: bytes) -> None:
@@ -72,19 +72,19 @@ def a_picture(content: bytes) -> None:
 
 
 def an_npz(content: bytes) -> None:
-    values, labels, classes = read_npz(put("pictures.npz", content))
+    values, labels, classes = read_npz(put("images.npz", content))
     assert len(values) == len(labels) and labels.max() < max(1, len(classes))
 
 
 def an_archive(suffix: str, content: bytes) -> None:
-    path = put(f"pictures{suffix}", content)
+    path = put(f"images{suffix}", content)
     with ExitStack() as stack:
         found = listing(path, stack)
-        for name, opened in found.pictures.items():
+        for name, opened in found.images.items():
             assert not name.startswith("/") and not UNSHOWN.search(name)
             with contextlib.suppress(Exception), opened() as file:  # for decode to tell
                 assert len(file.read(LIMIT + 1)) <= LIMIT + 1
-    samples = pictures(path)
+    samples = load_images(path)
     assert samples.labels.max() < max(1, len(samples.classes))
 
 
@@ -110,9 +110,9 @@ def a_checkpoint(content: bytes) -> None:
 
 
 def a_judge(content: bytes) -> None:
-    found = classifier.load(content, "a judge")
+    found = classifier.load(content, "a classifier")
     if math.prod(found.shape) < 10_000:
-        classifier.see(found.net, torch.zeros(1, *found.shape, dtype=torch.uint8))
+        classifier.extract(found.net, torch.zeros(1, *found.shape, dtype=torch.uint8))
 
 
 KEPT: dict[str, bytes] = {}
@@ -135,7 +135,7 @@ def about(**arrays: bytes) -> dict[str, Any]:
 def kept(name: str, content: bytes) -> None:
     """One file of the cache, beside the other two as they should be."""
     assert os.environ["XDG_CACHE_HOME"]
-    place = cache_root() / "pictures" / "fuzz"
+    place = cache_root() / "images" / "fuzz"
     place.mkdir(parents=True, exist_ok=True)
     files = KEPT | {name: content}
     if name != "about.json":  # as if it had been written so
@@ -146,7 +146,7 @@ def kept(name: str, content: bytes) -> None:
     found = recall("fuzz")
     if found is None:
         raise ValueError("it is not whole")
-    found.samples.take(torch.arange(len(found.samples)))
+    found.samples.batch(torch.arange(len(found.samples)))
     assert found.samples.labels.max() < max(1, len(found.samples.classes))
 
 
@@ -168,7 +168,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "recipe .json": partial(a_recipe, "recipe.json"),
     "recipe .toml": partial(a_recipe, "recipe.toml"),
     "study": a_study,
-    "picture": a_picture,
+    "image": a_picture,
     "npz": an_npz,
     "zip": partial(an_archive, ".zip"),
     "tar": partial(an_archive, ".tar"),
@@ -179,7 +179,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "run: options": partial(of_a_run, "options.json", lambda run: run.options),
     "run: sessions": partial(of_a_run, "environment.json", lambda run: run.sessions),
     "checkpoint": a_checkpoint,
-    "judge": a_judge,
+    "classifier": a_judge,
     "cache: values": partial(kept, "values.npy"),
     "cache: labels": partial(kept, "labels.npy"),
     "cache: about": partial(kept, "about.json"),

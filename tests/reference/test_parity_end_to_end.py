@@ -1,4 +1,4 @@
-"""From files of pictures to numbers, ganatomy and torch-fidelity's own command agree.
+"""From files of images to numbers, ganatomy and torch-fidelity's own command agree.
 
 Inception's weights are drawn at random, as the true ones cannot be had offline: the same network,
 the same resizing and the same arithmetic are proved, not the value that the field would quote.
@@ -17,12 +17,13 @@ from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from ganatomy.data import load, pictures
+from ganatomy.data import load
+from ganatomy.data.folder import load_images
 from ganatomy.evaluation import classifier, evaluate
-from ganatomy.evaluation.features import FEATURES, INCEPTION_SHA256, Wanted
-from ganatomy.evaluation.metrics import METRICS, Comparison, Seen, moments
+from ganatomy.evaluation.features import FEATURES, INCEPTION_SHA256, FeatureRequest
+from ganatomy.evaluation.metrics import METRICS, Comparison, Extracted, moments
 from ganatomy.evaluation.protocol import preset
-from ganatomy.evaluation.reference import Place, reference
+from ganatomy.evaluation.reference import EvalOptions, reference
 from ganatomy.figures.images import png
 from ganatomy.runs.folder import Row
 
@@ -35,14 +36,14 @@ N = 120
 """Of fakes and of reals, few because Inception is slow here."""
 
 WITHIN = {"64": 1e-6, "2048": 1e-4}
-"""Relative, by layer. With fewer pictures than features, covariances are singular: torch-fidelity
+"""Relative, by layer. With fewer images than features, covariances are singular: torch-fidelity
 sums the roots of eigenvalues that are all rounding, and takes means in float32."""
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Negatives of four classes as fakes, and real digits in a folder with train and test."""
-    root, digits = tmp_path_factory.mktemp("pictures"), load("mnist10k", Path(), "train")
+    root, digits = tmp_path_factory.mktemp("images"), load("mnist10k", Path(), "train")
     fakes = 255 - digits.values[digits.labels < 4][1000 : 1000 + N]
     for name, digits_of in (
         ("fake", fakes),
@@ -50,8 +51,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ("real/test", digits.values[:20]),
     ):
         (root / name).mkdir(parents=True)
-        for i, picture in enumerate(digits_of):  # in colour, as torch-fidelity wants them
-            (root / name / f"{i:04}.png").write_bytes(png(picture.expand(3, -1, -1)))
+        for i, image in enumerate(digits_of):  # in colour, as torch-fidelity wants them
+            (root / name / f"{i:04}.png").write_bytes(png(image.expand(3, -1, -1)))
     return root / "fake", root / "real"
 
 
@@ -83,10 +84,10 @@ def theirs(folders: tuple[Path, Path], weights: Path, layer: str) -> dict[str, f
 @pytest.mark.parametrize("layer", ["64", "2048"])
 def test_files_to_numbers(folders: tuple[Path, Path], inception: Path, layer: str) -> None:
     expected = theirs(folders, inception, layer)
-    protocol = preset("inception-10k").but(features=f"inception-{layer}", n=N)
-    place = Place(Path(), torch.device("cpu"), inception, force=True)
+    protocol = preset("inception-10k").replace(features=f"inception-{layer}", n=N)
+    place = EvalOptions(Path(), torch.device("cpu"), inception, force=True)
     ref = reference(protocol, str(folders[1]), place)
-    fakes = pictures(folders[0]).values
+    fakes = load_images(folders[0]).values
     metrics = ("fd", "kid", "prdc") + (("score",) if layer == "2048" else ())
     row = evaluate.evaluate(fakes, ref, metrics, force=True)
     found = {name: value["value"] for name, value in row["values"].items()}
@@ -102,7 +103,7 @@ def _official(row: Row) -> Row:
 
 
 def test_the_command_itself(call: Call, folders: tuple[Path, Path], inception: Path) -> None:
-    """R1.8's protocol through our command line: the number of its 128 pictures, and the warning."""
+    """R1.8's protocol through our command line: the number of its 128 images, and the warning."""
     options = ("--protocol", "r1-64f-128", "--inception-weights", inception, "--force")
     code, _, complaint = call("evaluate", folders[0], "--against", folders[1], *options)
     assert code == 2 and f"--n {N}" in complaint
@@ -125,7 +126,7 @@ def test_the_command_itself(call: Call, folders: tuple[Path, Path], inception: P
 
 
 class Judged(FeatureExtractorBase):  # type: ignore[misc]
-    """The MNIST judge as torch-fidelity wants a feature extractor to be."""
+    """The MNIST classifier as torch-fidelity wants a feature extractor to be."""
 
     def __init__(self, name: str, features_list: list[str], **_: object) -> None:
         super().__init__(name, features_list)
@@ -140,7 +141,7 @@ class Judged(FeatureExtractorBase):  # type: ignore[misc]
         return "logits" if metric == "isc" else "features"
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        seen = dict(zip(("features", "logits"), classifier.see(self.net, pixels), strict=True))
+        seen = dict(zip(("features", "logits"), classifier.extract(self.net, pixels), strict=True))
         return tuple(seen[name] for name in self.features_list)
 
 
@@ -161,10 +162,10 @@ def test_the_same_pictures_and_extractor_in_both() -> None:
         cache=False,
         verbose=False,
     )
-    space = FEATURES["judge"].load(
-        Wanted("mnist", classifier.MNIST, (1, 28, 28), torch.device("cpu"))
+    space = FEATURES["classifier"].load(
+        FeatureRequest("mnist", classifier.MNIST, (1, 28, 28), torch.device("cpu"))
     )
-    seen, seen_real = Seen(*space.see(fakes)), Seen(*space.see(real))
+    seen, seen_real = Extracted(*space.extract(fakes)), Extracted(*space.extract(real))
     found = Comparison(fake=seen, real=seen_real, moments=moments(seen_real.features))
     values: dict[str, float] = {}
     for metric in ("fd", "kid", "score", "prdc"):
@@ -174,7 +175,7 @@ def test_the_same_pictures_and_extractor_in_both() -> None:
 
 
 class TensorDataset(Dataset[Tensor]):
-    """Pictures in memory."""
+    """Images in memory."""
 
     def __init__(self, pixels: Tensor) -> None:
         self.pixels = pixels

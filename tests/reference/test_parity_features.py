@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganatomy.evaluation.metrics import METRICS, Comparison, Seen, frechet, moments
+from ganatomy.evaluation.metrics import METRICS, Comparison, Extracted, frechet, moments
 
 pytestmark = pytest.mark.slow
 
@@ -13,20 +13,20 @@ pytestmark = pytest.mark.slow
 def clouds(n: int, m: int, d: int) -> tuple[Tensor, Tensor]:
     """Correlated features of two unlike sets, off the origin."""
     rng = torch.Generator().manual_seed(d)
-    mix = torch.randn(d, d, generator=rng) / d**0.5
-    real = torch.randn(m, d, generator=rng) @ mix + 0.5
-    return 1.1 * torch.randn(n, d, generator=rng) @ mix + 0.6, real
+    derive_seed = torch.randn(d, d, generator=rng) / d**0.5
+    real = torch.randn(m, d, generator=rng) @ derive_seed + 0.5
+    return 1.1 * torch.randn(n, d, generator=rng) @ derive_seed + 0.6, real
 
 
 class AsFeatures(nn.Module):
-    """Says that pictures (n, 3, h, w), flattened and cut to d, are their features."""
+    """Says that images (n, 3, h, w), flattened and cut to d, are their features."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
         self.d = d
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return pictures.flatten(1)[:, : self.d]
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, : self.d]
 
 
 @pytest.mark.parametrize("d", [48, 768])
@@ -52,11 +52,11 @@ def test_density_and_coverage_over_scikit_learns_neighbours(n: int, m: int, d: i
     fake[:300] = real[:300]  # ties
     x, y = fake.double().numpy(), real.double().numpy()
     reals = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(y)
-    reach = reals.kneighbors()[0][:, -1]  # with no argument a picture is not its own neighbour
+    reach = reals.kneighbors()[0][:, -1]  # with no argument a image is not its own neighbour
     closest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x).kneighbors(y)[0][:, 0]
     room = 1 + 1e-9
     inside = sum(int((np.linalg.norm(row - y, axis=1) <= reach * room).sum()) for row in x)
-    comparison = Comparison(fake=Seen(fake), real=Seen(real), moments=moments(real), k=k)
+    comparison = Comparison(fake=Extracted(fake), real=Extracted(real), moments=moments(real), k=k)
     found = METRICS["prdc"].measure(comparison)
     assert found["density"].value == pytest.approx(inside / (k * n), rel=1e-9)
     assert found["coverage"].value == pytest.approx(float((closest <= reach * room).mean()))

@@ -17,15 +17,15 @@ RUNS = [Path("runs/first-look") / name for name in ("conv-gan", "basic-gan")]
 
 COLLAPSE, NOISE, COPIES = "mode collapse", "noise", "memorisation"
 
-PICTURES: dict[str, tuple[str | None, str | None]] = {
+IMAGES: dict[str, tuple[str | None, str | None]] = {
     "real test digits": (None, None),
     "one class": (COLLAPSE, COLLAPSE),
     "ones": (COLLAPSE, COLLAPSE),
     "two classes": (COLLAPSE, COLLAPSE),
     "five classes": (COLLAPSE, COLLAPSE),
     "nine classes": (COLLAPSE, None),  # a class of ten is missing from 64 by chance now and then
-    "one picture": (COLLAPSE, COLLAPSE),
-    "one picture of each class": (COLLAPSE, COLLAPSE),
+    "one image": (COLLAPSE, COLLAPSE),
+    "one image of each class": (COLLAPSE, COLLAPSE),
     "one of each class, noise of 8": (COLLAPSE, None),
     "training digits": (COPIES, None),  # a glance does not look for copies
     "a tenth training digits": (COPIES, None),
@@ -35,7 +35,7 @@ PICTURES: dict[str, tuple[str | None, str | None]] = {
     "Gaussian noise of 64": (NOISE, COLLAPSE),  # a limit as well
     "Gaussian noise of 128": (NOISE, NOISE),
 }
-"""generator -> what each of its 2,048 pictures are named, and each of its glances"""
+"""generator -> what each of its 2,048 images are named, and each of its glances"""
 
 LOGS: dict[str, set[str]] = {
     "small basic-gan": set(),
@@ -66,14 +66,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_everything_planted_is_expected(found: dict[str, Any]) -> None:
-    assert [row["generator"] for row in found["generators"]] == list(PICTURES)
+    assert [row["generator"] for row in found["generators"]] == list(IMAGES)
     assert [row["training"] for row in found["trainings"]] == list(LOGS)
 
 
-@pytest.mark.parametrize("generator", PICTURES)
+@pytest.mark.parametrize("generator", IMAGES)
 def test_a_failed_generator_is_named(generator: str, found: dict[str, Any]) -> None:
     (row,) = (row for row in found["generators"] if row["generator"] == generator)
-    for looks, name in zip((row["2048"], row["64"]), PICTURES[generator], strict=True):
+    for looks, name in zip((row["2048"], row["64"]), IMAGES[generator], strict=True):
         assert looks == [[] if name is None else [name]] * len(looks)
 
 

@@ -83,7 +83,7 @@ class Doctor:
             "offline": bool(os.environ.get("GANATOMY_OFFLINE", "") not in ("", "0")),
             "data_root": str(root),
             "datasets": doctor.datasets(root),
-            "judges": doctor.judges(),
+            "classifiers": doctor.classifiers(),
             "inception_weights": doctor.inception(),
             "free_disk_gb": round(free / 1e9, 1),
             "disk": f"{'enough' if free > needed else 'too little'} for {self.name}, "
@@ -93,7 +93,7 @@ class Doctor:
         }
         shown = {k: v for k, v in values.items() if not isinstance(v, dict)}
         shown |= {
-            f"{k}: {n}": said for k in ("datasets", "judges") for n, said in values[k].items()
+            f"{k}: {n}": said for k in ("datasets", "classifiers") for n, said in values[k].items()
         }
         answer(self.json, values, lambda: fields_table("what", "here", shown))
         wrong = [k for k, v in shown.items() if str(v).startswith(("damaged", "FAILED", "too"))]

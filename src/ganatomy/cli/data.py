@@ -1,4 +1,4 @@
-"""The command that looks at pictures before anyone trains on them."""
+"""The command that looks at images before anyone trains on them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Look at a folder or archive of pictures, and say what training on it would need.
+    """Look at a folder or archive of images, and say what training on it would need.
 
     The exit code is 0 if all can be used as they are, 1 if something must be done first.
     """
@@ -25,7 +25,7 @@ class Data:
     action: Annotated[Positional[Literal["check"]], arg(metavar="check")]
     """see what there is; nothing is changed or unpacked"""
     path: Annotated[Positional[Path], arg(metavar="DIR|ARCHIVE")]
-    """a folder, zip, tar or npz of pictures"""
+    """a folder, zip, tar or npz of images"""
     json: bool = False
     """print the result as JSON"""
 
@@ -39,7 +39,7 @@ class Data:
 
 
 def _show(found: "Findings") -> None:
-    rows = [("pictures", f"{found.pictures:,} in {found.path}")]
+    rows = [("images", f"{found.images:,} in {found.path}")]
     for part, kinds in found.splits.items():
         if len(found.used) > 1 or part:
             count = f"{sum(kinds.values()):,}"

@@ -38,7 +38,7 @@ class Export:
         from ganatomy.evaluation import evaluate
         from ganatomy.runs import export, sampling
         from ganatomy.runs.folder import Run
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
 
         run = Run.open(self.run)
         recipe = run.recipe
@@ -59,8 +59,10 @@ class Export:
             result |= {"opset": export.OPSET, "max_difference": most}
         else:
             content = export.to_safetensors(generator, about)
-        replace(self.out, content)
-        return answer(self.json, result, lambda: _show(result, recipe.z_dim, export.COMPARED))
+        write_atomic(self.out, content)
+        return answer(
+            self.json, result, lambda: _show(result, recipe.network.z_dim, export.COMPARED)
+        )
 
 
 def _show(result: dict[str, Any], z_dim: int, compared: int) -> None:

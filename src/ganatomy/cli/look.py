@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Draw pictures from a run's newest checkpoint."""
+    """Draw images from a run's newest checkpoint."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """run folder"""
@@ -25,7 +25,7 @@ class Sample:
     out: Path
     """a .png (one grid) or an .npz (array images, uint8 N x H x W x C; of a toy density: points)"""
     seed: int = 0
-    """decides the latent vectors; the i-th picture depends on seed and i alone"""
+    """decides the latent vectors; the i-th image depends on seed and i alone"""
     json: bool = False
     """print the result as JSON"""
 
@@ -40,13 +40,13 @@ class Sample:
         from ganatomy.figures import images
         from ganatomy.runs import sampling
         from ganatomy.runs.folder import Run
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
 
         run = Run.open(self.run)
         step, generator = sampling.load_generator(run)
         made = sampling.generate(generator, self.n, run.recipe, self.seed)
         columns = math.ceil(self.n**0.5)
-        replace(self.out, images.encoded(made, self.out.suffix, columns))
+        write_atomic(self.out, images.encoded(made, self.out.suffix, columns))
         result = {"out": str(self.out), "n": self.n, "step": step, "seed": self.seed}
         done = f"{self.n} samples of step {step}: {self.out}"
         return answer(self.json, result, lambda: terminal.say(done))
@@ -69,11 +69,11 @@ class Compare:
             raise ValueError("compare needs two or more run folders")
         from ganatomy.pages import comparison
         from ganatomy.runs.folder import Run
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
 
         runs = [Run.open(path) for path in self.runs]
         rows, scores = comparison.summary(runs), comparison.scores(runs)
-        replace(self.out, comparison.compare(runs).encode())
+        write_atomic(self.out, comparison.compare(runs).encode())
 
         def show() -> None:
             terminal.table(comparison.HEADINGS, map(comparison.cells, rows))
@@ -90,12 +90,12 @@ class Compare:
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate:
-    """Draw the pictures between pairs of latent vectors, and say how evenly they change."""
+    """Draw the images between pairs of latent vectors, and say how evenly they change."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """run folder"""
     pairs: int = 5
-    """rows of pictures"""
+    """rows of images"""
     k: int = 10
     """steps from one end of a row to the other"""
     slerp: bool = False
@@ -117,15 +117,15 @@ class Interpolate:
         from ganatomy.figures import images
         from ganatomy.runs import sampling
         from ganatomy.runs.folder import Run
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
 
         run = Run.open(self.run)
         step, generator = sampling.load_generator(run)
-        way = sampling.walk(generator, self.pairs, self.k, run.recipe, self.seed, self.slerp)
+        way = sampling.interpolate(generator, self.pairs, self.k, run.recipe, self.seed, self.slerp)
         if way.samples.ndim == 3:
-            raise ValueError(f"{run.recipe.dataset} is points; interpolate draws pictures")
+            raise ValueError(f"{run.recipe.data.dataset} is points; interpolate draws images")
         pixels = images.to_uint8(way.samples.flatten(0, 1))
-        replace(self.out, images.png(images.grid(pixels, columns=self.k + 1)))
+        write_atomic(self.out, images.png(images.grid(pixels, columns=self.k + 1)))
         mean = sum(way.jump) / self.pairs
         result = {
             "out": str(self.out),
@@ -142,15 +142,15 @@ class Interpolate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modes:
-    """Draw samples with the class that a judge sees in each, and a bar chart of the classes."""
+class ClassCounts:
+    """Draw samples with the classes that a classifier predicts, and count the classes."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """run folder"""
     n: int = 256
     """how many"""
-    judge: Literal["judge", "judge-mlp-hinge"] = "judge"
-    """which; judge-mlp-hinge is R3.4's"""
+    classifier: Literal["classifier", "classifier-mlp-hinge"] = "classifier"
+    """which; classifier-mlp-hinge is R3.4's"""
     seed: int = 0
     """decides the latent vectors"""
     out: Path
@@ -171,19 +171,19 @@ class Modes:
         from ganatomy.data.toy import DENSITIES
         from ganatomy.evaluation import evaluate
         from ganatomy.evaluation.protocol import Protocol
-        from ganatomy.evaluation.reference import Place, reference
+        from ganatomy.evaluation.reference import EvalOptions, reference
         from ganatomy.figures import images
         from ganatomy.runs import sampling
         from ganatomy.runs.folder import Run
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
 
         run = Run.open(self.run)
-        if run.recipe.dataset in DENSITIES:
-            return _modes_of_points(self, run)
-        protocol = Protocol(features=self.judge, n=self.n, seed=self.seed)
+        if run.recipe.data.dataset in DENSITIES:
+            return _mode_counts_of_points(self, run)
+        protocol = Protocol(features=self.classifier, n=self.n, seed=self.seed)
         root = data_root(self.data_root or run.options.data_root)
-        place = Place(root, shape=run.recipe.shape, skip_bad=run.options.skip_bad)
-        ref = reference(protocol, run.recipe.dataset, place)
+        place = EvalOptions(root, shape=run.recipe.data.shape, skip_bad=run.options.skip_bad)
+        ref = reference(protocol, run.recipe.data.dataset, place)
         step, generator = sampling.load_generator(run)
         pixels = evaluate.samples(generator, run.recipe, ref)
         row = evaluate.evaluate(pixels, ref, ["classes"])
@@ -191,8 +191,8 @@ class Modes:
         assert ref.class_shares is not None
         expected = (ref.class_shares * self.n).tolist()
         form = self.out.suffix[1:]
-        drawn = images.modes_figure(pixels, predicted, ref.classes, expected, form)
-        replace(self.out, drawn)
+        drawn = images.class_counts_figure(pixels, predicted, ref.classes, expected, form)
+        write_atomic(self.out, drawn)
         counts = dict(zip(ref.classes, row["class_counts"], strict=True))
         result = {"out": str(self.out), "step": step, "counts": counts} | row
 
@@ -211,24 +211,24 @@ class Modes:
         return answer(self.json, result, show)
 
 
-def _modes_of_points(command: Modes, run: "Run") -> int:
+def _mode_counts_of_points(command: ClassCounts, run: "Run") -> int:
     """Count which modes of a toy density samples reach, and how many samples are near one."""
     from ganatomy.data import load
     from ganatomy.data.toy import HIGH_QUALITY, nearest_mode
     from ganatomy.figures import images
     from ganatomy.runs import sampling
-    from ganatomy.storage.files import replace
+    from ganatomy.storage.files import write_atomic
 
     if command.out.suffix != ".png":
         raise ValueError(f"--out must end in .png for points, got {command.out}")
-    name = run.recipe.dataset
+    name = run.recipe.data.dataset
     step, generator = sampling.load_generator(run)
     made = sampling.generate(generator, command.n, run.recipe, command.seed)
     mode, distance = nearest_mode(made, name)
     good = distance <= HIGH_QUALITY
     classes = load(name, Path(), "train").classes
     counts = mode[good].bincount(minlength=len(classes)).tolist()
-    replace(command.out, images.scatter(made))
+    write_atomic(command.out, images.scatter(made))
     result = {
         "out": str(command.out),
         "step": step,

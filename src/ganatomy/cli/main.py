@@ -17,10 +17,10 @@ from tyro.conf import FlagCreatePairsOff
 from ganatomy import __version__
 from ganatomy.cli import terminal
 from ganatomy.cli.about import Datasets, Doctor, Recipes
+from ganatomy.cli.classifier import Classifier
 from ganatomy.cli.data import Data
 from ganatomy.cli.export import Export
-from ganatomy.cli.judge import Judge
-from ganatomy.cli.look import Compare, Interpolate, Modes, Sample
+from ganatomy.cli.look import ClassCounts, Compare, Interpolate, Sample
 from ganatomy.cli.measure import Diagnose, Evaluate, Protocols
 from ganatomy.cli.study import Study, StudyNew
 from ganatomy.cli.summary import Summary
@@ -28,15 +28,15 @@ from ganatomy.cli.theory import Theory
 from ganatomy.cli.train import Resume, Train
 from ganatomy.cli.verify import Verify
 from ganatomy.recipes.named import read
-from ganatomy.recipes.recipe import Options, Recipe
-from ganatomy.validation import lookup
+from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.validation import leaves, lookup
 
 COMMANDS: dict[str, type[Any]] = {
     "train": Train,
     "resume": Resume,
     "sample": Sample,
     "interpolate": Interpolate,
-    "modes": Modes,
+    "modes": ClassCounts,
     "compare": Compare,
     "study": Study,
     "study new": StudyNew,
@@ -44,7 +44,7 @@ COMMANDS: dict[str, type[Any]] = {
     "diagnose": Diagnose,
     "protocols": Protocols,
     "verify": Verify,
-    "judge": Judge,
+    "classifier": Classifier,
     "export": Export,
     "theory": Theory,
     "data": Data,
@@ -115,7 +115,7 @@ def _default(name: str, rest: list[str]) -> Any:
     if not rest or rest[0].startswith("-"):
         wanted = "run folder" if name == "resume" else "NAME or FILE of a recipe"
         raise ValueError(f"{name} wants the {wanted} first; see: ganatomy {name} --help")
-    options = Options()
+    options = RunOptions()
     if name == "resume":
         from ganatomy.runs.folder import Run
 
@@ -126,7 +126,7 @@ def _default(name: str, rest: list[str]) -> Any:
     given = {word.partition("=")[0] for word in rest}
     for length in ("epochs", "steps"):  # one given on the command line replaces both
         if f"--{length}" in given:
-            recipe = recipe.but(**{length: 1})
+            recipe = recipe.replace(**{length: 1})
     if name == "resume":
         return Resume(run=run.path, recipe=recipe, options=options)
     kind = Train if name == "train" else Summary
@@ -136,10 +136,11 @@ def _default(name: str, rest: list[str]) -> Any:
 def _nearest_flag(word: str, kind: type) -> str:
     if not word.startswith("-"):
         return "(see --help)"
-    nested = {"recipe": Recipe, "options": Options}
-    fields = [f.name for f in dataclasses.fields(kind)]
-    inner = [f.name for n in fields if n in nested for f in dataclasses.fields(nested[n])]
-    flags = [f"--{name}" for name in fields + inner if name not in nested]
+    nested = {"recipe": Recipe, "options": RunOptions}
+    flags = []
+    for field in dataclasses.fields(kind):
+        inner = leaves(nested[field.name]) if field.name in nested else (field.name,)
+        flags += [f"--{name}" for name in inner]
     meant = "--" + word.lstrip("-").replace("-", "_")
     close = difflib.get_close_matches(meant, flags, n=1)
     return f"(did you mean {close[0]}?)" if close else "(see --help)"
@@ -151,7 +152,7 @@ def _one_line(box: str) -> str:
     body = [line for line in lines[1:] if line]
     end = next((i for i, line in enumerate(body) if set(line) == {"─"}), len(body))
     text = " ".join(body[:end])
-    kinds = (f"Error parsing {kind}: " for kind in ("recipe", "options", "Recipe", "Options"))
+    kinds = (f"Error parsing {kind}: " for kind in ("recipe", "options", "Recipe", "RunOptions"))
     return next((text.removeprefix(k) for k in kinds if text.startswith(k)), text) or box
 
 

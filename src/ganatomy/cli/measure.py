@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a run, or pictures from anywhere, against real ones."""
+    """Measure a run, or images from anywhere, against real ones."""
 
     what: Annotated[Positional[Path], arg(metavar="RUN|IMAGES")]
-    """run folder; or a folder, zip, tar or npz of pictures"""
+    """run folder; or a folder, zip, tar or npz of images"""
     against: str | None = None
-    """reference: a dataset or a path of pictures; by default what the run was trained on"""
+    """reference: a dataset or a path of images; by default what the run was trained on"""
     checkpoint: str = "last"
     """last, all, a step, or best: picked by FD on other samples than those that are reported"""
-    protocol: str = "judge-10k"
+    protocol: str = "classifier-10k"
     """how to measure; see: ganatomy protocols"""
     n: int | None = None
     """samples, in place of the protocol's number; this changes the fingerprint"""
@@ -35,7 +35,7 @@ class Evaluate:
     metrics: tuple[str, ...] = ()
     """which; by default all that the protocol allows"""
     shape: tuple[int, int, int] | None = None
-    """channels, height, width that real and generated pictures are brought to first; by default
+    """channels, height, width that real and generated images are brought to first; by default
     the run's; GANs of unlike sizes are comparable at one"""
     weights: Literal["ema", "raw"] = "ema"
     """the averaged generator, if the recipe averages, or the raw one"""
@@ -43,7 +43,7 @@ class Evaluate:
     """measure one checkpoint with the generator in eval and in train mode and with batch-norm
     statistics estimated anew, side by side"""
     skip_bad: bool = False
-    """leave out pictures that cannot be read, rather than stop"""
+    """leave out images that cannot be read, rather than stop"""
     inception_weights: Path | None = None
     """Inception's weights; by default torch-fidelity's download"""
     device: str = "auto"
@@ -61,7 +61,7 @@ class Evaluate:
 
         if (self.what / "recipe.json").exists() or not self.what.exists():
             return _evaluate_run(self, Run.open(self.what))
-        return _evaluate_pictures(self)
+        return _evaluate_images(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Diagnose:
         from ganatomy.evaluation import evaluate, tables
         from ganatomy.evaluation.diagnose import diagnose
         from ganatomy.evaluation.metrics import VALUES
-        from ganatomy.evaluation.reference import Place, reference
+        from ganatomy.evaluation.reference import EvalOptions, reference
         from ganatomy.figures.images import GRID
         from ganatomy.gan.machine import pick_device
         from ganatomy.runs.folder import Run
@@ -91,20 +91,22 @@ class Diagnose:
         run = Run.open(self.run)
         if not run.checkpoints() and not run.rows("log"):
             raise ValueError(f"{run.path} has neither log nor checkpoint yet; train it first")
-        place = Place(
+        place = EvalOptions(
             data_root(self.data_root or run.options.data_root),
             pick_device(self.device),
-            shape=run.recipe.shape,
+            shape=run.recipe.data.shape,
             skip_bad=run.options.skip_bad,
         )
-        ref = reference(preset("judge-2k"), run.recipe.dataset, place)
-        few = ref._replace(protocol=ref.protocol.but(n=GRID))
-        # the rules are about what a judge sees
-        rows = [row for row in evaluate.measured(run) if row["settings"]["features"] == "judge"]
+        ref = reference(preset("classifier-2k"), run.recipe.data.dataset, place)
+        few = ref._replace(protocol=ref.protocol.replace(n=GRID))
+        # the rules are about what a classifier sees
+        rows = [
+            row for row in evaluate.measured(run) if row["settings"]["features"] == "classifier"
+        ]
         newest = [f for f in [run.newest_whole()] if f]  # none, if it diverged before the first
-        rows += evaluate.evaluate_run(run, newest, ref, evaluate.TELLING)
+        rows += evaluate.evaluate_run(run, newest, ref, evaluate.DIAGNOSTIC_METRICS)
         known = {row["step"] for row in rows}  # by more samples than a grid has
-        rows += [row for row in evaluate.glances(run, few) if row["step"] not in known]
+        rows += [row for row in evaluate.evaluate_grids(run, few) if row["step"] not in known]
         rows.sort(key=lambda row: row["step"])
         failure = run.sessions[-1].get("failure") if run.sessions else None
         found = diagnose(run.recipe, run.rows("log"), rows, failure)
@@ -155,7 +157,7 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
     best = command.checkpoint == "best"
     files = evaluate.checkpoints(run, "all" if best else command.checkpoint)
     data_root = command.data_root or run.options.data_root
-    data, shape, skip_bad = run.recipe.dataset, run.recipe.shape, run.options.skip_bad
+    data, shape, skip_bad = run.recipe.data.dataset, run.recipe.data.shape, run.options.skip_bad
     if command.against:
         data, shape, skip_bad = command.against, None, False
     ref = _reference(command, data, data_root, command.shape or shape, skip_bad)
@@ -168,7 +170,7 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
     if command.audit:
         if len(files) > 1:
             raise ValueError("--audit looks at one checkpoint; give its step, last or best")
-        refs = [ref._replace(protocol=ref.protocol.but(mode=mode)) for mode in evaluate.MODES]
+        refs = [ref._replace(protocol=ref.protocol.replace(mode=mode)) for mode in evaluate.MODES]
     rows = []
     for one in refs:
         for row in evaluate.evaluate_run(run, files, one, command.metrics, command.force):
@@ -184,45 +186,45 @@ def _curve(run: "Run", ref: "Reference") -> Path:
     """Draw the Fréchet distance by step, of all that was measured alike, into the run's folder."""
     from ganatomy.evaluation import evaluate, tables
     from ganatomy.figures.images import curves
-    from ganatomy.storage.files import replace
+    from ganatomy.storage.files import write_atomic
 
     alike = [r for r in evaluate.measured(run) if r["fingerprint"] == ref.protocol.fingerprint]
     path = run.path / f"fd-{ref.protocol.fingerprint}.svg"
-    replace(path, curves([tables.series(alike, "fd")], "step", None).encode())
+    write_atomic(path, curves([tables.series(alike, "fd")], "step", None).encode())
     return path
 
 
-def _evaluate_pictures(command: Evaluate) -> int:
-    """Measure pictures that were made elsewhere."""
+def _evaluate_images(command: Evaluate) -> int:
+    """Measure images that were made elsewhere."""
     from ganatomy.data import load
     from ganatomy.evaluation import evaluate
 
     if command.against is None:
         raise ValueError(
-            f"{command.what} is no run folder; to measure pictures say what they should be like: "
-            "--against mnist, another dataset, or a path of real pictures"
+            f"{command.what} is no run folder; to measure images say what they should be like: "
+            "--against mnist, another dataset, or a path of real images"
         )
     if command.audit or command.checkpoint != "last" or command.weights != "ema":
         raise ValueError("--audit, --checkpoint and --weights are for run folders")
     ref = _reference(command, command.against, command.data_root, command.shape, False)
     given = load(str(command.what), Path(), None, command.skip_bad, command.shape).values
-    ref = ref._replace(protocol=ref.protocol.but(mode="given", weights="given"))
+    ref = ref._replace(protocol=ref.protocol.replace(mode="given", weights="given"))
     pixels = evaluate.choose(given, ref.protocol.n, ref.protocol.seed)
     row = evaluate.evaluate(pixels, ref, command.metrics, command.force)
-    return _result(command, [row], {"pictures": str(command.what), "found": len(given)})
+    return _result(command, [row], {"images": str(command.what), "found": len(given)})
 
 
 def _reference(
     command: Evaluate, data: str, data_root: Path | None, shape: "Shape | None", skip_bad: bool
 ) -> "Reference":
     from ganatomy import data as datasets
-    from ganatomy.evaluation.reference import Place, reference
+    from ganatomy.evaluation.reference import EvalOptions, reference
     from ganatomy.gan.machine import pick_device
 
-    protocol = preset(command.protocol).but(weights=command.weights, seed=command.seed)
+    protocol = preset(command.protocol).replace(weights=command.weights, seed=command.seed)
     if command.n is not None:
-        protocol = protocol.but(n=command.n)
-    place = Place(
+        protocol = protocol.replace(n=command.n)
+    place = EvalOptions(
         datasets.data_root(data_root),
         pick_device(command.device),
         command.inception_weights,

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Test claims over seeds: run every cell, then say of each claim whether it holds."""
+    """Test claims over seeds: run every condition, then say of each claim whether it holds."""
 
     name: Annotated[Positional[str], arg(metavar="NAME|FILE")]
     """a named study, or a .toml file of one"""
     seeds: int | None = None
-    """runs of each cell; a study that is repeated with more only adds to it"""
+    """runs of each condition; a study that is repeated with more only adds to it"""
     scale: float = 1.0
     """multiplies every run's steps, and is stamped on every result"""
     jobs: int = 1
@@ -48,7 +48,7 @@ class Study:
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
         from ganatomy.studies import page, reports, verdict
         from ganatomy.studies import study as running
 
@@ -70,9 +70,9 @@ class Study:
         running.begin(study, out, self.scale)
         done = _run(todo, self.jobs, self.executor)
         found = verdict.verdicts(study, done, self.scale)
-        replace(out / "verdicts.json", (jsons.dumps(found, indent=1) + "\n").encode())
+        write_atomic(out / "verdicts.json", (jsons.dumps(found, indent=1) + "\n").encode())
         for name, text in page.contents(study, out, done, found, _repeat(self)).items():
-            replace(out / name, text.encode())
+            write_atomic(out / name, text.encode())
 
         def show() -> None:
             terminal.table(("verdict", "claim"), map(_told, verdict.lines(found)))
@@ -114,7 +114,7 @@ def _run(todo: Sequence["Job"], at_once: int, executor: Executor | None) -> list
 
 
 def _title(job: "Job") -> str:
-    return f"{job.cell}, seed {job.seed}"
+    return f"{job.condition}, seed {job.seed}"
 
 
 def _overview(todo: Sequence["Job"], at_once: int) -> tuple[str, list[terminal.Bar]]:
@@ -123,7 +123,7 @@ def _overview(todo: Sequence["Job"], at_once: int) -> tuple[str, list[terminal.B
 
     seen = progress(todo, at_once)
     bars = [
-        terminal.Bar(_title(job), steps, job.recipe.steps or 0)
+        terminal.Bar(_title(job), steps, job.recipe.training.steps or 0)
         for job, steps in zip(todo, seen.steps, strict=True)
     ]
     ended = sum(bar.done == bar.total for bar in bars)
@@ -133,7 +133,7 @@ def _overview(todo: Sequence["Job"], at_once: int) -> tuple[str, list[terminal.B
 
 
 def _plan(command: Study, todo: Sequence["Job"]) -> int:
-    """Time some steps of every cell, and say how long and how large all runs will be."""
+    """Time some steps of every condition, and say how long and how large all runs will be."""
     import torch
 
     from ganatomy.data import load
@@ -142,22 +142,22 @@ def _plan(command: Study, todo: Sequence["Job"]) -> int:
 
     torch.set_num_threads(todo[0].options.threads or 1)
     rows, seconds, disk_bytes, data_bytes = [], [0.0], 0, 0
-    for cell in dict.fromkeys(job.cell for job in todo):
-        jobs = [job for job in todo if job.cell == cell]
+    for condition in dict.fromkeys(job.condition for job in todo):
+        jobs = [job for job in todo if job.condition == condition]
         recipe = jobs[0].recipe
         size = known_size(recipe)
         if size is None:
             root = jobs[0].options.data_root or Path()
-            data = load(recipe.dataset, root, "train", shape=recipe.shape)
+            data = load(recipe.data.dataset, root, "train", shape=recipe.data.shape)
             size = Size(len(data), data.shape)
         state = State.new(recipe, size.shape)
         timed = cost(state, recipe, measure=True, precision=command.precision).seconds
-        each = statistics.median(timed) * (recipe.steps or 0)
+        each = statistics.median(timed) * (recipe.training.steps or 0)
         seconds += [each] * len(jobs)
         needs = memory(state, size)
         disk_bytes += len(jobs) * disk(needs["checkpoint"], recipe, size, jobs[0].options)
         data_bytes = max(data_bytes, needs["data"])
-        rows.append([cell, str(len(jobs)), f"{recipe.steps:,}", duration(each)])
+        rows.append([condition, str(len(jobs)), f"{recipe.training.steps:,}", duration(each)])
     at_once = min(command.jobs, len(todo))
     result = {
         "runs": len(todo),
@@ -167,7 +167,7 @@ def _plan(command: Study, todo: Sequence["Job"]) -> int:
     }
 
     def show() -> None:
-        terminal.table(("cell", "runs", "steps each", "time each"), rows)
+        terminal.table(("condition", "runs", "steps each", "time each"), rows)
         terminal.say(
             f"\n{len(todo)} runs, {at_once} at once: {duration(result['seconds'])}, without "
             f"measuring; {result['memory_bytes'] / 1e9:.1f} GB of memory, "
@@ -199,7 +199,7 @@ class StudyNew:
     """"METRIC falls" or "METRIC rises", from the first value of the first field to the last,
     pooled over the others; "METRIC falls with FIELD" for another field"""
     seeds: int = 3
-    """runs of each cell"""
+    """runs of each condition"""
     steps: int | None = None
     """of each run; by default the recipe's"""
     out: Annotated[Path, arg(metavar="FILE.toml")] = Path("study.toml")
@@ -207,7 +207,7 @@ class StudyNew:
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
         from ganatomy.studies import files
         from ganatomy.studies.study import decidable
 
@@ -218,8 +218,8 @@ class StudyNew:
         name = self.out.stem
         study = files.grid(name, self.base, self.vary, self.claim, self.seeds, self.steps)
         decidable(study)
-        replace(self.out, files.to_toml(study).encode())
-        runs = len(study.cells) * study.seeds
+        write_atomic(self.out, files.to_toml(study).encode())
+        runs = len(study.conditions) * study.seeds
         terminal.say(
             f"{self.out}: {runs} runs of {study.steps:,} steps, {len(study.claims)} claims; edit "
             f"what it asks, then\nganatomy study {self.out} --plan"

@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from ganatomy.cli import terminal
 from ganatomy.cli.output import answer
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.validation import to_dict
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Summary:
     threads: int | None = None
     """CPU threads; None lets PyTorch choose"""
     skip_bad: bool = False
-    """leave out pictures of a path that cannot be used, rather than stop"""
+    """leave out images of a path that cannot be used, rather than stop"""
     no_measure: bool = False
     """only count and compute; do not time steps, which takes a second to half a minute"""
     json: bool = False
@@ -46,19 +46,19 @@ class Summary:
 
     def __call__(self) -> int:
         """Run the command."""
-        options = Options(device=self.device, threads=self.threads, skip_bad=self.skip_bad)
+        options = RunOptions(device=self.device, threads=self.threads, skip_bad=self.skip_bad)
         import torch
 
         from ganatomy.gan.cost import cost, layers, memory
         from ganatomy.gan.machine import pick_device
-        from ganatomy.gan.step import State, parts
+        from ganatomy.gan.step import State, check_recipe
 
-        loss, device = parts(self.recipe), pick_device(options.device)
+        loss, device = check_recipe(self.recipe), pick_device(options.device)
         size = _size(self.recipe, options)
         if options.threads:
             torch.set_num_threads(options.threads)
         state = State.new(self.recipe, size.shape, device)
-        z = torch.zeros(1, self.recipe.z_dim, device=device)
+        z = torch.zeros(1, self.recipe.network.z_dim, device=device)
         x = torch.zeros(1, *size.shape, device=device)
         result = {
             "recipe": {"name": self.name, "key": self.recipe.key} | to_dict(self.recipe),
@@ -66,7 +66,7 @@ class Summary:
             "machine": {"device": str(device), "threads": torch.get_num_threads()},
             "generator": _network(z, layers(state.generator, z), state.generator),
             "discriminator": _network(x, layers(state.discriminator, x), state.discriminator),
-            "d_x": _d_x(self.recipe.loss, loss.probabilities),
+            "d_x": _d_x(self.recipe.objective.loss, loss.probabilities),
         }
         spent = cost(state, self.recipe, measure=not self.no_measure)
         result |= {"flops": _flops(spent, self.recipe), "time": _time(spent, self.recipe, size.n)}
@@ -74,7 +74,7 @@ class Summary:
         return answer(self.json, result, lambda: _show(result, self.recipe))
 
 
-def _size(recipe: Recipe, options: Options) -> "Size":
+def _size(recipe: Recipe, options: RunOptions) -> "Size":
     """Of the recipe's dataset, which is loaded only if nothing is known of it."""
     from ganatomy.gan.cost import Size, known_size
 
@@ -84,7 +84,7 @@ def _size(recipe: Recipe, options: Options) -> "Size":
     from ganatomy.training.loop import load_data
 
     samples = load_data(recipe, options)
-    mapped = len(samples) >= LARGE and Path(recipe.dataset).suffix.lower() != ".npz"
+    mapped = len(samples) >= LARGE and Path(recipe.data.dataset).suffix.lower() != ".npz"
     return Size(len(samples), samples.shape, mapped)
 
 
@@ -127,8 +127,9 @@ def _time(spent: "Cost", recipe: Recipe, n: int) -> Values:
 def _show(result: Values, recipe: Recipe) -> None:
     data, machine = result["data"], result["machine"]
     terminal.say(
-        f"{result['recipe']['name']}: {recipe.model}, {recipe.loss} loss, {data['n']:,} "
-        f"samples of {recipe.dataset} ({_shape(data)})"
+        f"{result['recipe']['name']}: {recipe.network.model}, "
+        f"{recipe.objective.loss} loss, {data['n']:,} "
+        f"samples of {recipe.data.dataset} ({_shape(data)})"
     )
     for name in ("generator", "discriminator"):
         _show_network(name, result[name])
@@ -168,7 +169,9 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> None:
 
 
 def _work(flops: Values, recipe: Recipe) -> list[tuple[str, str, str]]:
-    d, g = (f"{n} update{'s'[: n > 1]}" for n in (recipe.d_steps, recipe.g_steps))
+    d, g = (
+        f"{n} update{'s'[: n > 1]}" for n in (recipe.discriminator.steps, recipe.generator.steps)
+    )
     return [
         (
             "D per step",
@@ -203,7 +206,7 @@ def _pace(time: Values) -> list[tuple[str, str, str]]:
 def _memory(result: Values, recipe: Recipe) -> list[tuple[str, str, str]]:
     used, data = result["memory"], result["data"]
     grown, timed = used["growth"], result["time"]["timed"]
-    nets = "G, D and averaged G" if recipe.ema else "G and D"
+    nets = "G, D and averaged G" if recipe.generator.ema else "G and D"
     where = "read from a file as needed" if data["mapped"] else "held in memory"
     first = "measured: what the process took more for its first step"
     return [
@@ -212,7 +215,7 @@ def _memory(result: Values, recipe: Recipe) -> list[tuple[str, str, str]]:
         (
             "optimisers",
             quantity(used["optimiser"], "B"),
-            f"computed: {recipe.opt_g} of G, {recipe.opt_d} of D",
+            f"computed: {recipe.generator.optimizer} of G, {recipe.discriminator.optimizer} of D",
         ),
         ("data", quantity(used["data"], "B"), f"computed: {data['n']:,} x {_shape(data)}, {where}"),
         ("checkpoint", quantity(used["checkpoint"], "B"), "computed: each, on disk"),

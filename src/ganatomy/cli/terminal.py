@@ -25,7 +25,7 @@ BAR_SECONDS = 0.2
 """Least time between two looks at the logs for the bar; each look waits for the device."""
 
 
-class Tick(Protocol):
+class StepInfo(Protocol):
     """What progress needs to know of a step; see fit.Tick."""
 
     @property
@@ -45,7 +45,7 @@ class Tick(Protocol):
         """Scalars of the step."""
 
 
-T = TypeVar("T", bound=Tick)
+T = TypeVar("T", bound=StepInfo)
 
 
 class _Speed(ProgressColumn):
@@ -68,7 +68,7 @@ class _TwoLines(Progress):
 
 
 def follow(
-    ticks: Iterable[T],
+    steps: Iterable[T],
     label: str,
     images_per_step: int,
     *,
@@ -85,17 +85,17 @@ def follow(
     rich.reconfigure(stderr=stderr)  # the one console, on which loading data shows a bar of its own
     console = rich.get_console()
     if quiet:
-        shown: Iterator[T] = iter(ticks)
+        shown: Iterator[T] = iter(steps)
     elif lines_every is not None:
-        shown = _dcgan_lines(ticks, lines_every, console)
+        shown = _dcgan_lines(steps, lines_every, console)
     elif console.is_terminal:
-        shown = _bar(ticks, label, images_per_step, console)
+        shown = _bar(steps, label, images_per_step, console)
     else:
-        shown = _lines(ticks, label, images_per_step, console)
+        shown = _lines(steps, label, images_per_step, console)
     return collections.deque(shown, maxlen=1)[0]
 
 
-def _bar(ticks: Iterable[T], label: str, images_per_step: int, console: Console) -> Iterator[T]:
+def _bar(steps: Iterable[T], label: str, images_per_step: int, console: Console) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
@@ -106,7 +106,7 @@ def _bar(ticks: Iterable[T], label: str, images_per_step: int, console: Console)
     with _TwoLines(*columns, console=console, expand=True) as progress:
         task = progress.add_task(label, total=None, epoch="starting", logs="")
         looked = 0.0
-        for tick in ticks:
+        for tick in steps:
             now, end = time.monotonic(), tick.step == tick.total
             if now - looked > BAR_SECONDS or end or not tick.logs:
                 looked = now
@@ -115,10 +115,10 @@ def _bar(ticks: Iterable[T], label: str, images_per_step: int, console: Console)
             yield tick
 
 
-def _lines(ticks: Iterable[T], label: str, images_per_step: int, console: Console) -> Iterator[T]:
+def _lines(steps: Iterable[T], label: str, images_per_step: int, console: Console) -> Iterator[T]:
     began = printed = time.monotonic()
     first = 0
-    for tick in ticks:
+    for tick in steps:
         now = time.monotonic()
         if not tick.logs:
             first, began = tick.step, now
@@ -134,14 +134,14 @@ def _lines(ticks: Iterable[T], label: str, images_per_step: int, console: Consol
         yield tick
 
 
-def _dcgan_lines(ticks: Iterable[T], every: int, console: Console) -> Iterator[T]:
-    for tick in ticks:
+def _dcgan_lines(steps: Iterable[T], every: int, console: Console) -> Iterator[T]:
+    for tick in steps:
         if tick.logs and (tick.step % every == 0 or tick.step == tick.total):
             console.print(dcgan_line(tick), highlight=False, markup=False, soft_wrap=True)
         yield tick
 
 
-def dcgan_line(tick: Tick) -> str:
+def dcgan_line(tick: StepInfo) -> str:
     """Write a step as PyTorch's DCGAN example and report row R2.3 do; epochs and batches from 0."""
     per_epoch = tick.step / tick.epoch
     epoch = int((tick.step - 1) / per_epoch + 1e-9)

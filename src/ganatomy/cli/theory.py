@@ -30,7 +30,7 @@ class Theory:
             raise ValueError(f"--seeds and --steps must be at least 1, got {given}")
         from ganatomy.gan.machine import environment
         from ganatomy.pages.theory import render
-        from ganatomy.storage.files import replace
+        from ganatomy.storage.files import write_atomic
         from ganatomy.theory import findings
 
         trained = findings.train(self.seeds, self.steps)
@@ -43,7 +43,7 @@ class Theory:
             "settings": {"seeds": self.seeds, "steps": self.steps},
             "environment": environment(),
         }
-        replace(self.out, render(found, trained).encode())
+        write_atomic(self.out, render(found, trained).encode())
         return answer(self.json, {"page": str(self.out)} | found, lambda: _show(found, self.out))
 
 

@@ -11,12 +11,12 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from ganatomy.cli import terminal
 from ganatomy.cli.output import answer
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options, Recipe, differences
+from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.validation import to_dict
 
 if TYPE_CHECKING:
     from ganatomy.runs.folder import Run
-    from ganatomy.training.loop import Tick
+    from ganatomy.training.loop import StepInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ class Train:
     json: bool = False
     """print the result as JSON"""
     recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"][1])
-    options: Annotated[OmitArgPrefixes[Options], arg(name="run")] = dataclasses.field(
-        default=Options()
+    options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
+        default=RunOptions()
     )
 
     def __call__(self) -> int:
@@ -65,8 +65,8 @@ class Resume:
     json: bool = False
     """print the result as JSON"""
     recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"][1])
-    options: Annotated[OmitArgPrefixes[Options], arg(name="run")] = dataclasses.field(
-        default=Options()
+    options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
+        default=RunOptions()
     )
 
     def __call__(self) -> int:
@@ -100,14 +100,16 @@ def _branch(run: "Run", step: int, command: Resume) -> int:
 def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) -> int:
     """Train in a folder, showing it, and say how it ended."""
 
-    def ticks() -> Iterator["Tick"]:  # imported inside, so that the bar shows while PyTorch loads
+    def stepping() -> Iterator[
+        "StepInfo"
+    ]:  # imported inside, so that the bar shows while PyTorch loads
         from ganatomy.training import loop
 
-        yield from loop.ticks(recipe, folder, command.options, longer)
+        yield from loop.run_steps(recipe, folder, command.options, longer)
 
     try:
         last = terminal.follow(
-            ticks(),
+            stepping(),
             folder.name,
             recipe.images_per_step,
             quiet=command.quiet,

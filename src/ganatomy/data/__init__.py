@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ganatomy.data import mnist, published, toy
 from ganatomy.data.celeba import celeba
-from ganatomy.data.folder import pictures
-from ganatomy.data.samples import Samples, Split, balanced, batch_indices, digest, mix
+from ganatomy.data.folder import load_images
+from ganatomy.data.samples import Samples, Split, balanced, batch_indices, derive_seed, digest
 from ganatomy.data.shape import Shape, reshape_all
 from ganatomy.storage.files import cache_root
 from ganatomy.validation import nearest
@@ -21,7 +21,7 @@ DATASETS: dict[str, tuple[str, Callable[..., Samples]]] = {
         published.fashion_mnist,
     ),
     "cifar10": (
-        "CIFAR-10: 50,000 pictures of 32 x 32, 10,000 for tests; downloaded where absent",
+        "CIFAR-10: 50,000 images of 32 x 32, 10,000 for tests; downloaded where absent",
         published.cifar10,
     ),
     "celeba": ("CelebA: 162,770 faces, 19,962 for tests, 64 x 64; put there by you", celeba),
@@ -44,9 +44,9 @@ def load(
     Args:
         name: what to load; the names come first, so a folder called mnist is ./mnist.
         root: the data root, for datasets by name.
-        split: None for the training pictures of a name, and for all that is in a path.
-        skip_bad: leave out the bad pictures of a path, with a warning.
-        shape: (C, H, W) that pictures are cut and resized to (see shape.py); None leaves them.
+        split: None for the training images of a name, and for all that is in a path.
+        skip_bad: leave out the bad images of a path, with a warning.
+        shape: (C, H, W) that images are cut and resized to (see shape.py); None leaves them.
 
     Raises:
         ValueError: if there is no such name or path, or it cannot be used.
@@ -57,9 +57,9 @@ def load(
     if not name or not Path(name).exists():
         raise ValueError(
             f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar "
-            "or npz of pictures works too, but this is none"
+            "or npz of images works too, but this is none"
         )
-    return pictures(Path(name), split, skip_bad, shape)
+    return load_images(Path(name), split, skip_bad, shape)
 
 
 def data_root(given: Path | None = None) -> Path:
@@ -79,9 +79,9 @@ __all__ = [
     "balanced",
     "batch_indices",
     "data_root",
+    "derive_seed",
     "digest",
     "load",
-    "mix",
-    "pictures",
+    "load_images",
     "reshape_all",
 ]

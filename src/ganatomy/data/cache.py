@@ -1,6 +1,6 @@
-"""Pictures that were decoded once, mapped into memory from a file: they never need to fit there.
+"""Images that were decoded once, mapped into memory from a file: they never need to fit there.
 
-A folder for each content and policy, below pictures/ in the user's cache: values.npy, labels.npy
+A folder for each content and policy, below images/ in the user's cache: values.npy, labels.npy
 and about.json. It is written beside its place and renamed when it is whole.
 """
 
@@ -27,29 +27,29 @@ from ganatomy.data.pixels import LIMIT
 from ganatomy.data.samples import Samples
 from ganatomy.data.shape import Shape
 from ganatomy.storage import checksums
-from ganatomy.storage.files import cache_root, replace
+from ganatomy.storage.files import cache_root, write_atomic
 
 LARGE = 2000
-"""Pictures from which on they are cached; fewer are decoded sooner than looked for."""
+"""Images from which on they are cached; fewer are decoded sooner than looked for."""
 
 FORMAT = 2
 """Of the files in a cache folder and of the policy that made them; it is part of the key."""
 
 Rows = Iterator[tuple[int, NDArray[np.uint8]]]
-"""Label and pixels of each picture, as decoding.usable yields them."""
+"""Label and pixels of each image, as decoding.usable yields them."""
 
 
 def collect(source: Source, shape: Shape | None, skip_bad: bool, key: str = "") -> Decoded:
     """Decode a source; a large one into the cache, unless it is there already.
 
     Args:
-        source: the pictures.
+        source: the images.
         shape: what each is brought to, or None.
         skip_bad: leave out those that cannot be used.
         key: of the content and the policy, if that is known.
 
     Raises:
-        ValueError: for the first picture that cannot be used; see decoding.usable.
+        ValueError: for the first image that cannot be used; see decoding.usable.
         OSError: if the cache cannot be written.
     """
     if len(source.labels) < LARGE:
@@ -59,14 +59,14 @@ def collect(source: Source, shape: Shape | None, skip_bad: bool, key: str = "") 
 
 
 def archive_key(path: Path, *policy: object) -> str:
-    """Name an archive's bytes together with what decides which pictures are made of them."""
+    """Name an archive's bytes together with what decides which images are made of them."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return _key(content, *policy)
 
 
 def source_key(source: Source, *policy: object) -> str:
-    """Name a source's pictures, by their names and bytes, together with a policy."""
+    """Name a source's images, by their names and bytes, together with a policy."""
     sha = hashlib.sha256()
     for name, label in source.labels.items():
         content = ""
@@ -108,7 +108,7 @@ def recall(key: str) -> Decoded | None:
 
 
 def _root() -> Path:
-    return cache_root() / "pictures"
+    return cache_root() / "images"
 
 
 def _build(key: str, source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
@@ -162,7 +162,7 @@ def _write(
             "left_out": left_out,
             "sha256": _digests(folder),
         }
-        replace(folder / "about.json", checksums.line(about))
+        write_atomic(folder / "about.json", checksums.line(about))
         shutil.rmtree(root / key, ignore_errors=True)  # one that is not whole
         folder.replace(root / key)
     finally:

@@ -13,13 +13,13 @@ from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check
 
 PARTITION = "list_eval_partition.txt"
-"""A line for each picture: its name, and 0 (train), 1 (valid) or 2 (test)."""
+"""A line for each image: its name, and 0 (train), 1 (valid) or 2 (test)."""
 
 FACES = "img_align_celeba"
-"""The folder of 202,599 pictures of 178 x 218."""
+"""The folder of 202,599 images of 178 x 218."""
 
 SHAPE: Shape = (3, 64, 64)
-"""What pictures are brought to where no shape is wanted: the central square, made smaller."""
+"""What images are brought to where no shape is wanted: the central square, made smaller."""
 
 PARTS: dict[Split, int] = {"train": 0, "test": 2}
 
@@ -28,7 +28,7 @@ def celeba(root: Path, split: Split = "train", shape: Shape | None = None) -> Sa
     """The 162,770 training or 19,962 test faces, without classes; in root/celeba.
 
     Decoded once, into the cache, for a shape. Neither it nor its md5 sums are looked for: any
-    pictures with a partition file in this layout will do.
+    images with a partition file in this layout will do.
 
     Raises:
         ValueError: if files are absent, or one of them cannot be used.
@@ -41,18 +41,18 @@ def celeba(root: Path, split: Split = "train", shape: Shape | None = None) -> Sa
         raise ValueError(
             f"no CelebA in {folder} (looked for {PARTITION} and {FACES}/): download both from its "
             "authors, or point --data-root or $GANATOMY_DATA at the folder that holds celeba; a "
-            "folder of pictures alone is a dataset by its path"
+            "folder of images alone is a dataset by its path"
         )
     names = _partition(file, PARTS[split])
     if not names:
         raise ValueError(
-            f"{file} has no {split} pictures: give some the number {PARTS[split]}, or give the "
+            f"{file} has no {split} images: give some the number {PARTS[split]}, or give the "
             f"path {faces} as the dataset to train on all"
         )
-    there = {picture.name for picture in faces.iterdir()}
+    there = {image.name for image in faces.iterdir()}
     if absent := [name for name in names if name not in there]:
         raise ValueError(
-            f"{faces} lacks {len(absent):,} of {len(names):,} {split} pictures, first {absent[0]}: "
+            f"{faces} lacks {len(absent):,} of {len(names):,} {split} images, first {absent[0]}: "
             f"put them there, or take their lines out of {file}"
         )
     cure = f"mend it, or take its line out of {file}"
@@ -70,13 +70,13 @@ def _partition(file: Path, part: int) -> list[str]:
             continue
         if len(words) != 2 or words[1] not in ("0", "1", "2") or Path(words[0]).name != words[0]:
             raise ValueError(
-                f"{file}, line {number}: {line[:80]!r} is not the name of a picture and 0 (train), "
+                f"{file}, line {number}: {line[:80]!r} is not the name of a image and 0 (train), "
                 "1 (valid) or 2 (test), as in '000001.jpg 0'; mend it, or download the file again"
             )
         if words[0] in parts:
             raise ValueError(
                 f"{file}, line {number}: {words[0]} was named before; leave one line for each "
-                "picture, for none may be in two splits"
+                "image, for none may be in two splits"
             )
         parts[words[0]] = words[1]
     return sorted(name for name in parts if parts[name] == str(part))

@@ -1,4 +1,4 @@
-"""Many picture files, one after the other, to pixels of one shape."""
+"""Many image files, one after the other, to pixels of one shape."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,17 +20,17 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Source:
-    """Picture files that make one dataset."""
+    """Image files that make one dataset."""
 
     name: str
     """of where they are, which messages begin with"""
     labels: Mapping[str, int]
-    """the label of each picture by its name, in order; -1 if it lies outside the class folders"""
+    """the label of each image by its name, in order; -1 if it lies outside the class folders"""
     files: Mapping[str, Callable[[], IO[bytes]]]
     """how each is opened; others may be among them"""
     classes: tuple[str, ...]
     cure: str
-    """what the person may do about a picture that cannot be used"""
+    """what the person may do about a image that cannot be used"""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Decoded:
 
     samples: Samples
     left_out: dict[str, str] = field(default_factory=dict)
-    """why, by the name of each picture that could not be used"""
+    """why, by the name of each image that could not be used"""
 
 
 def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
-    """Put all pictures that can be used into memory.
+    """Put all images that can be used into memory.
 
     Raises:
         ValueError: as usable does, or if they do not fit there.
@@ -55,7 +55,7 @@ def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
         if not labels:
             if (needed := len(source.labels) * pixels.size) > memory():
                 raise ValueError(
-                    f"{source.name}: {len(source.labels):,} pictures of {size(pixels.shape)} need "
+                    f"{source.name}: {len(source.labels):,} images of {size(pixels.shape)} need "
                     f"{needed / 1e9:.2g} GB, and memory has {memory() / 1e9:.2g}; bring them to a "
                     "smaller shape, such as --shape 3 64 64"
                 )
@@ -69,16 +69,16 @@ def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
 def usable(
     source: Source, shape: Shape | None, skip_bad: bool, left_out: dict[str, str]
 ) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
-    """Yield the label and the pixels (C, H, W) of each picture that can be used, in order.
+    """Yield the label and the pixels (C, H, W) of each image that can be used, in order.
 
     Args:
-        source: the pictures.
+        source: the images.
         shape: what each is brought to (see shape.py), or None if all are like the first.
         skip_bad: leave out what is damaged or unlike the first.
-        left_out: takes the name of each picture that is left out, and why.
+        left_out: takes the name of each image that is left out, and why.
 
     Raises:
-        ValueError: naming the first picture that cannot be used; if there is none left.
+        ValueError: naming the first image that cannot be used; if there is none left.
     """
     first = ""
     known: Shape = shape or (0,)
@@ -106,10 +106,10 @@ def usable(
 
 
 def told(left_out: Mapping[str, str], count: int) -> str:
-    """Say how many of so many pictures were left out, and why the first was."""
+    """Say how many of so many images were left out, and why the first was."""
     listed = ", ".join(list(left_out)[:3]) + (", …" if len(left_out) > 3 else "")
     reason = next(iter(left_out.values()))
-    return f"left out {len(left_out)} of {count} pictures, {listed}: {reason}"
+    return f"left out {len(left_out)} of {count} images, {listed}: {reason}"
 
 
 def shown(items: Iterable[Item], name: str, count: int, quiet: bool = False) -> Iterable[Item]:
@@ -122,4 +122,4 @@ def shown(items: Iterable[Item], name: str, count: int, quiet: bool = False) -> 
 
 
 BAR = 1000
-"""Pictures of which fewer are read before a bar could be seen."""
+"""Images of which fewer are read before a bar could be seen."""

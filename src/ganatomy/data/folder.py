@@ -1,4 +1,4 @@
-"""Pictures from anywhere: a folder, an archive or an npz array of them becomes Samples."""
+"""Images from anywhere: a folder, an archive or an npz array of them becomes Samples."""
 
 import warnings
 from collections.abc import Collection
@@ -13,38 +13,38 @@ from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check, reshape_all
 
 HELD_BACK = ("test", "val", "valid", "validation")
-"""Folders of test pictures; the first of them that exists is used."""
+"""Folders of test images; the first of them that exists is used."""
 
-CURE = "mend or remove it, or leave such pictures out with --skip_bad"
+CURE = "mend or remove it, or leave such images out with --skip_bad"
 
 
-def pictures(
+def load_images(
     path: Path, split: Split | None = None, skip_bad: bool = False, shape: Shape | None = None
 ) -> Samples:
-    """Read a folder, .zip, .tar, .tar.gz, .tgz or .npz of pictures, sorted by name.
+    """Read a folder, .zip, .tar, .tar.gz, .tgz or .npz of images, sorted by name.
 
     All are 8-bit, grey (1 channel) or RGB (3), and as large as the first, unless they are brought
-    to one shape (see shape.py). The folder that a picture is in is its class, if there are two or
+    to one shape (see shape.py). The folder that a image is in is its class, if there are two or
     more. If there are train and test folders (or one of HELD_BACK) at the top, or below one folder
-    that holds all, split chooses among them. Many pictures are decoded into the cache (cache.py).
+    that holds all, split chooses among them. Many images are decoded into the cache (cache.py).
 
     An npz holds one uint8 array (N, H, W), (N, H, W, C) or (N, C, H, W), called images, arr_0 or x
     or the only one of such dimensions, and maybe labels from 0, called labels, y or arr_1.
 
     Args:
         path: where they are.
-        split: which pictures, None for all; without such folders all are training pictures.
+        split: which images, None for all; without such folders all are training images.
         skip_bad: leave out what is damaged, or unlike the first, with one warning.
         shape: (C, H, W) that each is cut and resized to; None leaves them as they are.
 
     Raises:
-        ValueError: if there is nothing to read, or naming the first picture that cannot be used.
+        ValueError: if there is nothing to read, or naming the first image that cannot be used.
         OSError: if there is no space for the cache.
     """
     check(shape)
     if path.is_file() and path.name.lower().endswith(".npz"):
         if split == "test":
-            raise ValueError(f"{path} has no test pictures: an npz is one split, name another")
+            raise ValueError(f"{path} has no test images: an npz is one split, name another")
         return reshape_all(Samples(*read_npz(path)), shape)
     made = _collect(path, split, skip_bad, shape)
     if made.left_out:
@@ -58,7 +58,7 @@ def _collect(path: Path, split: Split | None, skip_bad: bool, shape: Shape | Non
     if key and (kept := recall(key)):  # looked for first: a large archive is slow to list
         return kept
     with ExitStack() as stack:
-        files = listing(path, stack).pictures
+        files = listing(path, stack).images
         labels, classes = choose(path, list(files), split)
         return collect(Source(str(path), labels, files, classes, CURE), shape, skip_bad, key)
 
@@ -78,7 +78,7 @@ def choose(
         if used is None:
             wanted = ("train",) if split == "train" else HELD_BACK
             raise ValueError(
-                f"{path} has no {split} pictures: put them into a folder {' or '.join(wanted)} at "
+                f"{path} has no {split} images: put them into a folder {' or '.join(wanted)} at "
                 "its top, or name another dataset that has them"
             )
         chosen = [name for name in names if places[name][0] == used]
@@ -91,7 +91,7 @@ def choose(
 
 
 def split_folder(split: Split, parts: Collection[str]) -> str | None:
-    """Which of the split folders that there are has the pictures of a split."""
+    """Which of the split folders that there are has the images of a split."""
     wanted = ("train",) if split == "train" else HELD_BACK
     return next((part for part in wanted if part in parts), None)
 

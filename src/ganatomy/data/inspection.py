@@ -1,4 +1,4 @@
-"""What a folder or an archive of pictures is like, and what must be done before training on it."""
+"""What a folder or an archive of images is like, and what must be done before training on it."""
 
 import hashlib
 from collections import Counter
@@ -27,36 +27,36 @@ PAIRS, BAD, SIZES = 3, 10, 10
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found; counts are of pictures."""
+    """What was found; counts are of images."""
 
     path: str
-    pictures: int
+    images: int
     splits: dict[str, dict[str, int]]
     """by class ("" where there are none), by the folder of a split ("" where there are none)"""
     used: dict[str, str]
-    """what the pictures of each of these are for: train, test, all or nothing"""
+    """what the images of each of these are for: train, test, all or nothing"""
     formats: dict[str, int]
     modes: dict[str, int]
     sizes: dict[str, int]
     """the most frequent ones, W x H"""
     distinct_sizes: int
     copies: int
-    """usable pictures whose pixels are those of one before, in the order of names"""
+    """usable images whose pixels are those of one before, in the order of names"""
     copy_pairs: list[tuple[str, str]]
     leaks: int
-    """usable test pictures whose pixels are those of a training picture"""
+    """usable test images whose pixels are those of a training image"""
     leak_pairs: list[tuple[str, str]]
     bad: int
     bad_examples: dict[str, str]
     """why, by name"""
     others: dict[str, int]
-    """files that are no pictures, by their suffix"""
+    """files that are no images, by their suffix"""
     todo: list[str]
     """what must be done before training on those that are used; empty if nothing need be"""
 
 
 class Seen(NamedTuple):
-    """One picture."""
+    """One image."""
 
     name: str
     part: str
@@ -74,26 +74,26 @@ class Seen(NamedTuple):
 
 
 def inspect(path: Path, quiet: bool = False) -> Findings:
-    """Look at every picture of a folder, archive or npz; nothing is written or unpacked.
+    """Look at every image of a folder, archive or npz; nothing is written or unpacked.
 
     Args:
         path: where they are.
         quiet: without a bar.
 
     Raises:
-        ValueError: if that is none, or has no pictures.
+        ValueError: if that is none, or has no images.
     """
     if path.is_file() and path.name.lower().endswith(".npz"):
         return _findings(path, list(_seen_npz(path)), {"": "all"}, ())
     with ExitStack() as stack:
         found = listing(path, stack)
-        parts = {part for part, _ in places_of(list(found.pictures)).values()}
+        parts = {part for part, _ in places_of(list(found.images)).values()}
         used = _used(parts)
         return _findings(path, list(_seen(path, found, used, quiet)), used, found.others)
 
 
 def _used(parts: set[str]) -> dict[str, str]:
-    """What the pictures of each split folder are for."""
+    """What the images of each split folder are for."""
     if parts == {""}:
         return {"": "all"}
     train, test = (split_folder(split, parts) for split in SPLITS)
@@ -102,14 +102,14 @@ def _used(parts: set[str]) -> dict[str, str]:
 
 
 def _seen(path: Path, found: Listing, used: dict[str, str], quiet: bool) -> Iterator[Seen]:
-    names = list(found.pictures)
+    names = list(found.images)
     places, outside = places_of(names), set[str]()
     splits: list[Split | None] = [split for split in SPLITS if split in used.values()]
     for split in splits or [None]:
         outside.update(name for name, label in choose(path, names, split)[0].items() if label < 0)
     channels = 0
     for name in shown(names, str(path), len(names), quiet):
-        seen = _look(name, places[name], found.pictures[name], channels)
+        seen = _look(name, places[name], found.images[name], channels)
         if name in outside and not seen.problem:
             seen = seen._replace(problem="lies outside the class folders")
         channels = channels or (0 if seen.problem else seen.shape[0])
@@ -173,16 +173,16 @@ def _findings(
     )
 
 
-def _copies(pictures: Sequence[Seen]) -> list[tuple[str, str]]:
-    """Pairs of a picture and a later one of the same pixels."""
+def _copies(images: Sequence[Seen]) -> list[tuple[str, str]]:
+    """Pairs of a image and a later one of the same pixels."""
     first: dict[bytes, str] = {}
-    for seen in pictures:
+    for seen in images:
         first.setdefault(seen.digest, seen.name)
-    return [(first[s.digest], s.name) for s in pictures if first[s.digest] != s.name]
+    return [(first[s.digest], s.name) for s in images if first[s.digest] != s.name]
 
 
 def _leaks(train: Sequence[Seen], test: Sequence[Seen]) -> list[tuple[str, str]]:
-    """Pairs of a training picture and a test picture of the same pixels."""
+    """Pairs of a training image and a test image of the same pixels."""
     first = {seen.digest: seen.name for seen in reversed(train)}
     return [(first[seen.digest], seen.name) for seen in test if seen.digest in first]
 
@@ -197,7 +197,7 @@ def _todo(needed: Sequence[Seen], leaks: int) -> list[str]:
     good = [seen for seen in needed if not seen.problem]
     bad = len(needed) - len(good)
     if not good:
-        return ["none of the pictures can be used; mend them"]
+        return ["none of the images can be used; mend them"]
     if bad:
         todo.append(f"--skip_bad: leave out {bad:,} that cannot be used, or mend them")
     shapes = Counter(seen.shape for seen in good)
@@ -206,14 +206,14 @@ def _todo(needed: Sequence[Seen], leaks: int) -> list[str]:
         todo.append(f"--shape {wanted}: bring all to one shape, or to another of your choice")
     if leaks:
         todo.append(
-            f"remove {leaks:,} test pictures that are training pictures too: what is measured on "
+            f"remove {leaks:,} test images that are training images too: what is measured on "
             "them would say nothing"
         )
     return todo
 
 
 def suggested(shapes: Mapping[Shape, int]) -> Shape:
-    """A shape for pictures of many: theirs if only channels differ, else a square of 16 to 128."""
+    """A shape for images of many: theirs if only channels differ, else a square of 16 to 128."""
     channels = max(shape[0] for shape in shapes)
     sizes = {shape[1:] for shape in shapes}
     if len(sizes) == 1:

@@ -1,4 +1,4 @@
-"""Which picture files a folder or an archive holds, and how each is opened.
+"""Which image files a folder or an archive holds, and how each is opened.
 
 Archives are never unpacked into files of their own; names in them only order and label.
 """
@@ -17,16 +17,16 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from ganatomy.data.pixels import LIMIT, see_packing, unreadable
+from ganatomy.data.pixels import LIMIT, check_packing, unreadable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-"""How the names of pictures end, in either case; of several frames the first is taken."""
+"""How the names of images end, in either case; of several frames the first is taken."""
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 IN_MEMORY = 2**28
-"""Bytes of the pictures of a compressed tar that are held in memory; more go to a nameless file in
-$TMPDIR, for to come back to a picture is slow where the tar is compressed."""
+"""Bytes of the images of a compressed tar that are held in memory; more go to a nameless file in
+$TMPDIR, for to come back to a image is slow where the tar is compressed."""
 
 MEMBERS = 2_000_000
 """Most files of a folder or an archive, of whatever kind."""
@@ -47,15 +47,15 @@ Open = Callable[[], IO[bytes]]
 class Listing:
     """What was found."""
 
-    pictures: dict[str, Open]
-    """the name of each picture file, with / between folders, in the order of names; signs that
+    images: dict[str, Open]
+    """the name of each image file, with / between folders, in the order of names; signs that
     cannot be shown are written as in Python, such as \\n"""
     others: tuple[str, ...]
     """names of other files, sorted; hidden ones are among them"""
 
 
 def listing(path: Path, stack: ExitStack) -> Listing:
-    """Find every picture file of a folder, .zip, .tar, .tar.gz or .tgz.
+    """Find every image file of a folder, .zip, .tar, .tar.gz or .tgz.
 
     Args:
         path: where they are.
@@ -68,7 +68,7 @@ def listing(path: Path, stack: ExitStack) -> Listing:
     if not path.exists():
         raise ValueError(f"there is no {path}")
     if not path.is_dir() and not (path.is_file() and path.name.lower().endswith(ARCHIVES)):
-        raise ValueError(f"{path} is no folder, {', '.join(ARCHIVES)} or .npz of pictures")
+        raise ValueError(f"{path} is no folder, {', '.join(ARCHIVES)} or .npz of images")
     opens: dict[str, Open] = {}
     others: list[str] = []
     try:
@@ -76,18 +76,18 @@ def listing(path: Path, stack: ExitStack) -> Listing:
             if count == MEMBERS:
                 raise OverflowError(f"more than {MEMBERS:,} files")
             raw = UNSHOWN.sub(lambda sign: sign[0].encode("unicode_escape").decode(), member)
-            if name := picture_name(raw):
+            if name := image_name(raw):
                 opens[name] = opened
             else:
                 others.append(raw)
     except Exception as error:  # an archive can be damaged in many ways
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            space = f"no space left in {tempfile.gettempdir()} for the pictures of {path}"
+            space = f"no space left in {tempfile.gettempdir()} for the images of {path}"
             raise OSError(f"{space}; free some or set TMPDIR") from error
         raise ValueError(unreadable(path, error)) from error
     if not opens:
         wanted = " ".join(SUFFIXES)
-        raise ValueError(f"{path} has no pictures ({wanted}; links to folders are not followed)")
+        raise ValueError(f"{path} has no images ({wanted}; links to folders are not followed)")
     return Listing({name: opens[name] for name in sorted(opens)}, tuple(sorted(others)))
 
 
@@ -126,12 +126,12 @@ def _tar_members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
                 raise ValueError(f"a file of {member.size:,} bytes")
             whole = member.isfile() and not member.issparse()
             size, place = min(member.size, LIMIT + 1) if whole else 0, member.offset_data
-            if packed and picture_name(member.name):
+            if packed and image_name(member.name):
                 file.seek(place)
                 place = held.tell()
                 held.write(file.read(size))
             yield member.name, partial(_part, held, place, size)
-        headers.see_end(tar.offset)
+        headers.check_end(tar.offset)
 
 
 class _Headers:
@@ -156,7 +156,7 @@ class _Headers:
             raise ValueError("a header of digits alone")  # where tarfile's search takes minutes
         return content
 
-    def see_end(self, place: int) -> None:
+    def check_end(self, place: int) -> None:
         """See that a tar was not cut short, which tarfile forgives, and read on to a checksum."""
         self.file.seek(place)
         if self.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -176,7 +176,7 @@ def _open_file(file: Path) -> IO[bytes]:
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
-    see_packing(info)
+    check_packing(info)
     return archive.open(info)
 
 
@@ -185,8 +185,8 @@ def _part(file: IO[bytes], place: int, size: int) -> IO[bytes]:
     return BytesIO(file.read(size))
 
 
-def picture_name(raw: str) -> str:
-    """The name of a member as a folder would have it; empty if it is hidden or no picture."""
+def image_name(raw: str) -> str:
+    """The name of a member as a folder would have it; empty if it is hidden or no image."""
     name = PurePosixPath(raw.lstrip("/"))
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
     return "" if hidden or name.suffix.lower() not in SUFFIXES else str(name)

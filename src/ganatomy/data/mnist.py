@@ -1,4 +1,4 @@
-"""MNIST: the whole of it through torchvision, and the 10,000 pictures that come with ganatomy.
+"""MNIST: the whole of it through torchvision, and the 10,000 images that come with ganatomy.
 
 Y. LeCun, C. Cortes, C. Burges; CC BY-SA 3.0, see MNIST-LICENSE.txt.
 """
@@ -30,7 +30,7 @@ def present(root: Path) -> bool:
 
 
 def mnist(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """The 60,000 training or 10,000 test pictures, 1 x 28 x 28; in root/MNIST/raw or put there.
+    """The 60,000 training or 10,000 test images, 1 x 28 x 28; in root/MNIST/raw or put there.
 
     Raises:
         ValueError: if they are not there and cannot be downloaded, or are damaged; for a bad shape.
@@ -42,18 +42,18 @@ def mnist(root: Path, split: Split = "train", shape: Shape | None = None) -> Sam
 
 
 def mnist10k(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """The first 1,000 training pictures of each digit, 1 x 28 x 28; part of the package.
+    """The first 1,000 training images of each digit, 1 x 28 x 28; part of the package.
 
-    It has no test pictures of its own: those of MNIST are given, where MNIST is present.
+    It has no test images of its own: those of MNIST are given, where MNIST is present.
 
     Raises:
-        ValueError: if test pictures are asked for and MNIST is absent or damaged; for a bad shape.
+        ValueError: if test images are asked for and MNIST is absent or damaged; for a bad shape.
     """
     check(shape)
     if split == "test":
         if not present(root):
             raise ValueError(
-                f"mnist10k has no test pictures of its own and MNIST is not in "
+                f"mnist10k has no test images of its own and MNIST is not in "
                 f"{root / MNIST.folder}: {published.point(MNIST)}, or use --dataset mnist, which "
                 "downloads it"
             )

@@ -1,4 +1,4 @@
-"""One picture file, or an npz of many, to 8-bit grey or RGB pixels; all else is refused by name."""
+"""One image file, or an npz of many, to 8-bit grey or RGB pixels; all else is refused by name."""
 
 import io
 import math
@@ -21,10 +21,10 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 """Pillow's names: its other decoders are not let near files of unknown origin."""
 
 LIMIT = 100_000_000
-"""Bytes of the largest picture file that is read; more is a mistake or a trap."""
+"""Bytes of the largest image file that is read; more is a mistake or a trap."""
 
 MOST_PIXELS = 89_478_485
-"""Width times height of the largest picture that is decoded, which is Pillow's own limit too."""
+"""Width times height of the largest image that is decoded, which is Pillow's own limit too."""
 
 CONTAINER = [
     Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")
@@ -56,11 +56,11 @@ MOST_CLASSES = 2**16
 
 
 def decode(opened: Callable[[], IO[bytes]], channels: int) -> NDArray[np.uint8]:
-    """Read the first frame of a picture file as (C, H, W) with C of 1 or 3.
+    """Read the first frame of a image file as (C, H, W) with C of 1 or 3.
 
     Args:
         opened: opens the file.
-        channels: what a picture of a palette is to have, which may be grey by chance; 0 for any.
+        channels: what a image of a palette is to have, which may be grey by chance; 0 for any.
 
     Raises:
         ValueError: saying, in words to follow the name of the file, what is wrong with it.
@@ -104,7 +104,7 @@ def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
 
 
 def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
-    """Return a picture file's format, what its pixels are, and width and height; None if unknown.
+    """Return a image file's format, what its pixels are, and width and height; None if unknown.
 
     Nothing but the header is read, so the rest may still be damaged.
     """
@@ -137,13 +137,13 @@ def _reason(error: Exception) -> str:
 
 
 def read_npz(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Read pictures (N, C, H, W), their labels (N,) and what these are called.
+    """Read images (N, C, H, W), their labels (N,) and what these are called.
 
     Raises:
         ValueError: if the file is damaged or its arrays are not such, saying how to make them so.
     """
     try:
-        _see_entries(path)
+        _check_entries(path)
         with np.load(path, allow_pickle=False) as file:
             names = [next((n for n in known if n in file), "") for known in (IMAGES, LABELS)]
             wanted = [n for n in names if n] if names[0] else list(file)
@@ -158,23 +158,23 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     if not whole or labels.min() < 0 or labels.max() >= MOST_CLASSES:
         raise ValueError(
             f"{path}: {names[1]} is {labels.dtype} of shape {labels.shape}; labels are one whole "
-            f"number from 0 to {MOST_CLASSES - 1:,} for each of {len(values):,} pictures"
+            f"number from 0 to {MOST_CLASSES - 1:,} for each of {len(values):,} images"
         )
     classes = tuple(str(label) for label in range(int(labels.max()) + 1))
     return values, torch.from_numpy(labels.astype(np.int64)), classes
 
 
-def _see_entries(path: Path) -> None:
+def _check_entries(path: Path) -> None:
     """See that the arrays of an npz fit into memory, before any is read."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
-            see_packing(entry)
+            check_packing(entry)
         needed = sum(entry.file_size for entry in archive.infolist())
     if needed > memory():
         raise OverflowError(f"its arrays take {needed:,} bytes, and memory has {memory():,}")
 
 
-def see_packing(entry: zipfile.ZipInfo) -> None:
+def check_packing(entry: zipfile.ZipInfo) -> None:
     """See that a member of a zip is stored or deflated: others expand without a limit."""
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("it is compressed by another method than deflate; zip it again")
@@ -190,7 +190,7 @@ def memory() -> float:
 
 
 def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor:
-    """Find the array of pictures, by name if it has one of IMAGES, and put channels first."""
+    """Find the array of images, by name if it has one of IMAGES, and put channels first."""
     shapes = ", ".join(f"{n} {array.shape}" for n, array in arrays.items())
     for ndim in (4, 3):
         fitting = [n for n, array in arrays.items() if array.ndim == ndim]
@@ -199,7 +199,7 @@ def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor
             break
     if not name:
         raise ValueError(
-            f"{path}: which array is the pictures? Call it images; there are {shapes or 'none'}"
+            f"{path}: which array is the images? Call it images; there are {shapes or 'none'}"
         )
     images = arrays[name]
     if images.dtype != np.uint8:
@@ -210,7 +210,7 @@ def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor
         images = images.transpose(0, 3, 1, 2)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
         raise ValueError(
-            f"{path}: {name} of shape {arrays[name].shape} is not pictures (N, H, W), (N, H, W, C) "
+            f"{path}: {name} of shape {arrays[name].shape} is not images (N, H, W), (N, H, W, C) "
             "or (N, C, H, W) of 1 or 3 channels"
         )
     return torch.from_numpy(np.ascontiguousarray(images))
@@ -219,7 +219,7 @@ def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor
 def _convert(name: str, images: NDArray[Any]) -> str:
     """Say what an array holds that is not uint8, and how to make it so."""
     if images.dtype.kind not in "biuf" or not images.size:
-        return f"{images.dtype}; save pictures as uint8 from 0 to 255"
+        return f"{images.dtype}; save images as uint8 from 0 to 255"
     low, high = float(images.min()), float(images.max())
     how = "scale it to that first"
     if images.dtype.kind in "bf" and 0 <= low <= high <= 1:

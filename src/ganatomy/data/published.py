@@ -14,7 +14,7 @@ from torch import Tensor
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check, reshape_all
 from ganatomy.storage.download import fetch
-from ganatomy.storage.files import replace
+from ganatomy.storage.files import write_atomic
 
 LONGEST = 100_000_000
 """Bytes that no file of these datasets has; what unpacks to more is not one of them."""
@@ -30,7 +30,7 @@ class Published:
     files: tuple[str, ...]
     """torchvision wants all of them for either split"""
     layout: tuple[int, ...]
-    """shape of a picture as torchvision gives it"""
+    """shape of a image as torchvision gives it"""
     counts: Mapping[Split, int]
     classes: tuple[str, ...]
 
@@ -82,7 +82,7 @@ CIFAR10 = Published(
 
 
 def fashion_mnist(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """The 60,000 training or 10,000 test pictures, 1 x 28 x 28; in root/FashionMNIST/raw.
+    """The 60,000 training or 10,000 test images, 1 x 28 x 28; in root/FashionMNIST/raw.
 
     H. Xiao, K. Rasul, R. Vollgraf 2017, arXiv 1708.07747; MIT licence.
 
@@ -95,7 +95,7 @@ def fashion_mnist(root: Path, split: Split = "train", shape: Shape | None = None
 
 
 def cifar10(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """The 50,000 training or 10,000 test pictures, 3 x 32 x 32; in root/cifar-10-batches-py.
+    """The 50,000 training or 10,000 test images, 3 x 32 x 32; in root/cifar-10-batches-py.
 
     A. Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
 
@@ -114,12 +114,12 @@ def present(root: Path, wanted: Published) -> bool:
 
 
 def read(wanted: Published, root: Path, split: Split, instead: str = "") -> tuple[Tensor, Tensor]:
-    """Read pictures (N, *layout) and labels (N,), and download them where they are absent.
+    """Read images (N, *layout) and labels (N,), and download them where they are absent.
 
     Args:
         wanted: which.
         root: the data root.
-        split: which pictures.
+        split: which images.
         instead: what else the person may do who has none.
 
     Raises:
@@ -161,7 +161,7 @@ def _install(wanted: Published, kind: Any, root: Path) -> None:
         if len(content) > LONGEST:
             raise ValueError(f"{name} has more than {LONGEST:,} bytes")
         with FileLock(root / f".{wanted.name}.lock"):
-            replace(folder / name, content)
+            write_atomic(folder / name, content)
 
 
 Unpacked = Iterator[tuple[str, bytes]]

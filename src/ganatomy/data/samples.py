@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 Split = Literal["train", "test"]
-"""Which pictures of a dataset: those to learn from, or those kept back to judge by."""
+"""Which images of a dataset: those to learn from, or those kept back to classifier by."""
 
 
 READ = 4096
-"""Pictures that are looked at together where all are looked at one after the other."""
+"""Images that are looked at together where all are looked at one after the other."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A dataset: uint8 pictures (N, C, H, W) or float32 points (N, D), with one label each (N,).
+    """A dataset: uint8 images (N, C, H, W) or float32 points (N, D), with one label each (N,).
 
     It is in memory, or the values are those of a file that is mapped there; see cache.py.
     """
@@ -41,15 +41,15 @@ class Samples:
         """Shape of one sample."""
         return tuple(self.values.shape[1:])
 
-    def take(self, indices: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Return the samples at these positions as float32 on a device: pictures in [-1, 1]."""
+    def batch(self, indices: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Return the samples at these positions as float32 on a device: images in [-1, 1]."""
         taken = self.values[indices]
-        self.forget()
+        self.release()
         if taken.is_floating_point():
             return taken.to(device, torch.float32)
         return taken.to(device, torch.float32).div_(127.5).sub_(1)
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Let go of what was read of a mapped file, which would else stay resident, all of it.
 
         The system keeps it at hand as long as nothing else wants the memory.
@@ -59,7 +59,7 @@ class Samples:
 
 
 def balanced(samples: Samples, n: int) -> Samples:
-    """Take n pictures in their order: the first ones of each class, evenly, or evenly spaced."""
+    """Take n images in their order: the first ones of each class, evenly, or evenly spaced."""
     if n >= len(samples):
         return samples
     if samples.classes:
@@ -72,15 +72,15 @@ def balanced(samples: Samples, n: int) -> Samples:
 
 
 def digest(samples: Samples) -> str:
-    """Return the sha256, in hex, of the pictures' shape and bytes: labels do not count."""
+    """Return the sha256, in hex, of the images' shape and bytes: labels do not count."""
     sha = hashlib.sha256(str(tuple(samples.values.shape)).encode())
     for part in samples.values.split(READ):
         sha.update(part.contiguous().numpy().data)
-        samples.forget()
+        samples.release()
     return sha.hexdigest()
 
 
-def mix(*parts: int) -> int:
+def derive_seed(*parts: int) -> int:
     """Turn a few non-negative integers into one well-spread 64-bit seed."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
@@ -97,4 +97,4 @@ def batch_indices(n: int, batch: int, seed: int, k: int) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _order(n: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(mix(seed, epoch)))
+    return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(seed, epoch)))

@@ -1,6 +1,6 @@
-"""How a picture is brought to another shape: cut at the centre, then resized; the one policy.
+"""How a image is brought to another shape: cut at the centre, then resized; the one policy.
 
-A picture is cut to the largest rectangle around its centre that has the wanted proportions (of a
+A image is cut to the largest rectangle around its centre that has the wanted proportions (of a
 width or height that must be rounded, to the nearest pixel), and that is resized by Pillow's
 BILINEAR, which averages over all pixels where it makes smaller (antialiasing) and interpolates
 where it makes larger. Grey becomes RGB by repetition, RGB grey by Pillow's "L" (ITU-R 601-2 luma:
@@ -15,14 +15,14 @@ from PIL import Image
 from ganatomy.data.samples import Samples
 
 Shape = tuple[int, ...]
-"""(C, H, W) of pictures, (2,) of points."""
+"""(C, H, W) of images, (2,) of points."""
 
 MOST = 4096
 """Pixels of the largest side."""
 
 
 def check(shape: Shape | None) -> None:
-    """See that this is a shape of pictures, or None, which leaves them as they are.
+    """See that this is a shape of images, or None, which leaves them as they are.
 
     Raises:
         ValueError: if it is not.
@@ -37,9 +37,9 @@ def check(shape: Shape | None) -> None:
 
 
 def reshape(pixels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
-    """Bring one picture (C, H, W) to another shape; see the top of this module.
+    """Bring one image (C, H, W) to another shape; see the top of this module.
 
-    One that has it already is not touched. A constant picture stays constant.
+    One that has it already is not touched. A constant image stays constant.
     """
     if pixels.shape == shape:
         return pixels
@@ -55,7 +55,7 @@ def reshape(pixels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
 
 
 def reshape_all(samples: Samples, shape: Shape | None) -> Samples:
-    """Bring every picture of a dataset to a shape, in memory; None leaves them as they are."""
+    """Bring every image of a dataset to a shape, in memory; None leaves them as they are."""
     if shape is None or samples.shape == shape:
         return samples
     values = np.empty((len(samples), *shape), np.uint8)

@@ -1,7 +1,7 @@
-"""Judges: small classifiers whose last hidden layer is a feature space for pictures like theirs.
+"""Classifiers: small classifiers whose last hidden layer is a feature space for images like theirs.
 
 One for MNIST, and the one that report R3.4 describes, come with ganatomy; `fit` makes one for any
-labelled pictures. A judge's file holds all that a measurement needs of its data. To add a kind,
+labelled images. A classifier's file holds all that a measurement needs of its data. To add a kind,
 write its build function and add a line to KINDS.
 """
 
@@ -20,23 +20,23 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import DATASETS, Samples, Shape, balanced, digest, mix
-from ganatomy.data import load as read_pictures
+from ganatomy.data import DATASETS, Samples, Shape, balanced, derive_seed, digest
+from ganatomy.data import load as read_images
 from ganatomy.data.shape import check
 from ganatomy.evaluation.metrics import Moments, moments
 from ganatomy.models.classifier import FEATURES, Classifier, conv, mlp
-from ganatomy.storage.files import cache_root, replace
+from ganatomy.storage.files import cache_root, write_atomic
 from ganatomy.validation import lookup
 
 CHUNK = 500
-"""Pictures judged at a time."""
+"""Images judged at a time."""
 
 HELD_OUT = 10_000
-"""Most test pictures whose features a judge's file keeps."""
+"""Most test images whose features a classifier's file keeps."""
 
 
 class Kind(NamedTuple):
-    """How a judge is built and fitted."""
+    """How a classifier is built and fitted."""
 
     about: str
     build: Callable[[tuple[int, ...], int], Classifier]
@@ -61,39 +61,39 @@ SHIPPED = {
         "bd850604c1b4a817a82f665461fa0d00316577718439930d97b4fc05280b7627",
     ),
 }
-"""kind -> file in the package and its sha256; both judge MNIST"""
+"""kind -> file in the package and its sha256; both classifier MNIST"""
 
 MNIST = "0d4e8b667ff048906dd254ee247470055579ba6e618eeabdf871882705ffca4d"
-"""Digest of the 60,000 pictures that the shipped judges were fitted on."""
+"""Digest of the 60,000 images that the shipped classifiers were fitted on."""
 
 
 @dataclass(frozen=True)
-class Judge:
+class FittedClassifier:
     """A fitted classifier, what it was fitted on, and how well."""
 
     net: Classifier
     about: dict[str, Any]
     """kind, data, seed, epochs, batch, torch, threads, classes, shape, digest of its training
-    pictures, n_train, n_test, test accuracy, confusion (rows true, columns predicted), and the
-    class_counts that it predicts for the training pictures"""
+    images, n_train, n_test, test accuracy, confusion (rows true, columns predicted), and the
+    class_counts that it predicts for the training images"""
     train: Moments
-    """of its features on the training pictures, as they are"""
+    """of its features on the training images, as they are"""
     test: Moments
-    """of its features on the test pictures"""
+    """of its features on the test images"""
     held_out: Tensor
-    """features (n, FEATURES) of up to HELD_OUT test pictures; float16 in the file"""
+    """features (n, FEATURES) of up to HELD_OUT test images; float16 in the file"""
     sha256: str
     """of its file"""
 
     @property
     def shape(self) -> Shape:
-        """Shape of the pictures that it knows."""
+        """Shape of the images that it knows."""
         return tuple(self.about["shape"])
 
 
 @torch.no_grad()
-def see(net: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return features (N, FEATURES) and logits (N, classes) of uint8 pictures (N, C, H, W)."""
+def extract(net: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features (N, FEATURES) and logits (N, classes) of uint8 images (N, C, H, W)."""
     features, scores = zip(*(net(scaled(part)) for part in pixels.split(CHUNK)), strict=True)
     return torch.cat(features), torch.cat(scores)
 
@@ -106,12 +106,12 @@ def logits(net: Classifier, features: Tensor) -> Tensor:
 
 
 def scaled(pixels: Tensor) -> Tensor:
-    """Turn uint8 pictures into what networks read: float32 in [-1, 1]."""
+    """Turn uint8 images into what networks read: float32 in [-1, 1]."""
     return pixels.float().div_(127.5).sub_(1)
 
 
 class Progress(NamedTuple):
-    """Where a fitting stands after an epoch; the last one has the judge's file."""
+    """Where a fitting stands after an epoch; the last one has the classifier's file."""
 
     epoch: int
     epochs: int
@@ -128,25 +128,25 @@ def fit(
     seed: int,
     batch: int = 128,
 ) -> Iterator[Progress]:
-    """Fit a judge with one-cycle Adam on slightly moved pictures, yielding after every epoch.
+    """Fit a classifier with one-cycle Adam on slightly moved images, yielding after every epoch.
 
-    Everything random is a function of (seed, step), so the same pictures give the same file on one
+    Everything random is a function of (seed, step), so the same images give the same file on one
     machine with one number of threads.
 
     Raises:
-        ValueError: for pictures without at least two classes, or test pictures unlike them.
+        ValueError: for images without at least two classes, or test images unlike them.
     """
     if test is None or len(train.classes) < 2:
-        lacks = "classes; put each into a folder of its own" if test else "test pictures"
-        raise ValueError(f"a judge cannot be fitted on {data}: it has no {lacks}")
+        lacks = "classes; put each into a folder of its own" if test else "test images"
+        raise ValueError(f"a classifier cannot be fitted on {data}: it has no {lacks}")
     if (test.classes, test.shape) != (train.classes, train.shape):
         raise ValueError(
-            f"training and test pictures of {data} have unlike classes or shapes: "
+            f"training and test images of {data} have unlike classes or shapes: "
             f"{train.classes} {train.shape} and {test.classes} {test.shape}"
         )
-    chosen = lookup(KINDS, kind, "kind of judge")
+    chosen = lookup(KINDS, kind, "kind of classifier")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix(seed))
+        torch.manual_seed(derive_seed(seed))
         net = chosen.build(train.shape, len(train.classes))
         net.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(net.parameters(), chosen.rate, weight_decay=1e-3)
@@ -155,7 +155,7 @@ def fit(
             optimizer, chosen.rate, total_steps=epochs * per_epoch
         )
         for epoch in range(epochs):
-            torch.manual_seed(mix(seed, 1, epoch))
+            torch.manual_seed(derive_seed(seed, 1, epoch))
             places = torch.randperm(len(train))[: per_epoch * batch].split(batch)
             losses = [_step(net, optimizer, schedule, chosen.loss, train, p) for p in places]
             content = None
@@ -184,31 +184,31 @@ def _step(
     return value.item()
 
 
-def _moved(pictures: Tensor) -> Tensor:
-    """Turn each picture by up to 10 degrees, scale it by up to 10 % and shift it by up to 7 %."""
-    n = len(pictures)
+def _moved(images: Tensor) -> Tensor:
+    """Turn each image by up to 10 degrees, scale it by up to 10 % and shift it by up to 7 %."""
+    n = len(images)
     angle = torch.empty(n).uniform_(-math.pi / 18, math.pi / 18)
     scale = torch.empty(2, n).uniform_(0.9, 1.1)
-    shift = torch.empty(2, n).uniform_(-0.14, 0.14)  # of a picture that reaches from -1 to 1
+    shift = torch.empty(2, n).uniform_(-0.14, 0.14)  # of a image that reaches from -1 to 1
     cos, sin = angle.cos(), angle.sin()
     rows = (scale[0] * cos, -scale[0] * sin, shift[0], scale[1] * sin, scale[1] * cos, shift[1])
     grid = F.affine_grid(
-        torch.stack(rows, 1).view(n, 2, 3), list(pictures.shape), align_corners=False
+        torch.stack(rows, 1).view(n, 2, 3), list(images.shape), align_corners=False
     )
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _content(net: Classifier, train: Samples, test: Samples, about: dict[str, Any]) -> bytes:
     """Write a fitted net, and all that measurements need of its data, as safetensors."""
-    on_train, train_scores = see(net, train.values)
-    on_test, scores = see(net, test.values)
+    on_train, train_scores = extract(net, train.values)
+    on_test, scores = extract(net, test.values)
     n = len(train.classes)
     confusion = torch.bincount(test.labels * n + scores.argmax(1), minlength=n * n).view(n, n)
     both = {"train": moments(on_train), "test": moments(on_test)}
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     tensors |= {f"{split}.mean": m.mean for split, m in both.items()}
     tensors |= {f"{split}.cov": m.cov for split, m in both.items()}
-    tensors["held_out"] = see(net, balanced(test, HELD_OUT).values)[0].half()
+    tensors["held_out"] = extract(net, balanced(test, HELD_OUT).values)[0].half()
     about = about | {
         "classes": list(train.classes),
         "shape": list(train.shape),
@@ -224,17 +224,17 @@ def _content(net: Classifier, train: Samples, test: Samples, about: dict[str, An
     return write_tensors({k: v.contiguous() for k, v in tensors.items()}, metadata)
 
 
-def load(content: bytes, name: str, sha256: str = "") -> Judge:
-    """Read a judge from its file's content; sha256 is (the beginning of) what its hash must be.
+def load(content: bytes, name: str, sha256: str = "") -> FittedClassifier:
+    """Read a classifier from its file's content, whose hash must begin with sha256.
 
     Raises:
-        ValueError: for a file that is no judge, or one whose hash differs.
+        ValueError: for a file that is no classifier, or one whose hash differs.
     """
     found = hashlib.sha256(content).hexdigest()
     if not found.startswith(sha256):
         raise ValueError(
-            f"{name} is not the judge it should be: sha256 {sha256} expected, {found} found; "
-            "fit it again with: ganatomy judge fit"
+            f"{name} is not the classifier it should be: sha256 {sha256} expected, {found} found; "
+            "fit it again with: ganatomy classifier fit"
         )
     try:
         tensors = read_tensors(content)
@@ -249,14 +249,16 @@ def load(content: bytes, name: str, sha256: str = "") -> Judge:
             for s in ("train", "test")
         )
         held_out = tensors["held_out"].float()
-        _see_sizes(net, about, train, test, held_out)
+        _check_sizes(net, about, train, test, held_out)
     except Exception as error:  # safetensors and torch raise many kinds
-        raise ValueError(f"{name} is no judge: {' '.join(str(error).split())[:160]}") from error
+        raise ValueError(
+            f"{name} is no classifier: {' '.join(str(error).split())[:160]}"
+        ) from error
     net.to(memory_format=torch.channels_last)
-    return Judge(net.eval().requires_grad_(False), about, train, test, held_out, found)
+    return FittedClassifier(net.eval().requires_grad_(False), about, train, test, held_out, found)
 
 
-def _see_sizes(
+def _check_sizes(
     net: Classifier, about: dict[str, Any], train: Moments, test: Moments, held_out: Tensor
 ) -> None:
     sizes = [held_out.shape[1:], train.mean.shape, train.cov[0].shape, test.mean.shape]
@@ -268,11 +270,11 @@ def _see_sizes(
     names = [*about["classes"], about["data"], about["digest"]]
     whole = [about[name] for name in ("n_train", "n_test")]
     if not all(type(v) is str for v in names) or not all(type(v) is int for v in whole):
-        raise ValueError("what it says of its pictures is not what judges say")
+        raise ValueError("what it says of its images is not what classifiers say")
 
 
-def shipped(kind: str) -> Judge:
-    """Return the MNIST judge of a kind that comes with ganatomy."""
+def shipped(kind: str) -> FittedClassifier:
+    """Return the MNIST classifier of a kind that comes with ganatomy."""
     name, sha256 = SHIPPED[kind]
     return load(
         files("ganatomy.evaluation").joinpath("classifiers", name).read_bytes(), name, sha256
@@ -280,54 +282,56 @@ def shipped(kind: str) -> Judge:
 
 
 def store(content: bytes) -> Path:
-    """Put a judge's file into the cache, under its kind, the pictures it knows and its hash."""
-    judge = load(content, "a new judge")
-    name = "-".join((judge.about["kind"], judge.about["digest"][:8], judge.sha256[:16]))
-    path = cache_root() / "judges" / f"{name}.safetensors"
-    replace(path, content)
+    """Put a classifier's file into the cache, under its kind, the images it knows and its hash."""
+    classifier = load(content, "a new classifier")
+    name = "-".join(
+        (classifier.about["kind"], classifier.about["digest"][:8], classifier.sha256[:16])
+    )
+    path = cache_root() / "classifiers" / f"{name}.safetensors"
+    write_atomic(path, content)
     return path
 
 
-def find(kind: str, pictures: str, data: str) -> Judge:
-    """Return the judge for pictures of this digest: a shipped one, or the last fitted.
+def find(kind: str, images: str, data: str) -> FittedClassifier:
+    """Return the classifier for images of this digest: a shipped one, or the last fitted.
 
     Raises:
         ValueError: if there is none, saying how to fit one; or if its file was changed.
     """
-    if pictures == MNIST:
+    if images == MNIST:
         return shipped(kind)
-    folder = cache_root() / "judges"
+    folder = cache_root() / "classifiers"
     found = sorted(
-        folder.glob(f"{kind}-{pictures[:8]}-*.safetensors"), key=lambda f: f.stat().st_mtime
+        folder.glob(f"{kind}-{images[:8]}-*.safetensors"), key=lambda f: f.stat().st_mtime
     )
     if not found:
         raise ValueError(
-            f"there is no {kind} judge for {data} in {folder}; fit one with: "
-            f"ganatomy judge fit --data {data} --kind {kind}"
+            f"there is no {kind} classifier for {data} in {folder}; fit one with: "
+            f"ganatomy classifier fit --data {data} --kind {kind}"
         )
     return load(found[-1].read_bytes(), str(found[-1]), found[-1].stem.rpartition("-")[2])
 
 
-def halves(
+def train_test_split(
     data: str, root: Path, shape: Shape | None = None, skip_bad: bool = False
 ) -> tuple[Samples, Samples | None]:
-    """Return training and test pictures of a dataset or a path.
+    """Return training and test images of a dataset or a path.
 
     Of an undivided path a tenth, drawn at random and always the same, is for test; a dataset of
-    DATASETS that has no test pictures gives None. Pictures are brought to shape, if one is given,
+    DATASETS that has no test images gives None. Images are brought to shape, if one is given,
     and bad ones of a path left out with skip_bad.
 
     Raises:
         ValueError: if there is no such dataset or path.
     """
-    train = read_pictures(data, root, "train", skip_bad, shape)
+    train = read_images(data, root, "train", skip_bad, shape)
     try:
-        return train, read_pictures(data, root, "test", skip_bad, shape)
+        return train, read_images(data, root, "test", skip_bad, shape)
     except ValueError:
         if data in DATASETS:
             return train, None
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
-    tenth = order % 10 == 9  # not every tenth: pictures may be in an order with a period
+    tenth = order % 10 == 9  # not every tenth: images may be in an order with a period
     rest, test = (
         Samples(train.values[part], train.labels[part], train.classes) for part in (~tenth, tenth)
     )

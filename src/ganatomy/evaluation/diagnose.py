@@ -21,7 +21,7 @@ LOOKS = 3
 """Measurements in which a failure that passed must have shown; fewer may be chance."""
 
 ABSENT = 19
-"""Pictures that missing classes ought to have had together: three classes of ten, in a glance."""
+"""Images that missing classes ought to have had together: three classes of ten, in a glance."""
 
 VANISHED = 0.02
 """Norm of G's gradient below which it hardly moves; working GANs have some tenths and more."""
@@ -87,9 +87,9 @@ def divergence(w: Window) -> str | None:
 
 
 def collapse(values: dict[str, float]) -> str | None:
-    """Few classes, or few pictures: seen in the samples, for losses do not show it (R1.c4)."""
+    """Few classes, or few images: seen in the samples, for losses do not show it (R1.c4)."""
     signs = _repeats(values)
-    if noise(values):  # to a judge it is much alike, and of one class
+    if noise(values):  # to a classifier it is much alike, and of one class
         return None
     if values.get("absent", 0) >= ABSENT and values.get("chi2_p", 0) < 1e-6:
         signs.insert(0, f"{values['missing']:.0f} classes missing")
@@ -101,7 +101,7 @@ def collapse(values: dict[str, float]) -> str | None:
 
 
 def noise(values: dict[str, float]) -> str | None:
-    """Varied pictures, none of them like the data."""
+    """Varied images, none of them like the data."""
     pixels = values["pixel_diversity"]
     if _repeats(values):
         return None
@@ -116,19 +116,19 @@ def noise(values: dict[str, float]) -> str | None:
 
 
 def memorisation(values: dict[str, float]) -> str | None:
-    """The samples are training pictures."""
+    """The samples are training images."""
     signs = []
     if values["copies"] > 0.01:
-        signs.append(f"{values['copies']:.0%} of the samples equal a reference picture")
+        signs.append(f"{values['copies']:.0%} of the samples equal a reference image")
     if values.get("memorised", 0) > 0.2:
         signs.append(
-            f"{values['memorised']:.0%} are nearer to one than all but 1 % of held-out pictures are"
+            f"{values['memorised']:.0%} are nearer to one than all but 1 % of held-out images are"
         )
     return ", ".join(signs) or None
 
 
 def _repeats(values: dict[str, float]) -> list[str]:
-    """Say how pixels tell that pictures repeat, be they like the data or not."""
+    """Say how pixels tell that images repeat, be they like the data or not."""
     signs = []
     if values["pixel_diversity"] < 0.5:
         signs.append(f"pixels {values['pixel_diversity']:.2f} times as varied as real")
@@ -162,9 +162,9 @@ MEASURE_RULES: dict[str, Rule] = {
     "noise": Rule(
         ("diversity", "pixel_diversity"),
         noise,
-        "train on; if it has long been so, look at the losses and the pictures",
+        "train on; if it has long been so, look at the losses and the images",
     ),
-    "memorisation": Rule(("copies",), memorisation, "train on more pictures, or stop earlier"),
+    "memorisation": Rule(("copies",), memorisation, "train on more images, or stop earlier"),
 }
 """name -> rule over the values of one measurement"""
 
@@ -216,8 +216,8 @@ def _windows(recipe: Recipe, logs: Sequence[Row], names: Sequence[str]) -> list[
     table = np.array([[row[name] for name in names] for row in rows])
     medians = np.median(np.lib.stride_tricks.sliding_window_view(table, WINDOW, axis=0), axis=2)
     named = [dict(zip(names, row, strict=True)) for row in medians.tolist()]
-    gap = float(np.mean(recipe.real_label) - np.mean(recipe.fake_label))
-    gap = gap if LOSSES[recipe.loss].probabilities else 0.0
+    gap = float(np.mean(recipe.objective.real_label) - np.mean(recipe.objective.fake_label))
+    gap = gap if LOSSES[recipe.objective.loss].probabilities else 0.0
     return [
         (rows[i + WINDOW // 2 if i else 0]["step"], Window(now, named[0], gap))
         for i, now in enumerate(named)
@@ -225,7 +225,7 @@ def _windows(recipe: Recipe, logs: Sequence[Row], names: Sequence[str]) -> list[
 
 
 def _values(row: Row) -> dict[str, float]:
-    """Pick the bare values, and say how many pictures missing classes ought to have had."""
+    """Pick the bare values, and say how many images missing classes ought to have had."""
     values = {name: value["value"] for name, value in row["values"].items()}
     if "missing" in values:
         values["absent"] = values["missing"] * row["n"] / len(row["class_counts"])

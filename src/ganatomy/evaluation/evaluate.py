@@ -1,4 +1,4 @@
-"""Measure pictures: sample once, look once, then every metric, each value beside its floor.
+"""Measure images: sample once, look once, then every metric, each value beside its floor.
 
 What is measured becomes a row: its step, its protocol and fingerprint, its values.
 """
@@ -21,7 +21,7 @@ from ganatomy.evaluation.metrics import (
     VALUES,
     Comparison,
     Estimate,
-    Seen,
+    Extracted,
     available,
     class_counts,
 )
@@ -31,13 +31,13 @@ from ganatomy.figures.images import to_uint8, ungrid
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Row, Run, step_of
 from ganatomy.runs.sampling import GeneratorMode, generate, load_generator
-from ganatomy.storage.files import remembered
+from ganatomy.storage.files import cached
 from ganatomy.validation import from_dict, lookup, to_dict
 
-FEWEST = 2048
+MIN_SAMPLES = 2048
 """Samples below which a Fréchet distance is mostly its own bias; warned of."""
 
-TELLING = (
+DIAGNOSTIC_METRICS = (
     "prdc",
     "classes",
     "diversity",
@@ -57,21 +57,21 @@ MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
 def evaluate(
     pixels: Tensor, ref: Reference, metrics: Sequence[str] = (), force: bool = False
 ) -> Row:
-    """Measure uint8 pictures (n, C, H, W).
+    """Measure uint8 images (n, C, H, W).
 
     Args:
-        pixels: the generated pictures.
+        pixels: the generated images.
         ref: what they are measured against, and how.
         metrics: names of METRICS; none means all that the feature space allows.
-        force: measure even if there are fewer pictures than 2,048 features.
+        force: measure even if there are fewer images than 2,048 features.
 
     Returns:
         A row: protocol (its name), fingerprint, settings (its fields), n, dim (of the features),
-        floor_n (real pictures behind the floors), values (name to value, low, high, std, floor),
+        floor_n (real images behind the floors), values (name to value, low, high, std, floor),
         class_counts and warnings.
 
     Raises:
-        ValueError: for pictures of another shape, too few of them, or an unknown metric.
+        ValueError: for images of another shape, too few of them, or an unknown metric.
     """
     for name in metrics:
         lookup(METRICS, name, "metric")
@@ -79,22 +79,22 @@ def evaluate(
     assert real is not None
     if pixels.shape[1:] != real.shape[1:]:
         raise ValueError(
-            f"the pictures are {_size(pixels)}, those of {ref.protocol.dataset} {_size(real)}; "
+            f"the images are {_size(pixels)}, those of {ref.protocol.dataset} {_size(real)}; "
             "bring them to that size and mode"
         )
     complaints = _too_few(len(pixels), ref, metrics or list(METRICS), force)
-    fake = Seen(*ref.space.see(pixels), pixels)
+    fake = Extracted(*ref.space.extract(pixels), pixels)
     measured = _measure(fake, ref, metrics)
-    floor_n, floors = _floors(len(pixels), ref, metrics)
+    real_n, real_scores = _real_scores(len(pixels), ref, metrics)
     return {
         "protocol": ref.protocol.name,
         "fingerprint": ref.protocol.fingerprint,
         "settings": to_dict(ref.protocol),
         "n": len(pixels),
         "dim": ref.space.dim,
-        "floor_n": floor_n,
+        "real_n": real_n,
         "values": {
-            name: estimate._asdict() | {"floor": floors.get(name)}
+            name: estimate._asdict() | {"real": real_scores.get(name)}
             for name, estimate in measured.items()
         },
         "class_counts": None if fake.logits is None else class_counts(fake.logits).tolist(),
@@ -102,27 +102,27 @@ def evaluate(
     }
 
 
-def glance(pixels: Tensor, ref: Reference) -> Row:
+def evaluate_grid(pixels: Tensor, ref: Reference) -> Row:
     """Measure what a few samples already tell: classes, variety and exact duplicates."""
     return evaluate(pixels, ref, ("classes", "diversity", "pixel_diversity", "exact_duplicates"))
 
 
-def glances(run: Run, ref: Reference) -> list[Row]:
+def evaluate_grids(run: Run, ref: Reference) -> list[Row]:
     """Judge the sample grids that a run has kept, one after the other, oldest first.
 
-    A grid that cannot be read, or is none of such pictures, is left out.
+    A grid that cannot be read, or is none of such images, is left out.
     """
     assert ref.real.pixels is not None
-    shape = run.recipe.shape or tuple(ref.real.pixels.shape[1:])
+    shape = run.recipe.data.shape or tuple(ref.real.pixels.shape[1:])
     rows = []
     for step, file in run.grids():
         with contextlib.suppress(ValueError):
             pixels = fitted(ungrid(file.read_bytes(), shape), ref)
-            rows.append({"step": step} | glance(pixels, ref))
+            rows.append({"step": step} | evaluate_grid(pixels, ref))
     return rows
 
 
-def _comparison(fake: Seen, ref: Reference) -> Comparison:
+def _comparison(fake: Extracted, ref: Reference) -> Comparison:
     protocol = ref.protocol
     return Comparison(
         fake=fake,
@@ -136,7 +136,7 @@ def _comparison(fake: Seen, ref: Reference) -> Comparison:
     )
 
 
-def _measure(fake: Seen, ref: Reference, metrics: Sequence[str]) -> dict[str, Estimate]:
+def _measure(fake: Extracted, ref: Reference, metrics: Sequence[str]) -> dict[str, Estimate]:
     """Compute the metrics asked for, or all there can be."""
     comparison = _comparison(fake, ref)
     values: dict[str, Estimate] = {}
@@ -149,8 +149,10 @@ def _measure(fake: Seen, ref: Reference, metrics: Sequence[str]) -> dict[str, Es
     return values
 
 
-def _floors(n: int, ref: Reference, metrics: Sequence[str]) -> tuple[int | None, dict[str, float]]:
-    """Measure held-out real pictures, as many as there are fakes if there are so many.
+def _real_scores(
+    n: int, ref: Reference, metrics: Sequence[str]
+) -> tuple[int | None, dict[str, float]]:
+    """Measure held-out real images, as many as there are fakes if there are so many.
 
     It depends on the protocol and on what was kept back alone, so it is kept in the cache.
     """
@@ -159,16 +161,16 @@ def _floors(n: int, ref: Reference, metrics: Sequence[str]) -> tuple[int | None,
     features, logits, *_ = ref.held_out
     n = min(n, len(features))
     spread = torch.arange(n) * len(features) // n  # MNIST's first test digits are the easy ones
-    real = Seen(features[spread], None if logits is None else logits[spread])
+    real = Extracted(features[spread], None if logits is None else logits[spread])
     comparison = _comparison(real, ref)
-    alike = ref.protocol.but(n=n, mode="given", weights="given")
+    alike = ref.protocol.replace(n=n, mode="given", weights="given")
     kept_back = hashlib.sha256(features.numpy().tobytes()).hexdigest()
     values: dict[str, float] = {}
     for metric in metrics or METRICS:
         if available(METRICS[metric], comparison):
             key = f"floor {alike.fingerprint} {kept_back} {metric} {torch.__version__}"
             with contextlib.suppress(ValueError):  # too few were kept back for this metric
-                values |= remembered(key, partial(_plain, metric, comparison))
+                values |= cached(key, partial(_plain, metric, comparison))
     return n, values
 
 
@@ -183,9 +185,9 @@ def _too_few(n: int, ref: Reference, metrics: Sequence[str], force: bool) -> lis
         return []
     if n < dim:
         complaints.append(f"n = {n:,} is below the {dim:,} dimensions of {ref.protocol.features}")
-    if n < FEWEST:
-        complaints.append(f"n = {n:,} is below {FEWEST:,}: Fréchet distances are mostly bias")
-    if complaints and dim >= FEWEST and not force:
+    if n < MIN_SAMPLES:
+        complaints.append(f"n = {n:,} is below {MIN_SAMPLES:,}: Fréchet distances are mostly bias")
+    if complaints and dim >= MIN_SAMPLES and not force:
         raise ValueError(f"{'; '.join(complaints)}; measure more samples, or insist with --force")
     if ref.protocol.features == "inception-64":
         complaints.append("64 features of Inception are not FID as the field means it")
@@ -213,26 +215,26 @@ def protocol_of(row: Row) -> Protocol:
 
 
 def predict(pixels: Tensor, ref: Reference) -> Tensor:
-    """Return the class (n,) that the reference's judge sees in each uint8 picture.
+    """Return the class (n,) that the reference's classifier sees in each uint8 image.
 
     Raises:
         ValueError: if its feature space has no classifier.
     """
-    logits = ref.space.see(pixels)[1]
+    logits = ref.space.extract(pixels)[1]
     if logits is None:
-        raise ValueError(f"{ref.protocol.features} has no classifier; use a judge")
+        raise ValueError(f"{ref.protocol.features} has no classifier; use a classifier")
     return logits.argmax(1)
 
 
 def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
-    """Take n of the given pictures at random, as files are often sorted by class.
+    """Take n of the given images at random, as files are often sorted by class.
 
     Raises:
         ValueError: if there are fewer.
     """
     if len(pixels) < n:
         raise ValueError(
-            f"there are {len(pixels):,} pictures and the protocol wants {n:,}; "
+            f"there are {len(pixels):,} images and the protocol wants {n:,}; "
             f"measure what there is with --n {len(pixels)}"
         )
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
@@ -240,7 +242,7 @@ def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
 
 
 def samples(generator: nn.Module, recipe: Recipe, ref: Reference) -> Tensor:
-    """Generate the uint8 pictures (n, C, H, W) that a reference's protocol measures."""
+    """Generate the uint8 images (n, C, H, W) that a reference's protocol measures."""
     protocol = ref.protocol
     assert protocol.mode != "given"
     made = generate(generator, protocol.n, recipe, protocol.seed, protocol.mode)
@@ -248,9 +250,9 @@ def samples(generator: nn.Module, recipe: Recipe, ref: Reference) -> Tensor:
 
 
 def fitted(pixels: Tensor, ref: Reference) -> Tensor:
-    """Bring generated pictures to the shape of the reference's, by the policy for real ones.
+    """Bring generated images to the shape of the reference's, by the policy for real ones.
 
-    Resizing costs quality: real digits at 64 pixels and back have an FD of 4.7. So real pictures go
+    Resizing costs quality: real digits at 64 pixels and back have an FD of 4.7. So real images go
     the same way, and numbers of unlike ways have unlike fingerprints.
     """
     assert ref.real.pixels is not None
@@ -303,7 +305,7 @@ def best(run: Run, files: Sequence[Path], ref: Reference, force: bool = False) -
     The samples that it is picked by are not those that it is then reported on: the luckiest of
     many measurements is better than what it measures.
     """
-    other = ref._replace(protocol=ref.protocol.but(seed=ref.protocol.seed + 1))
+    other = ref._replace(protocol=ref.protocol.replace(seed=ref.protocol.seed + 1))
     found = [row["values"]["fd"]["value"] for row in evaluate_run(run, files, other, ["fd"], force)]
     return files[found.index(min(found))]
 

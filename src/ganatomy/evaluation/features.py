@@ -1,4 +1,4 @@
-"""Feature spaces: what turns pictures into numbers that metrics compare.
+"""Feature spaces: what turns images into numbers that metrics compare.
 
 To add one, write a function that loads it and add a line to FEATURES.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from ganatomy.data import Samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier
-from ganatomy.evaluation.classifier import Judge
+from ganatomy.evaluation.classifier import FittedClassifier
 from ganatomy.models.classifier import FEATURES as DIM
 from ganatomy.storage.download import fetch
 
@@ -26,7 +26,7 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 CHUNK = 50
-"""Pictures that Inception sees at a time: at 299 x 299, some 0.5 GB of activations."""
+"""Images that Inception sees at a time: at 299 x 299, some 0.5 GB of activations."""
 
 
 class Space(NamedTuple):
@@ -35,22 +35,22 @@ class Space(NamedTuple):
     sha256: str
     """of its weights"""
     dim: int
-    see: Callable[[Tensor], tuple[Tensor, Tensor | None]]
-    """uint8 pictures (N, C, H, W) to float32 features (N, dim) and, where it has a classifier,
+    extract: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    """uint8 images (N, C, H, W) to float32 features (N, dim) and, where it has a classifier,
     logits (N, classes), on the CPU"""
-    judge: Judge | None = None
-    """where the space is a judge's"""
+    classifier: FittedClassifier | None = None
+    """where the space is a classifier's"""
 
 
-class Wanted(NamedTuple):
+class FeatureRequest(NamedTuple):
     """What a feature space may be loaded for and from."""
 
     data: str
     """name of the reference dataset"""
     digest: str
-    """of the reference pictures"""
+    """of the reference images"""
     shape: tuple[int, ...]
-    """of one picture"""
+    """of one image"""
     device: torch.device
     inception_weights: Path | None = None
     """Inception's file; None looks in PyTorch's hub cache and then downloads there"""
@@ -58,8 +58,8 @@ class Wanted(NamedTuple):
     """take Inception weights of any hash"""
 
 
-def load_judge(kind: str, wanted: Wanted) -> Space:
-    """Load the judge for the wanted pictures; those of another shape are brought to its own.
+def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
+    """Load the classifier for the wanted images; those of another shape are brought to its own.
 
     Raises:
         ValueError: if there is none, saying how to fit one.
@@ -67,22 +67,22 @@ def load_judge(kind: str, wanted: Wanted) -> Space:
     found = classifier.find(kind, wanted.digest, wanted.data)
     net = found.net.to(wanted.device)
 
-    def see(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def extract(pixels: Tensor) -> tuple[Tensor, Tensor]:
         labels = torch.zeros(len(pixels), dtype=torch.int64)
         pixels = reshape_all(Samples(pixels, labels), found.shape).values
-        features, logits = classifier.see(net, pixels.to(wanted.device))
+        features, logits = classifier.extract(net, pixels.to(wanted.device))
         return features.cpu(), logits.cpu()
 
-    return Space(found.sha256, DIM, see, found)
+    return Space(found.sha256, DIM, extract, found)
 
 
-def load_raw(wanted: Wanted) -> Space:
+def load_raw(wanted: FeatureRequest) -> Space:
     """Take the pixels themselves, divided by 255."""
     dim = math.prod(wanted.shape)
     return Space("none", dim, lambda pixels: (pixels.flatten(1).float() / 255, None))
 
 
-def load_inception(layer: str, wanted: Wanted) -> Space:
+def load_inception(layer: str, wanted: FeatureRequest) -> Space:
     """Load torch-fidelity's Inception (the network that FID is defined by) and read one layer.
 
     Raises:
@@ -98,7 +98,7 @@ def load_inception(layer: str, wanted: Wanted) -> Space:
     net = FeatureExtractorInceptionV3("inception", layers, str(file)).to(wanted.device)
 
     @torch.no_grad()
-    def see(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+    def extract(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         parts: list[Any] = []
         for chunk in pixels.split(CHUNK):
             colour = chunk.expand(-1, 3, -1, -1) if chunk.shape[1] == 1 else chunk
@@ -107,7 +107,7 @@ def load_inception(layer: str, wanted: Wanted) -> Space:
         logits = seen[0] if layer == "logits_unbiased" else seen[1] if len(seen) > 1 else None
         return seen[0], logits
 
-    return Space(sha256, 1008 if layer == "logits_unbiased" else int(layer), see)
+    return Space(sha256, 1008 if layer == "logits_unbiased" else int(layer), extract)
 
 
 def inception_file() -> Path:
@@ -115,7 +115,7 @@ def inception_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 
-def _inception_weights(wanted: Wanted) -> tuple[Path, str]:
+def _inception_weights(wanted: FeatureRequest) -> tuple[Path, str]:
     """Find or download Inception's weights and see that they are those, and nothing but weights."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
@@ -130,7 +130,7 @@ def _inception_weights(wanted: Wanted) -> tuple[Path, str]:
             raise ValueError(
                 f"Inception's weights are not here and could not be downloaded ({error}): put "
                 f"{INCEPTION_FILE} (sha256 {INCEPTION_SHA256}) from {URL_INCEPTION_V3} at {cache}, "
-                "or name it with --inception-weights; the protocol judge-10k needs no download"
+                "or name it with --inception-weights; the protocol classifier-10k needs no download"
             ) from error
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != INCEPTION_SHA256 and not wanted.force:
@@ -152,14 +152,16 @@ class Feature(NamedTuple):
     """A registered feature space."""
 
     about: str
-    load: Callable[[Wanted], Space]
+    load: Callable[[FeatureRequest], Space]
 
 
 FEATURES: dict[str, Feature] = {
-    "judge": Feature(
-        "64 features of a small classifier of the same data", partial(load_judge, "conv")
+    "classifier": Feature(
+        "64 features of a small classifier of the same data", partial(load_classifier, "conv")
     ),
-    "judge-mlp-hinge": Feature("64 features of R3.4's judge", partial(load_judge, "mlp-hinge")),
+    "classifier-mlp-hinge": Feature(
+        "64 features of R3.4's classifier", partial(load_classifier, "mlp-hinge")
+    ),
     "inception-64": Feature("Inception, first pooling", partial(load_inception, "64")),
     "inception-192": Feature("Inception, second pooling", partial(load_inception, "192")),
     "inception-768": Feature("Inception, before its last blocks", partial(load_inception, "768")),

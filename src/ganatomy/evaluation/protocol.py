@@ -27,14 +27,14 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """All that a measured value depends on but the pictures themselves."""
+    """All that a measured value depends on but the images themselves."""
 
-    features: str = "judge"
+    features: str = "classifier"
     """feature space, see FEATURES"""
     n: int = 10_000
-    """generated pictures"""
+    """generated images"""
     n_real: int | None = None
-    """real pictures, evenly over the classes; None means the whole split for the Fréchet distance
+    """real images, evenly over the classes; None means the whole split for the Fréchet distance
     and 10,000 of it for the other measures"""
     k: int = 5
     """neighbours, for precision, recall, density and coverage"""
@@ -43,10 +43,10 @@ class Protocol:
     split: Literal["train", "test"] = "train"
     """of the reference dataset"""
     dataset: str = ""
-    """whose pictures are the reference"""
+    """whose images are the reference"""
     mode: Mode = "eval"
     """batch norm and dropout of the generator: as for use, as in training, or with statistics
-    estimated anew; given: the pictures were made elsewhere"""
+    estimated anew; given: the images were made elsewhere"""
     weights: Weights = "ema"
     """the averaged generator (the generator itself if its recipe does not average), or the raw"""
     seed: int = 0
@@ -54,18 +54,20 @@ class Protocol:
     quantise: Literal["round to uint8"] = "round to uint8"
     """what is done to the generator's values before anything looks at them"""
     resize: Literal[
-        "none", "to the judge's shape, bilinear as Pillow", "299 x 299, bilinear as TensorFlow 1"
+        "none",
+        "to the classifier's shape, bilinear as Pillow",
+        "299 x 299, bilinear as TensorFlow 1",
     ] = "none"
-    """what is done to pictures before the feature space sees them"""
+    """what is done to images before the feature space sees them"""
     reference_sha256: str = ""
-    """of the reference pictures' pixels"""
+    """of the reference images' pixels"""
     features_sha256: str = ""
     """of the feature space's weights"""
 
     def __post_init__(self) -> None:
         check(self, _LIMITS)
 
-    def but(self, **changes: Any) -> "Protocol":
+    def replace(self, **changes: Any) -> "Protocol":
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
@@ -92,15 +94,24 @@ _SETTINGS = ("features", "n", "n_real", "k", "splits", "split", "mode", "weights
 _INCEPTION = Protocol(features="inception-2048", resize="299 x 299, bilinear as TensorFlow 1")
 
 PROTOCOLS: dict[str, tuple[str, Protocol]] = {
-    "judge-10k": ("10,000 samples seen by the dataset's own judge; the default", Protocol()),
-    "judge-2k": ("2,048 samples: quick, for watching a training", Protocol(n=2048)),
-    "mlp-hinge-10k": ("as judge-10k, by R3.4's judge", Protocol(features="judge-mlp-hinge")),
+    "classifier-10k": (
+        "10,000 samples seen by the dataset's own classifier; the default",
+        Protocol(),
+    ),
+    "classifier-2k": ("2,048 samples: quick, for watching a training", Protocol(n=2048)),
+    "mlp-hinge-10k": (
+        "as classifier-10k, by R3.4's classifier",
+        Protocol(features="classifier-mlp-hinge"),
+    ),
     "raw-10k": ("10,000 samples as bare pixels", Protocol(features="raw")),
     "inception-10k": ("FID on 10,000 samples", _INCEPTION),
-    "inception-50k": ("FID on 50,000 samples, as most papers have it", _INCEPTION.but(n=50_000)),
+    "inception-50k": (
+        "FID on 50,000 samples, as most papers have it",
+        _INCEPTION.replace(n=50_000),
+    ),
     "r1-64f-128": (
-        "R1.8: 128 samples against 128 pictures in 64 features; not FID as the field means it",
-        _INCEPTION.but(features="inception-64", n=128, n_real=128),
+        "R1.8: 128 samples against 128 images in 64 features; not FID as the field means it",
+        _INCEPTION.replace(features="inception-64", n=128, n_real=128),
     ),
 }
 """name -> (one line, preset, whose dataset and hashes are filled in when it is used)"""

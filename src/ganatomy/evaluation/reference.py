@@ -1,4 +1,4 @@
-"""The real pictures that generated ones are measured against, and what a feature space sees there.
+"""The real images that generated ones are measured against, and what a feature space sees there.
 
 What took long to compute is kept in the user's cache, under the hashes it depends on.
 """
@@ -17,35 +17,35 @@ from torch import Tensor
 
 from ganatomy.data import Samples, Shape, balanced, digest, load
 from ganatomy.evaluation import classifier
-from ganatomy.evaluation.features import FEATURES, Space, Wanted
-from ganatomy.evaluation.metrics import Moments, Seen, moments
+from ganatomy.evaluation.features import FEATURES, FeatureRequest, Space
+from ganatomy.evaluation.metrics import Extracted, Moments, moments
 from ganatomy.evaluation.protocol import Protocol
 from ganatomy.storage.files import cache_root, keep, kept
 from ganatomy.validation import lookup
 
 REAL = 10_000
-"""Reference pictures for all but the Fréchet distance, where the protocol does not say."""
+"""Reference images for all but the Fréchet distance, where the protocol does not say."""
 
 
 class Reference(NamedTuple):
-    """What generated pictures are measured against, by one protocol."""
+    """What generated images are measured against, by one protocol."""
 
     protocol: Protocol
     """with dataset and hashes filled in"""
     space: Space
     classes: tuple[str, ...]
-    """empty if the pictures are not labelled"""
-    real: Seen
-    """up to REAL pictures, or the protocol's n_real"""
+    """empty if the images are not labelled"""
+    real: Extracted
+    """up to REAL images, or the protocol's n_real"""
     moments: Moments
     """of the whole split, or of those n_real"""
-    held_out: Seen | None
-    """pictures that nothing was trained on, without their pixels"""
+    held_out: Extracted | None
+    """images that nothing was trained on, without their pixels"""
     class_shares: Tensor | None
-    """(classes,) that the space's judge predicts in the whole split"""
+    """(classes,) that the space's classifier predicts in the whole split"""
 
 
-class Place(NamedTuple):
+class EvalOptions(NamedTuple):
     """Where and how things are found and computed, and what is put up with."""
 
     root: Path
@@ -54,46 +54,46 @@ class Place(NamedTuple):
     inception_weights: Path | None = None
     force: bool = False
     shape: Shape | None = None
-    """that real and generated pictures are brought to; None: as they are"""
+    """that real and generated images are brought to; None: as they are"""
     skip_bad: bool = False
-    """leave bad pictures of a path out"""
+    """leave bad images of a path out"""
 
 
-def reference(protocol: Protocol, data: str, place: Place) -> Reference:
-    """Make ready what a protocol measures against: a dataset of DATASETS, or a path of pictures.
+def reference(protocol: Protocol, data: str, place: EvalOptions) -> Reference:
+    """Make ready what a protocol measures against: a dataset of DATASETS, or a path of images.
 
-    MNIST seen by a judge that comes with ganatomy needs nothing but the package.
+    MNIST seen by a classifier that comes with ganatomy needs nothing but the package.
 
     Raises:
         ValueError: if the dataset or the feature space is not to be had.
     """
     space_named = lookup(FEATURES, protocol.features, "feature space")
-    digits = protocol.features.startswith("judge") and data in ("mnist", "mnist10k")
+    digits = protocol.features.startswith("classifier") and data in ("mnist", "mnist10k")
     as_they_are = place.shape in (None, (1, 28, 28))
     if digits and as_they_are:  # of the 60,000 the embedded ones are those that balanced() takes
         train, test, data = load("mnist10k", place.root, "train"), None, "mnist"
-        pictures = classifier.MNIST
+        images = classifier.MNIST
     else:
-        train, test = classifier.halves(data, place.root, place.shape, place.skip_bad)
-        pictures = digest(train)
+        train, test = classifier.train_test_split(data, place.root, place.shape, place.skip_bad)
+        images = digest(train)
     if len(train.shape) != 3:
         raise ValueError(
-            f"{data} is points, not pictures, which no protocol measures; count their modes with: "
+            f"{data} is points, not images, which no protocol measures; count their modes with: "
             "ganatomy modes RUN --out modes.png"
         )
-    known = classifier.MNIST if digits else pictures
-    space = space_named.load(Wanted(data, known, train.shape, *place[1:4]))
-    if space.judge is not None and space.judge.shape != train.shape:
-        protocol = protocol.but(resize="to the judge's shape, bilinear as Pillow")
-    protocol = protocol.but(
-        dataset=Path(data).name, reference_sha256=pictures, features_sha256=space.sha256
+    known = classifier.MNIST if digits else images
+    space = space_named.load(FeatureRequest(data, known, train.shape, *place[1:4]))
+    if space.classifier is not None and space.classifier.shape != train.shape:
+        protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
+    protocol = protocol.replace(
+        dataset=Path(data).name, reference_sha256=images, features_sha256=space.sha256
     )
     chosen = balanced(train, protocol.n_real or REAL)
     kept_back = "" if test is None else digest(test)
     seen = _remembered(protocol, kept_back, lambda: _look(protocol, space, train, test, chosen))
     shares = None
-    if space.judge is not None:
-        counts = torch.tensor(space.judge.about["class_counts"])  # whatever the shape now is
+    if space.classifier is not None:
+        counts = torch.tensor(space.classifier.about["class_counts"])  # whatever the shape now is
         shares = counts / counts.sum()
     return Reference(
         protocol,
@@ -106,40 +106,40 @@ def reference(protocol: Protocol, data: str, place: Place) -> Reference:
     )
 
 
-def glance_reference(data: str, place: Place, n: int) -> Reference | None:
-    """Return what n samples at a time can be judged by, or None if there is no judge for them."""
+def grid_reference(data: str, place: EvalOptions, n: int) -> Reference | None:
+    """Return the reference for grids of n samples, or None if the dataset has no classifier."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of bad pictures, given when training began
+        with warnings.catch_warnings(action="ignore"):  # of bad images, given when training began
             return reference(Protocol(n=n), data, place)
     except ValueError:
         return None
 
 
-class _Seen(NamedTuple):
-    real: Seen
+class _Extracted(NamedTuple):
+    real: Extracted
     moments: Moments
-    held_out: Seen | None
+    held_out: Extracted | None
 
 
 def _look(
     protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
-) -> _Seen:
-    """Extract what a reference consists of; a judge brings most of it along, in its own shape."""
-    real = Seen(*space.see(chosen.values))
-    known = space.judge if space.judge and space.judge.shape == train.shape else None
+) -> _Extracted:
+    """Extract the features of a reference; a classifier's file holds most of them."""
+    real = Extracted(*space.extract(chosen.values))
+    known = space.classifier if space.classifier and space.classifier.shape == train.shape else None
     if known is not None:
         features = known.held_out
-        held_out: Seen | None = Seen(features, classifier.logits(known.net, features))
+        held_out: Extracted | None = Extracted(features, classifier.logits(known.net, features))
     else:
-        held_out = None if test is None else Seen(*space.see(balanced(test, REAL).values))
+        held_out = None if test is None else Extracted(*space.extract(balanced(test, REAL).values))
     if protocol.n_real is not None or (len(chosen) == len(train) and known is None):
-        return _Seen(real, moments(real.features), held_out)
+        return _Extracted(real, moments(real.features), held_out)
     if known is not None:
-        return _Seen(real, known.train, held_out)
-    return _Seen(real, moments(space.see(train.values)[0]), held_out)
+        return _Extracted(real, known.train, held_out)
+    return _Extracted(real, moments(space.extract(train.values)[0]), held_out)
 
 
-def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Seen]) -> _Seen:
+def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Extracted]) -> _Extracted:
     """Read from the cache what these hashes stand for, or compute it and keep it."""
     parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
     text = json.dumps([*parts, protocol.n_real, kept_back, torch.__version__])
@@ -152,7 +152,7 @@ def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Seen]) -
     return seen
 
 
-def _pack(seen: _Seen) -> dict[str, Tensor]:
+def _pack(seen: _Extracted) -> dict[str, Tensor]:
     mean, cov, n = seen.moments
     tensors = {"mean": mean, "cov": cov, "n": torch.tensor(n)}
     for name, part in (("real", seen.real), ("held_out", seen.held_out)):
@@ -163,10 +163,10 @@ def _pack(seen: _Seen) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _unpack(tensors: dict[str, Tensor]) -> _Seen:
-    def part(name: str) -> Seen:
-        return Seen(tensors[f"{name}.features"], tensors.get(f"{name}.logits"))
+def _unpack(tensors: dict[str, Tensor]) -> _Extracted:
+    def part(name: str) -> Extracted:
+        return Extracted(tensors[f"{name}.features"], tensors.get(f"{name}.logits"))
 
     held_out = part("held_out") if "held_out.features" in tensors else None
     kept = Moments(tensors["mean"], tensors["cov"], int(tensors["n"]))
-    return _Seen(part("real"), kept, held_out)
+    return _Extracted(part("real"), kept, held_out)

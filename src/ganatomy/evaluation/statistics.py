@@ -1,8 +1,8 @@
 """How sure a number is: bootstrap resamples, 95 % intervals, and tests of claims over seeds.
 
-An interval holds, with 95 % confidence, the value that sets of n pictures of this generator have
+An interval holds, with 95 % confidence, the value that sets of n images of this generator have
 on average: how far chance in drawing the n may have moved the value. It is not the value at
-infinitely many pictures, which for a biased statistic is another number; a single other set of n
+infinitely many images, which for a biased statistic is another number; a single other set of n
 falls outside more often than one time in twenty, for it scatters too. Where a statistic has its
 best value (equal distributions, equal classes) a bootstrap is too wide rather than too narrow.
 """
@@ -73,7 +73,7 @@ def interval(
 
 
 def share_interval(hits: float, n: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share, hits of n independent pictures (Wilson 1927).
+    """Return the 95 % interval of a share, hits of n independent images (Wilson 1927).
 
     Unlike a bootstrap it has a width when the share is 0 or 1.
     """
@@ -87,25 +87,25 @@ MOST = 20_000
 """Arrangements up to which a permutation test goes through all; of more it draws so many."""
 
 
-def permutation(strata: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float]:
+def permutation(blocks: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float]:
     """Return p of falling and of rising from group to group, in their order, by permutation.
 
     One value for each seed. The statistic is Jonckheere and Terpstra's: over all pairs of groups,
     how often a value of the later one is above one of the earlier one (ties count half); for two
-    groups it is Mann and Whitney's. Of several strata, which are the same comparison in other
-    settings, it is the sum, and values change places within their stratum only. Exact up to MOST
-    arrangements of a stratum; no distribution is assumed. Groups of a single value are left
+    groups it is Mann and Whitney's. Of several blocks, which are the same comparison in other
+    settings, it is the sum, and values change places within their block only. Exact up to MOST
+    arrangements of a block; no distribution is assumed. Groups of a single value are left
     undecided: 1 and 1.
 
     Raises:
         ValueError: for fewer than two groups or an empty one.
     """
-    if any(len(groups) < 2 or not all(groups) for groups in strata):
-        raise ValueError("a comparison needs two or more cells with a run each")
-    if min(len(values) for groups in strata for values in groups) < 2:
+    if any(len(groups) < 2 or not all(groups) for groups in blocks):
+        raise ValueError("a comparison needs two or more conditions with a run each")
+    if min(len(values) for groups in blocks for values in groups) < 2:
         return 1.0, 1.0
     found, ways = 0, np.ones(1)
-    for groups in strata:
+    for groups in blocks:
         twice, chances = _arrangements(groups)
         found, ways = found + twice, np.convolve(ways, chances)
     return float(ways[: found + 1].sum() / ways.sum()), float(ways[found:].sum() / ways.sum())
@@ -176,7 +176,7 @@ def gap(
 ) -> tuple[float, float, float]:
     """Return mean of last minus mean of first, and its 95 % interval (BCa bootstrap, Efron 1987).
 
-    Each has a sequence of values for each stratum; it is the mean of the strata's differences.
+    Each has a sequence of values for each block; it is the mean of the blocks's differences.
     Where there are too few values to resample, or no two differ, the interval is infinite.
     """
     values = [np.asarray(x, np.float64) for x in (*first, *last)]
@@ -200,7 +200,7 @@ def gap(
 
 
 def superiority(first: Sequence[Sequence[float]], last: Sequence[Sequence[float]]) -> float:
-    """Return the chance that a value of last is above one of first, mean over strata.
+    """Return the chance that a value of last is above one of first, mean over blocks.
 
     Ties count half. Vargha and Delaney 2000: 0.5 is no effect, 0 and 1 are all of it.
     """

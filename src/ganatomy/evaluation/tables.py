@@ -9,7 +9,7 @@ from ganatomy.evaluation.protocol import PROTOCOLS, require_same
 from ganatomy.figures.images import Series
 from ganatomy.runs.folder import Row
 
-COLUMNS = ("measure", "value", "95 % interval", "floor", "better")
+COLUMNS = ("measure", "value", "95 % interval", "real", "better")
 """Of a table of one measurement."""
 
 MAIN = ("fd", "score", "precision", "recall", "coverage", "missing")
@@ -19,16 +19,16 @@ MAIN = ("fd", "score", "precision", "recall", "coverage", "missing")
 def heading(row: Row) -> str:
     """Say how a row was measured, in a line or two."""
     settings = row["settings"]
-    floor = (
-        f"floor: {row['floor_n']:,} real pictures kept back"
-        if row["floor_n"]
-        else "no real pictures were kept back, so there is no floor"
+    real = (
+        f"floor: {row['real_n']:,} real images kept back"
+        if row["real_n"]
+        else "no real images were kept back, so there is no floor"
     )
     step = f"step {row['step']:,}, " if "step" in row else ""
     return (
         f"{step}{row['protocol']} [{row['fingerprint']}]: {row['n']:,} samples against "
         f"{settings['dataset']} ({settings['split']}), {row['dim']:,} features of "
-        f"{settings['features']}; {floor}"
+        f"{settings['features']}; {real}"
     )
 
 
@@ -41,8 +41,8 @@ def one(row: Row) -> list[list[str]]:
             [
                 title(name, row),
                 number(value["value"]) + std,
-                between(value),
-                number(value["floor"]),
+                interval_text(value),
+                number(value["real"]),
                 VALUES[name].better,
             ]
         )
@@ -90,8 +90,8 @@ def many(labelled: Sequence[tuple[str, Row]], what: str) -> tuple[list[str], lis
     first = labelled[0][1]
     names = [n for n in MAIN if any(n in row["values"] for _, row in labelled)]
     lines = [[label, *(_cell(row, n) for n in names)] for label, row in labelled]
-    floors = (first["values"].get(n, {}).get("floor") for n in names)
-    lines.append(["floor", *map(number, floors)])
+    real_scores = (first["values"].get(n, {}).get("real") for n in names)
+    lines.append(["real", *map(number, real_scores)])
     return [what, *(title(n, first) for n in names)], lines
 
 
@@ -121,11 +121,11 @@ def _cell(row: Row, name: str) -> str:
     value = row["values"].get(name)
     if value is None:
         return "—"
-    ends = between(value).replace(", ", ",") if name == "fd" else ""  # for 80 columns
+    ends = interval_text(value).replace(", ", ",") if name == "fd" else ""  # for 80 columns
     return f"{number(value['value'])} {ends}".strip()
 
 
-def between(value: dict[str, Any]) -> str:
+def interval_text(value: dict[str, Any]) -> str:
     """Write an interval, or nothing where there is none."""
     if value["low"] is None:
         return ""

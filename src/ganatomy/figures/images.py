@@ -1,4 +1,4 @@
-"""Pictures: samples to pixels, grids, PNG bytes and curves."""
+"""Images: samples to pixels, grids, PNG bytes and curves."""
 
 import io
 import math
@@ -22,21 +22,21 @@ GRID = 64
 
 
 def grid(pixels: Tensor, columns: int = 8, gap: int = 2) -> Tensor:
-    """Lay out uint8 pictures (N, C, H, W) row by row as one picture (C, rows, columns)."""
+    """Lay out uint8 images (N, C, H, W) row by row as one image (C, rows, columns)."""
     from torchvision.utils import make_grid  # a second of import, so only where it is needed
 
     laid = make_grid(pixels, nrow=columns, padding=gap, pad_value=32)
     return laid[: pixels.shape[1]]  # make_grid repeats grey three times
 
 
-def ungrid(picture: bytes, shape: tuple[int, ...], columns: int = 8, gap: int = 2) -> Tensor:
-    """Cut a PNG of a grid back into its uint8 pictures (N, C, H, W), of this shape each.
+def ungrid(image: bytes, shape: tuple[int, ...], columns: int = 8, gap: int = 2) -> Tensor:
+    """Cut a PNG of a grid back into its uint8 images (N, C, H, W), of this shape each.
 
     Raises:
         ValueError: if it is no PNG of such a grid.
     """
     try:
-        with Image.open(io.BytesIO(picture)) as opened:
+        with Image.open(io.BytesIO(image)) as opened:
             array = np.asarray(opened)
     except OSError as error:
         raise ValueError(f"no readable PNG: {error}") from error
@@ -68,9 +68,9 @@ def scatter(points: Tensor, side: int = 360) -> bytes:
     return buffer.getvalue()
 
 
-def png(picture: Tensor) -> bytes:
-    """Encode one uint8 picture (C, H, W), C being 1 or 3, as PNG."""
-    array = picture.permute(1, 2, 0).contiguous().numpy()
+def png(image: Tensor) -> bytes:
+    """Encode one uint8 image (C, H, W), C being 1 or 3, as PNG."""
+    array = image.permute(1, 2, 0).contiguous().numpy()
     buffer = io.BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(
         buffer, "PNG", optimize=True
@@ -81,7 +81,7 @@ def png(picture: Tensor) -> bytes:
 def npz(samples: Tensor) -> bytes:
     """Encode samples as a compressed npz.
 
-    Uint8 pictures (N, C, H, W) become the array images (N, H, W, C), points (N, D) become points.
+    Uint8 images (N, C, H, W) become the array images (N, H, W, C), points (N, D) become points.
     """
     buffer = io.BytesIO()
     if samples.ndim == 2:
@@ -92,7 +92,7 @@ def npz(samples: Tensor) -> bytes:
 
 
 def encoded(samples: Tensor, suffix: str, columns: int = 8) -> bytes:
-    """Encode samples in [-1, 1], pictures or points, as .npz or as one .png."""
+    """Encode samples in [-1, 1], images or points, as .npz or as one .png."""
     if samples.ndim == 2:
         return npz(samples) if suffix == ".npz" else scatter(samples)
     pixels = to_uint8(samples)
@@ -161,10 +161,10 @@ def curves(
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
-def modes_figure(
+def class_counts_figure(
     pixels: Tensor, predicted: Tensor, classes: Sequence[str], expected: Sequence[float], form: str
 ) -> bytes:
-    """Draw pictures with the class that a judge sees in each, and a bar chart of the classes.
+    """Draw images with the class that a classifier sees in each, and a bar chart of the classes.
 
     Args:
         pixels: uint8 (N, C, H, W).

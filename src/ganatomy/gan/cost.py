@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganatomy.data import Samples
 from ganatomy.figures.images import GRID
 from ganatomy.gan.step import Logs, State, steps
-from ganatomy.recipes.recipe import Options, Precision, Recipe
+from ganatomy.recipes.recipe import Precision, Recipe, RunOptions
 
 LEAST_SECONDS, LEAST_STEPS, MOST_SECONDS = 1.0, 3, 20.0
 """How long steps are timed: so long and so many at least; none begins after the last."""
@@ -51,14 +51,14 @@ def known_size(recipe: Recipe) -> Size | None:
     """Return the size of the recipe's dataset in the recipe's shape; None if it must be loaded.
 
     Raises:
-        ValueError: if points are to have a shape of pictures.
+        ValueError: if points are to have a shape of images.
     """
-    size = SIZES.get(recipe.dataset)
-    if size is None or recipe.shape is None:
+    size = SIZES.get(recipe.data.dataset)
+    if size is None or recipe.data.shape is None:
         return size
     if len(size.shape) != 3:
-        raise ValueError(f"{recipe.dataset} is points, whose shape is fixed; leave out shape")
-    return Size(size.n, recipe.shape, size.mapped)
+        raise ValueError(f"{recipe.data.dataset} is points, whose shape is fixed; leave out shape")
+    return Size(size.n, recipe.data.shape, size.mapped)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def cost(state: State, recipe: Recipe, *, measure: bool, precision: Precision = 
     optimisers) is not. The state is trained on noise and good for nothing afterwards.
     """
     device = next(state.generator.parameters()).device
-    stepping = steps(state, recipe.but(steps=10**9), _random(recipe, state.shape), precision)
+    stepping = steps(state, recipe.replace(steps=10**9), _random(recipe, state.shape), precision)
     before = peak(device, forget=True)
     d_flops, g_flops = _count(state, stepping)
     growth = peak(device) - before
@@ -259,7 +259,7 @@ SEAL = 400
 """Bytes of a checkpoint beside a state: its checksum, its recipe's key, its rows; measured."""
 
 
-def disk(checkpoint: int, recipe: Recipe, size: Size, options: Options) -> int:
+def disk(checkpoint: int, recipe: Recipe, size: Size, options: RunOptions) -> int:
     """Bytes that a run folder will have at its end; measurements come on top.
 
     Args:

@@ -110,7 +110,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def zero_centred(logits: Tensor, samples: Tensor) -> Tensor:
+def gradient_norm_penalty(logits: Tensor, samples: Tensor) -> Tensor:
     """Half the mean squared norm of D's gradient at samples (N, ...) that gave logits (N,).
 
     R1 at real samples, R2 at generated ones (Mescheder et al. 2018, arXiv 1801.04406).
@@ -118,7 +118,7 @@ def zero_centred(logits: Tensor, samples: Tensor) -> Tensor:
     return _gradient(logits, samples).square().sum(1).mean() / 2
 
 
-def one_centred(discriminator: nn.Module, at: Tensor) -> Tensor:
+def gradient_unit_norm_penalty(discriminator: nn.Module, at: Tensor) -> Tensor:
     """Mean squared distance of D's gradient norm to 1 at samples (N, ...).
 
     The norm is over all of a sample. WGAN-GP between real and generated ones (Gulrajani et al.
@@ -128,17 +128,17 @@ def one_centred(discriminator: nn.Module, at: Tensor) -> Tensor:
     return (_gradient(discriminator(at), at).norm(dim=1) - 1).square().mean()
 
 
-def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+def interpolate_points(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """WGAN-GP's points: each on the line from a real to a generated sample, at its share (N,)."""
     return torch.lerp(real, fake, share.view(-1, *[1] * (real.ndim - 1)))
 
 
-def around(real: Tensor, noise: Tensor, share: Tensor) -> Tensor:
+def perturb_points(real: Tensor, noise: Tensor, share: Tensor) -> Tensor:
     """DRAGAN's points: a share (N,) of the way from a real sample to one with noise on it.
 
     Noise (N, ...) is uniform in [0, 1] and scaled by half the batch's deviation, as its authors do.
     """
-    return between(real, real + noise * (real.std() / 2), share)
+    return interpolate_points(real, real + noise * (real.std() / 2), share)
 
 
 def _gradient(logits: Tensor, samples: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganatomy.data import Samples, batch_indices, mix
+from ganatomy.data import Samples, batch_indices, derive_seed
 from ganatomy.gan import losses
 from ganatomy.gan.losses import LOSSES, Labels, Loss
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.models import MODELS, Net, initialise, normalise
+from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, initialise
 from ganatomy.recipes.recipe import Optimizer, Precision, Recipe
 from ganatomy.validation import lookup
 
@@ -42,19 +42,21 @@ class State:
         cls, recipe: Recipe, shape: tuple[int, ...], device: torch.device | str = "cpu"
     ) -> "State":
         """Build networks and optimisers for samples of this shape from the recipe's seed."""
-        g_net, d_net = nets(recipe)
+        g_net, d_net = network_configs(recipe)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix(recipe.seed))
-            g, d = lookup(MODELS, recipe.model, "model")(shape, recipe.z_dim, g_net, d_net)
+            torch.manual_seed(derive_seed(recipe.training.seed))
+            g, d = lookup(MODELS, recipe.network.model, "model")(
+                shape, recipe.network.z_dim, g_net, d_net
+            )
             for net in (g, d):
-                initialise(net, recipe.init)
-            for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.spectral]:
-                normalise(net)
+                initialise(net, recipe.network.init)
+            for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.network.spectral]:
+                apply_spectral_norm(net)
         for net in (g, d):  # channels last: the same sums in the order that CPUs and GPUs read
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        ema = copy.deepcopy(g).requires_grad_(False) if recipe.ema else g
-        opt_g = _optimizer(recipe.opt_g, g, recipe.lr_g, recipe)
-        opt_d = _optimizer(recipe.opt_d, d, recipe.lr_d, recipe)
+        ema = copy.deepcopy(g).requires_grad_(False) if recipe.generator.ema else g
+        opt_g = _optimizer(recipe.generator.optimizer, g, recipe.generator.lr, recipe)
+        opt_d = _optimizer(recipe.discriminator.optimizer, d, recipe.discriminator.lr, recipe)
         return cls(g, d, ema, opt_g, opt_d, shape)
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,51 +79,53 @@ class State:
         return {k: getattr(self, k) for k in names + ["ema"] * (self.ema is not self.generator)}
 
 
-def nets(recipe: Recipe) -> tuple[Net, Net]:
+def network_configs(recipe: Recipe) -> tuple[NetworkConfig, NetworkConfig]:
     """Return what the recipe says of the generator and of the discriminator."""
-    sides = recipe.attention
+    sides = recipe.network.attention
     return (
-        Net(
-            widths=recipe.g_widths,
-            norm=recipe.g_norm,
-            dropout=recipe.g_dropout,
-            activation=recipe.g_activation,
+        NetworkConfig(
+            widths=recipe.generator.widths,
+            norm=recipe.generator.norm,
+            dropout=recipe.generator.dropout,
+            activation=recipe.generator.activation,
             attention=sides,
         ),
-        Net(
-            widths=recipe.d_widths,
-            norm=recipe.d_norm,
-            dropout=recipe.d_dropout,
-            activation=recipe.d_activation,
+        NetworkConfig(
+            widths=recipe.discriminator.widths,
+            norm=recipe.discriminator.norm,
+            dropout=recipe.discriminator.dropout,
+            activation=recipe.discriminator.activation,
             attention=sides,
         ),
     )
 
 
-def parts(recipe: Recipe) -> Loss:
+def check_recipe(recipe: Recipe) -> Loss:
     """Return the recipe's loss, once its named parts are known to exist and to go together.
 
     Raises:
         ValueError: naming the fields that do not, and the cure.
     """
-    lookup(MODELS, recipe.model, "model")
-    loss = lookup(LOSSES, recipe.loss, "loss")
-    if not loss.takes_labels and (recipe.real_label, recipe.fake_label) != ((1, 1), (0, 0)):
+    lookup(MODELS, recipe.network.model, "model")
+    objective = recipe.objective
+    loss = lookup(LOSSES, objective.loss, "loss")
+    softened = (objective.real_label, objective.fake_label) != ((1, 1), (0, 0))
+    if softened and not loss.takes_labels:
         with_labels = ", ".join(name for name, other in LOSSES.items() if other.takes_labels)
         raise ValueError(
-            f"real_label and fake_label mean nothing to the loss {recipe.loss}; leave them at "
-            f"1 1 and 0 0, or use {with_labels}"
+            f"the loss {objective.loss} ignores real_label and fake_label; leave them at 1 1 and "
+            f"0 0, or use {with_labels}"
         )
     return loss
 
 
 def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> Tensor:
     """Draw latent vectors (n, z_dim) on the CPU, so that they are the same for every device."""
-    size = (n, recipe.z_dim)
-    if recipe.latent == "normal":
+    size = (n, recipe.network.z_dim)
+    if recipe.network.latent == "normal":
         return torch.randn(*size, generator=rng)
     uniform = torch.rand(*size, generator=rng)
-    return uniform * 2 - 1 if recipe.latent == "uniform" else (uniform < 0.5) * 2.0 - 1
+    return uniform * 2 - 1 if recipe.network.latent == "uniform" else (uniform < 0.5) * 2.0 - 1
 
 
 def steps(
@@ -135,18 +139,20 @@ def steps(
     g_grad, the norm of G's gradient.
     """
     device = next(state.generator.parameters()).device
-    loss = parts(recipe)
+    loss = check_recipe(recipe)
     devices = [device] if device.type == "cuda" else []
 
     def noise() -> Tensor:
-        return draw_latent(recipe, recipe.batch).to(device)
+        return draw_latent(recipe, recipe.training.batch).to(device)
 
     def labels() -> Labels:
-        ends = (recipe.real_label, recipe.fake_label)
-        return Labels(*(torch.empty(recipe.batch).uniform_(*e).to(device) for e in ends))
+        ends = (recipe.objective.real_label, recipe.objective.fake_label)
+        return Labels(*(torch.empty(recipe.training.batch).uniform_(*e).to(device) for e in ends))
 
     def real(k: int) -> Tensor:
-        return data.take(batch_indices(len(data), recipe.batch, recipe.seed, k), device)
+        return data.batch(
+            batch_indices(len(data), recipe.training.batch, recipe.training.seed, k), device
+        )
 
     state.generator.train()
     state.discriminator.train()
@@ -156,19 +162,22 @@ def steps(
         logs: Logs = {}
         # what follows draws from a generator of this step
         with torch.random.fork_rng(devices), _computing(precision, device):
-            _seed(mix(recipe.seed, state.step), device)
-            first, last = state.step * recipe.d_steps, (state.step + 1) * recipe.d_steps - 1
+            _seed(derive_seed(recipe.training.seed, state.step), device)
+            first, last = (
+                state.step * recipe.discriminator.steps,
+                (state.step + 1) * recipe.discriminator.steps - 1,
+            )
             for k in range(first, last + 1):
                 batch, z, targets = real(k), noise(), labels()
-                with torch.set_grad_enabled(recipe.same_fakes and k == last):
+                with torch.set_grad_enabled(recipe.training.same_fakes and k == last):
                     fake = state.generator(z).to(batch.dtype)
-                due = (k + 1) % recipe.penalty_every == 0
+                due = (k + 1) % recipe.objective.penalty_every == 0
                 logs |= update_discriminator(state, recipe, loss, batch, fake, targets, due)
-            for k in range(recipe.g_steps):
-                fresh = k > 0 or not recipe.same_fakes
+            for k in range(recipe.generator.steps):
+                fresh = k > 0 or not recipe.training.same_fakes
                 fake = state.generator(noise()).to(batch.dtype) if fresh else fake
                 logs |= update_generator(state, loss, batch, fake)
-        update_ema(state.ema, state.generator, recipe.ema)
+        update_ema(state.ema, state.generator, recipe.generator.ema)
         state.step += 1
         yield logs
 
@@ -185,8 +194,8 @@ def update_discriminator(
     """Take one discriminator step: real batch, generated batch, one update from both."""
     d = state.discriminator.requires_grad_(True)
     real, fake = real.detach(), fake.detach()
-    real.requires_grad_(penalised and recipe.r1 > 0)
-    fake.requires_grad_(penalised and recipe.r2 > 0)
+    real.requires_grad_(penalised and recipe.objective.r1 > 0)
+    fake.requires_grad_(penalised and recipe.objective.r2 > 0)
     if _mixes(recipe) or real.requires_grad or fake.requires_grad:
         on_real, on_fake = (d(x).to(x.dtype) for x in (real, fake))
     else:  # one pass for both, which is the same
@@ -194,11 +203,11 @@ def update_discriminator(
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
     due = _penalties(recipe, d, (on_real, real), (on_fake, fake)) if penalised else ()
-    penalties = [recipe.penalty_every * penalty for penalty in due]
+    penalties = [recipe.objective.penalty_every * penalty for penalty in due]
     _descend(state.opt_d, sum(penalties, d_loss))
-    if recipe.clip:
+    if recipe.discriminator.clip:
         for weight in d.parameters():
-            weight.data.clamp_(-recipe.clip, recipe.clip)
+            weight.data.clamp_(-recipe.discriminator.clip, recipe.discriminator.clip)
     logs = {"d_loss": d_loss, "d_loss_real": lost_real, "d_loss_fake": lost_fake}
     if penalties:
         logs["d_penalty"] = sum(penalties, torch.zeros_like(d_loss))
@@ -222,8 +231,11 @@ def update_generator(state: State, loss: Loss, real: Tensor, fake: Tensor) -> Lo
 
 def set_rates(state: State, recipe: Recipe, done: float) -> None:
     """Set both learning rates to what the schedule says at this share of the training."""
-    factor = SCHEDULES[recipe.schedule](done)
-    for optimizer, rate in ((state.opt_g, recipe.lr_g), (state.opt_d, recipe.lr_d)):
+    factor = SCHEDULES[recipe.training.schedule](done)
+    for optimizer, rate in (
+        (state.opt_g, recipe.generator.lr),
+        (state.opt_d, recipe.discriminator.lr),
+    ):
         for group in optimizer.param_groups:
             group["lr"] = rate * factor
 
@@ -248,20 +260,28 @@ def _penalties(
     def share() -> Tensor:  # drawn on the CPU, as all that is random
         return torch.rand(len(real)).to(real.device)
 
-    if recipe.gp:
-        yield recipe.gp * losses.one_centred(d, losses.between(real, fake, share()))
-    if recipe.dragan:
+    if recipe.objective.gp:
+        yield recipe.objective.gp * losses.gradient_unit_norm_penalty(
+            d, losses.interpolate_points(real, fake, share())
+        )
+    if recipe.objective.dragan:
         noise = torch.rand(real.shape).to(real.device)
-        yield recipe.dragan * losses.one_centred(d, losses.around(real, noise, share()))
-    if recipe.r1:
-        yield recipe.r1 * losses.zero_centred(*on_real)
-    if recipe.r2:
-        yield recipe.r2 * losses.zero_centred(*on_fake)
+        yield recipe.objective.dragan * losses.gradient_unit_norm_penalty(
+            d, losses.perturb_points(real, noise, share())
+        )
+    if recipe.objective.r1:
+        yield recipe.objective.r1 * losses.gradient_norm_penalty(*on_real)
+    if recipe.objective.r2:
+        yield recipe.objective.r2 * losses.gradient_norm_penalty(*on_fake)
 
 
 def _mixes(recipe: Recipe) -> bool:
     """Whether what D says of a sample depends on the other ones of its batch, or on chance."""
-    return recipe.d_norm != "none" or recipe.d_dropout > 0 or recipe.spectral != "none"
+    return (
+        recipe.discriminator.norm != "none"
+        or recipe.discriminator.dropout > 0
+        or recipe.network.spectral != "none"
+    )
 
 
 def _computing(precision: Precision, device: torch.device) -> torch.autocast:
@@ -288,7 +308,9 @@ def _optimizer(
 ) -> torch.optim.Optimizer:
     weights = list(net.parameters())
     if kind == "adam":
-        return torch.optim.Adam(weights, rate, (recipe.beta1, recipe.beta2), fused=True)
+        return torch.optim.Adam(
+            weights, rate, (recipe.training.beta1, recipe.training.beta2), fused=True
+        )
     if kind == "rmsprop":
         return torch.optim.RMSprop(weights, rate)
     return torch.optim.SGD(weights, rate)

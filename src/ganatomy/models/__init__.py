@@ -1,7 +1,7 @@
 """Networks. To add one, write its build function and add a line to MODELS."""
 
 from ganatomy.models import dcgan, mlp, sagan
-from ganatomy.models.net import Build, Net, initialise, normalise
+from ganatomy.models.net import Build, NetworkConfig, apply_spectral_norm, initialise
 
 MODELS: dict[str, Build] = {
     "mlp": mlp.build,
@@ -9,4 +9,4 @@ MODELS: dict[str, Build] = {
     "sagan": sagan.build,
 }
 
-__all__ = ["MODELS", "Build", "Net", "initialise", "normalise"]
+__all__ = ["MODELS", "Build", "NetworkConfig", "apply_spectral_norm", "initialise"]

@@ -1,4 +1,4 @@
-"""Classifiers, of which judges are made: pictures to features and logits."""
+"""Classifiers, of which classifiers are made: images to features and logits."""
 
 import math
 
@@ -9,7 +9,7 @@ FEATURES = 64
 
 
 class Classifier(nn.Module):
-    """Pictures (N, C, H, W) in [-1, 1] to features (N, FEATURES) and logits (N, classes)."""
+    """Images (N, C, H, W) in [-1, 1] to features (N, FEATURES) and logits (N, classes)."""
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""DCGAN (Radford et al. 2016, arXiv 1511.06434) for pictures of 28, 32, 64, 128 or more pixels.
+"""DCGAN (Radford et al. 2016, arXiv 1511.06434) for images of 28, 32, 64, 128 or more pixels.
 
 Sizes double from 4 x 4 in the generator while channels halve down to the one width it is given;
 the discriminator mirrors it. 28 pixels take the plan of 32 with two more pixels of padding at the
@@ -10,15 +10,17 @@ from itertools import pairwise
 from torch import nn
 
 from ganatomy.models.attention import SelfAttention
-from ganatomy.models.net import Net, one_width, see_sides
+from ganatomy.models.net import NetworkConfig, check_attention, one_width
 
 _SIDES = {28: (28, 14, 8, 4)} | {
     4 << n: tuple(4 << k for k in range(n, -1, -1)) for n in (3, 4, 5, 6)
 }
-"""Sides of a picture and of its feature maps, from the picture down to 4."""
+"""Sides of a image and of its feature maps, from the image down to 4."""
 
 
-def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module, nn.Module]:
+def build(
+    shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
+) -> tuple[nn.Module, nn.Module]:
     """Build both networks.
 
     Raises:
@@ -27,13 +29,13 @@ def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module
     """
     if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in _SIDES:
         raise ValueError(
-            f"dcgan makes square pictures of {', '.join(map(str, _SIDES))} pixels, not {shape}; "
+            f"dcgan makes square images of {', '.join(map(str, _SIDES))} pixels, not {shape}; "
             "set shape, such as 3 64 64"
         )
     one_width("dcgan", (("g_widths", g), ("d_widths", d)))
     sides = _SIDES[shape[1]]
     for net in (g, d):
-        see_sides("dcgan", net, sides[1:])
+        check_attention("dcgan", net, sides[1:])
     return _generator(shape[0], z_dim, g, sides[::-1]), _discriminator(shape[0], d, sides)
 
 
@@ -42,7 +44,7 @@ def _padding(small: int, large: int) -> int:
     return small + 1 - large // 2
 
 
-def _generator(channels: int, z_dim: int, net: Net, sides: tuple[int, ...]) -> nn.Module:
+def _generator(channels: int, z_dim: int, net: NetworkConfig, sides: tuple[int, ...]) -> nn.Module:
     width = net.widths[0] * 2 ** (len(sides) - 2)
     bias = net.norm == "none"  # batch norm has a shift of its own
     layers: list[nn.Module] = [
@@ -61,7 +63,7 @@ def _generator(channels: int, z_dim: int, net: Net, sides: tuple[int, ...]) -> n
     return nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, padding), nn.Tanh())
 
 
-def _discriminator(channels: int, net: Net, sides: tuple[int, ...]) -> nn.Module:
+def _discriminator(channels: int, net: NetworkConfig, sides: tuple[int, ...]) -> nn.Module:
     layers: list[nn.Module] = []
     before, width = channels, net.widths[0]
     for large, small in pairwise(sides):
@@ -76,7 +78,7 @@ def _discriminator(channels: int, net: Net, sides: tuple[int, ...]) -> nn.Module
 
 
 def _between(
-    width: int, net: Net, own: str, side: int, normed: bool | None = None
+    width: int, net: NetworkConfig, own: str, side: int, normed: bool | None = None
 ) -> list[nn.Module]:
     """Norm, activation, dropout and attention after a layer."""
     normed = net.norm != "none" if normed is None else normed

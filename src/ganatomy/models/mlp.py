@@ -5,10 +5,12 @@ from itertools import pairwise
 
 from torch import nn
 
-from ganatomy.models.net import Net
+from ganatomy.models.net import NetworkConfig
 
 
-def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module, nn.Module]:
+def build(
+    shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
+) -> tuple[nn.Module, nn.Module]:
     """Stack one linear layer per hidden size; samples are flattened, G ends in Tanh.
 
     Raises:
@@ -23,7 +25,7 @@ def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module
     return generator, discriminator
 
 
-def _stack(inputs: int, net: Net, outputs: int) -> list[nn.Module]:
+def _stack(inputs: int, net: NetworkConfig, outputs: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for wide_in, wide_out in pairwise((inputs, *net.widths)):
         layers.append(nn.Linear(wide_in, wide_out))

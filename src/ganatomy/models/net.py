@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Net:
+class NetworkConfig:
     """The settings of one network."""
 
     widths: tuple[int, ...]
@@ -44,13 +44,13 @@ class Build(Protocol):
     """
 
     def __call__(
-        self, shape: tuple[int, ...], z_dim: int, g: Net, d: Net
+        self, shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
     ) -> tuple[nn.Module, nn.Module]:
         """Build both networks; raise ValueError, with a cure, for what cannot be built."""
         ...
 
 
-def one_width(model: str, nets: Sequence[tuple[str, Net]]) -> None:
+def one_width(model: str, nets: Sequence[tuple[str, NetworkConfig]]) -> None:
     """See that each named network has one width.
 
     Raises:
@@ -63,7 +63,7 @@ def one_width(model: str, nets: Sequence[tuple[str, Net]]) -> None:
             )
 
 
-def see_sides(model: str, net: Net, sides: Sequence[int]) -> None:
+def check_attention(model: str, net: NetworkConfig, sides: Sequence[int]) -> None:
     """See that attention is asked for where the network has feature maps.
 
     Raises:
@@ -73,12 +73,12 @@ def see_sides(model: str, net: Net, sides: Sequence[int]) -> None:
     if absent:
         there = ", ".join(map(str, sides))
         raise ValueError(
-            f"attention {absent[0]}: {model} has no feature maps of that side for such pictures; "
+            f"attention {absent[0]}: {model} has no feature maps of that side for such images; "
             f"it has {there}"
         )
 
 
-def normalise(net: nn.Module) -> None:
+def apply_spectral_norm(net: nn.Module) -> None:
     """Divide the weights of every layer by their spectral norm (Miyato et al. 2018, 1802.05957).
 
     PyTorch's own parametrisation, one power iteration at each use in training, in full precision.

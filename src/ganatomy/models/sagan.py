@@ -1,7 +1,7 @@
-"""SAGAN (Zhang et al. 2019, arXiv 1805.08318) without classes, for square pictures of many sizes.
+"""SAGAN (Zhang et al. 2019, arXiv 1805.08318) without classes, for square images of many sizes.
 
 Residual blocks as in Miyato et al. 2018 (arXiv 1802.05957), self-attention between them. The
-generator doubles sizes from the least that a picture's side can be halved to (4, or 7 for 28);
+generator doubles sizes from the least that a image's side can be halved to (4, or 7 for 28);
 the discriminator halves them to 8 or less, goes through two more blocks, and sums over places.
 """
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganatomy.models.attention import SelfAttention
-from ganatomy.models.net import Net, one_width, see_sides
+from ganatomy.models.net import NetworkConfig, check_attention, one_width
 
 
 class UpBlock(nn.Module):
     """Norm, activation and 3 x 3 convolution, twice, from side s to 2 s, beside a 1 x 1 way."""
 
-    def __init__(self, channels: int, net: Net) -> None:
+    def __init__(self, channels: int, net: NetworkConfig) -> None:
         super().__init__()
         self.before = nn.Sequential(*_entry(channels, net))
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
@@ -34,10 +34,12 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """Two 3 x 3 convolutions beside a 1 x 1 way, from side s to s or, by averages of four, s / 2.
 
-    The first block of a network takes pictures, to which no activation is applied.
+    The first block of a network takes images, to which no activation is applied.
     """
 
-    def __init__(self, before: int, channels: int, net: Net, *, halve: bool, first: bool) -> None:
+    def __init__(
+        self, before: int, channels: int, net: NetworkConfig, *, halve: bool, first: bool
+    ) -> None:
         super().__init__()
         start: list[nn.Module] = [] if first else _entry(before, net)
         self.inner = nn.Sequential(
@@ -66,23 +68,25 @@ class SumPool(nn.Module):
         return x.sum((2, 3))
 
 
-def build(shape: tuple[int, ...], z_dim: int, g: Net, d: Net) -> tuple[nn.Module, nn.Module]:
+def build(
+    shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
+) -> tuple[nn.Module, nn.Module]:
     """Build both networks, every block with the one width that each is given.
 
     Raises:
-        ValueError: for pictures that are not square or whose side cannot be halved to 8 or less,
+        ValueError: for images that are not square or whose side cannot be halved to 8 or less,
             for more than one width, or for attention where there are no feature maps.
     """
     ups = _halved(shape[-1], 4)[::-1]
     downs = _halved(shape[-1], 8)
     if len(shape) != 3 or shape[1] != shape[2] or downs[-1] > 8 or len(downs) < 2:
         raise ValueError(
-            "sagan makes square pictures whose side can be halved once or more, to 8 or less, "
+            "sagan makes square images whose side can be halved once or more, to 8 or less, "
             f"not {shape}; set shape, such as 3 32 32"
         )
     one_width("sagan", (("g_widths", g), ("d_widths", d)))
-    see_sides("sagan", g, ups[1:])
-    see_sides("sagan", d, downs[1:])
+    check_attention("sagan", g, ups[1:])
+    check_attention("sagan", d, downs[1:])
     return _generator(shape[0], z_dim, g, ups), _discriminator(shape[0], d, downs)
 
 
@@ -94,7 +98,7 @@ def _halved(side: int, least: int) -> list[int]:
     return sides
 
 
-def _generator(channels: int, z_dim: int, net: Net, sides: list[int]) -> nn.Module:
+def _generator(channels: int, z_dim: int, net: NetworkConfig, sides: list[int]) -> nn.Module:
     width, start = net.widths[0], sides[0]
     layers: list[nn.Module] = [
         nn.Linear(z_dim, width * start * start),
@@ -107,7 +111,7 @@ def _generator(channels: int, z_dim: int, net: Net, sides: list[int]) -> nn.Modu
     )
 
 
-def _discriminator(channels: int, net: Net, sides: list[int]) -> nn.Module:
+def _discriminator(channels: int, net: NetworkConfig, sides: list[int]) -> nn.Module:
     width = net.widths[0]
     layers: list[nn.Module] = []
     for side in sides[1:]:
@@ -119,13 +123,13 @@ def _discriminator(channels: int, net: Net, sides: list[int]) -> nn.Module:
     return nn.Sequential(*layers, *plain, *last)
 
 
-def _entry(channels: int, net: Net) -> list[nn.Module]:
+def _entry(channels: int, net: NetworkConfig) -> list[nn.Module]:
     """What stands before a convolution: norm, activation, dropout."""
     norm = [nn.BatchNorm2d(channels)] if net.norm != "none" else []
     return [*norm, net.active("relu"), *([nn.Dropout(net.dropout)] if net.dropout else [])]
 
 
-def _attention(channels: int, net: Net, side: int) -> list[nn.Module]:
+def _attention(channels: int, net: NetworkConfig, side: int) -> list[nn.Module]:
     return [SelfAttention(channels)] if side in net.attention else []
 
 

@@ -18,14 +18,14 @@ from ganatomy.runs.folder import Row, Run
 from ganatomy.validation import to_dict
 
 EPOCHS_SHOWN = 10
-"""Pairs of grids on the page, denser at the start, where pictures change fastest."""
+"""Pairs of grids on the page, denser at the start, where images change fastest."""
 
 POINTS = 80
 """Points of a curve; a longer log is averaged down to so many."""
 
 CHARTS = (
-    ("d_real", "D(x)", "how real D finds real pictures", (0.0, 1.0)),
-    ("d_fake", "D(G(z))", "how real D finds generated pictures", (0.0, 1.0)),
+    ("d_real", "D(x)", "how real D finds real images", (0.0, 1.0)),
+    ("d_fake", "D(G(z))", "how real D finds generated images", (0.0, 1.0)),
     ("d_loss", "Discriminator loss", "of the two batches together", None),
     ("g_loss", "Generator loss", "as its loss function defines it", None),
 )
@@ -52,7 +52,13 @@ def compare(runs: list[Run]) -> str:
     """
     shown = list(map(_read, runs, _names(runs), _colours(len(runs))))
     rows = summary(runs)
-    scored = sorted({s.recipe.loss for s in shown if not LOSSES[s.recipe.loss].probabilities})
+    scored = sorted(
+        {
+            s.recipe.objective.loss
+            for s in shown
+            if not LOSSES[s.recipe.objective.loss].probabilities
+        }
+    )
     charts = [
         {
             "title": title,
@@ -207,12 +213,12 @@ def _stages(shown: list[Shown]) -> list[dict[str, Any]]:
     places = np.geomspace(1, len(epochs), min(EPOCHS_SHOWN, len(epochs))).round().astype(int) - 1
     stages = []
     for place in sorted({*places.tolist()}):
-        pictures = []
+        images = []
         for s in shown:
             epoch, content = min(s.grids, key=lambda g: abs(g[0] - epochs[place]))
             data = base64.b64encode(content).decode()
-            pictures.append({"name": s.name, "colour": s.colour, "epoch": epoch, "data": data})
-        stages.append({"epoch": epochs[place], "pictures": pictures})
+            images.append({"name": s.name, "colour": s.colour, "epoch": epoch, "data": data})
+        stages.append({"epoch": epochs[place], "images": images})
     return stages
 
 

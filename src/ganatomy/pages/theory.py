@@ -21,7 +21,7 @@ _FAR = [i / 5 for i in range(51)]
 
 
 def render(found: Row, trained: Trained) -> str:
-    """Return the page of findings, with pictures of the first seed's discriminators."""
+    """Return the page of findings, with images of the first seed's discriminators."""
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         files("ganatomy.pages").joinpath("theory.html").read_text(encoding="utf-8")
     )

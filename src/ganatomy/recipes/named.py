@@ -10,7 +10,7 @@ from pathlib import Path
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.validation import from_keyed, nearest
 
-_ENHANCED = Recipe(
+_ENHANCED = Recipe.of(
     dataset="mnist",
     model="dcgan",
     z_dim=100,
@@ -27,7 +27,7 @@ _ENHANCED = Recipe(
     beta1=0.5,
     beta2=0.999,
 )
-_DCGAN64 = Recipe(
+_DCGAN64 = Recipe.of(
     dataset="mnist",
     shape=(1, 64, 64),
     model="dcgan",
@@ -45,7 +45,7 @@ _DCGAN64 = Recipe(
     beta1=0.5,
     beta2=0.999,
 )
-_CAPACITY = Recipe(
+_CAPACITY = Recipe.of(
     dataset="mnist",
     model="dcgan",
     g_norm="batch",
@@ -59,13 +59,13 @@ _CAPACITY = Recipe(
     beta1=0.5,
     beta2=0.999,
 )
-_CIFAR = _DCGAN64.but(dataset="cifar10", shape=None, d_norm="batch_all", epochs=120)
+_CIFAR = _DCGAN64.replace(dataset="cifar10", shape=None, d_norm="batch_all", epochs=120)
 
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "basic-gan": (
         "R0.1: fully connected GAN on MNIST. Not stated there and chosen here: Adam's own betas "
         "(0.9, 0.999), leak 0.2, a normal latent",
-        Recipe(
+        Recipe.of(
             dataset="mnist",
             model="mlp",
             z_dim=100,
@@ -81,9 +81,9 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     ),
     "conv-gan": (
         "R0.2: convolutional GAN on MNIST. Not stated there and chosen here: DCGAN's plan for "
-        "28 pixels with 64 (G) and 32 (D) channels beside the picture, PyTorch's own initial "
+        "28 pixels with 64 (G) and 32 (D) channels beside the image, PyTorch's own initial "
         "weights, leak 0.2, a normal latent of 100, smoothed labels for D only",
-        Recipe(
+        Recipe.of(
             dataset="mnist",
             model="dcgan",
             z_dim=100,
@@ -104,7 +104,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "R1.1, R1.2: fully connected GAN on MNIST, layers as in its tables I and II. Chosen among "
         "the settings that R1.3 tried: lr 2e-4, latent 100, its label ranges. Not stated: dropout "
         "0.3, batch 128, Adam with betas (0.5, 0.999), leak 0.2",
-        Recipe(
+        Recipe.of(
             dataset="mnist",
             model="mlp",
             z_dim=100,
@@ -123,26 +123,26 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     ),
     "enhanced-gan": (
         "R1.4: convolutional GAN on MNIST with three G steps per D step; 10 epochs as in R1.10, "
-        "for R1.7 give --steps 900. Not stated: 64 channels beside the picture, latent 100, "
+        "for R1.7 give --steps 900. Not stated: 64 channels beside the image, latent 100, "
         "PyTorch's initial weights",
         _ENHANCED,
     ),
     "enhanced-gan-no-g-norm": (
         "R1.10: enhanced-gan without batch norm in G",
-        _ENHANCED.but(g_norm="none"),
+        _ENHANCED.replace(g_norm="none"),
     ),
     "enhanced-gan-no-d-norm": (
         "R1.10: enhanced-gan without batch norm in D",
-        _ENHANCED.but(d_norm="none"),
+        _ENHANCED.replace(d_norm="none"),
     ),
     "enhanced-gan-no-norm": (
         "R1.10: enhanced-gan without batch norm",
-        _ENHANCED.but(g_norm="none", d_norm="none"),
+        _ENHANCED.replace(g_norm="none", d_norm="none"),
     ),
     "enhanced-gan-celeba": (
         "R1.5: enhanced-gan on CelebA, one more block, three colours. Not stated beyond R1.4's: "
-        "the centre 178 pixels of each picture, resized to 64",
-        _ENHANCED.but(dataset="celeba", shape=(3, 64, 64)),
+        "the centre 178 pixels of each image, resized to 64",
+        _ENHANCED.replace(dataset="celeba", shape=(3, 64, 64)),
     ),
     "dcgan64": (
         "R2.1, R2.2: DCGAN on MNIST at 64 pixels, G learning from the fakes that D has just seen. "
@@ -152,13 +152,13 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     ),
     "dcgan64-z200": (
         "R2.5: dcgan64 with a latent of 200",
-        _DCGAN64.but(z_dim=200),
+        _DCGAN64.replace(z_dim=200),
     ),
     **{
         f"capacity-z{z}-g{g}-d{d}": (
-            f"R3.1: DCGAN on MNIST, latent {z}, gh {g} and dh {d} channels beside the picture. Not "
+            f"R3.1: DCGAN on MNIST, latent {z}, gh {g} and dh {d} channels beside the image. Not "
             "stated: 28 pixels, lr 2e-4, betas (0.5, 0.999), PyTorch's initial weights",
-            _CAPACITY.but(z_dim=z, g_widths=(g,), d_widths=(d,)),
+            _CAPACITY.replace(z_dim=z, g_widths=(g,), d_widths=(d,)),
         )
         for z, g, d in (
             (16, 16, 16),
@@ -171,14 +171,14 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     },
     "dcgan-cifar10": (
         "R4.1: DCGAN on CIFAR-10, batch norm after the first three layers of D. Not stated: 64 "
-        "channels beside the picture, latent 100, batch 64, and the rest as DCGAN's paper",
+        "channels beside the image, latent 100, batch 64, and the rest as DCGAN's paper",
         _CIFAR,
     ),
     "sagan-cifar10": (
         "R4.2: self-attention GAN on CIFAR-10. Nothing but self-attention is stated; as its paper: "
         "hinge loss, spectral norm in both, two time scales (1e-4, 4e-4), betas (0, 0.9), Glorot's "
         "weights. Chosen: residual blocks of 48 channels, attention at 16 x 16, batch 64",
-        _CIFAR.but(
+        _CIFAR.replace(
             model="sagan",
             z_dim=128,
             g_widths=(48,),
@@ -198,7 +198,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     "wgan-cifar10": (
         "R4.3: Wasserstein GAN on CIFAR-10. Nothing but its loss is stated; as its paper: D's "
         "weights clipped to 0.01, RMSprop at 5e-5, five D steps per G step, DCGAN's networks",
-        _CIFAR.but(
+        _CIFAR.replace(
             d_norm="batch",
             loss="wasserstein",
             same_fakes=False,
@@ -214,7 +214,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "R4.3: Wasserstein GAN with gradient penalty on CIFAR-10. Nothing but its loss is stated; "
         "as Gulrajani et al. for CIFAR-10: penalty 10, five D steps per G step, Adam at 2e-4 with "
         "betas (0, 0.9), no norm in D; chosen: DCGAN's networks",
-        _CIFAR.but(
+        _CIFAR.replace(
             d_norm="none",
             init="pytorch",
             loss="wasserstein",
@@ -232,7 +232,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "no norm in D, lazy R1, Adam without momentum at 1e-3, averaged weights. For --precision "
         "bf16 where doctor finds it faster; for an hour or more add --r1 1 --ema 0.9998; see "
         "studies/quality-per-minute",
-        Recipe(
+        Recipe.of(
             dataset="mnist",
             model="dcgan",
             z_dim=64,

@@ -1,199 +1,210 @@
-"""Recipe is science, Options is circumstance: flat, checked, frozen, readable without torch."""
+"""Recipe: the settings that decide what a GAN learns. RunOptions: how a run is carried out.
 
-import dataclasses
+A recipe is made of frozen sections. Each field is one line: its public name (used by flags, files,
+grids and the key), its range, its default. Neither class needs torch.
+"""
+
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ganatomy import validation
-from ganatomy.validation import check, to_dict
+from ganatomy.validation import Range, check, flat, from_dict, public
 
 Norm = Literal["batch", "batch_all", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Precision = Literal["fp32", "bf16"]
 
-_LIMITS: dict[str, tuple[float, float]] = {
-    "shape": (1, 4096),
-    "z_dim": (1, 65_536),
-    "g_widths": (1, 65_536),
-    "d_widths": (1, 65_536),
-    "g_dropout": (0, 1),
-    "d_dropout": (0, 1),
-    "attention": (1, 4096),
-    "gp": (0, 1e6),
-    "dragan": (0, 1e6),
-    "r1": (0, 1e6),
-    "r2": (0, 1e6),
-    "penalty_every": (1, 1000),
-    "clip": (0, 1e6),
-    "real_label": (0, 1),
-    "fake_label": (0, 1),
-    "batch": (1, 1_000_000),
-    "epochs": (1e-6, 1_000_000),
-    "steps": (1, 1_000_000_000),
-    "d_steps": (1, 1000),
-    "g_steps": (1, 1000),
-    "lr_g": (0, 10),
-    "lr_d": (0, 10),
-    "beta1": (0, 0.999999),
-    "beta2": (0, 0.999999),
-    "ema": (0, 1),
-    "seed": (0, 2**63 - 1),
-    "threads": (1, 4096),
-    "log_every": (1, math.inf),
-    "sample_every": (1, math.inf),
-    "save_every": (1, math.inf),
-    "eval_every": (1, math.inf),
-    "keep": (0, math.inf),
-}
-"""Smallest and largest value of each numeric field of Recipe and Options."""
+_WEIGHT = Range(0, 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a recipe; values are checked when it is made."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSection(Section):
+    """The real images."""
+
+    dataset: Annotated[str, public("dataset")] = "mnist"
+    """name of a dataset (see: ganatomy datasets), or a folder, zip, tar or npz of images"""
+    shape: Annotated[tuple[int, ...] | None, public("shape"), Range(1, 4096)] = None
+    """channels, height and width that images are center-cropped and resized to; None keeps them"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSection(Section):
+    """Settings that both networks share."""
+
+    model: Annotated[str, public("model")] = "mlp"
+    """pair of networks: mlp, dcgan, sagan, or package.module:function"""
+    z_dim: Annotated[int, public("z_dim"), Range(1, 65_536)] = 100
+    """size of the latent vector"""
+    latent: Annotated[Literal["normal", "uniform", "binary"], public("latent")] = "normal"
+    """latent distribution: standard normal, uniform in [-1, 1], or -1 and 1 with equal chance"""
+    spectral: Annotated[Literal["none", "d", "both"], public("spectral")] = "none"
+    """networks with spectral normalization"""
+    attention: Annotated[tuple[int, ...], public("attention"), Range(1, 4096)] = ()
+    """side lengths of the feature maps that self-attention follows; mlp has none"""
+    init: Annotated[Literal["pytorch", "dcgan", "xavier"], public("init")] = "pytorch"
+    """initial weights: PyTorch's default, normal with deviation 0.02 (DCGAN), or Glorot uniform"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSection(Section):
+    """The generator and its optimizer."""
+
+    widths: Annotated[tuple[int, ...], public("g_widths"), Range(1, 65_536)] = (256, 512)
+    """hidden sizes (mlp), or one number of channels (dcgan, sagan)"""
+    norm: Annotated[Norm, public("g_norm")] = "none"
+    """normalization between layers"""
+    dropout: Annotated[float, public("g_dropout"), Range(0, 1)] = 0.0
+    """dropout probability of hidden activations"""
+    activation: Annotated[Activation | None, public("g_activation")] = None
+    """activation between layers; None takes the model's default"""
+    optimizer: Annotated[Optimizer, public("opt_g")] = "adam"
+    """optimizer"""
+    lr: Annotated[float, public("lr_g"), Range(0, 10)] = 2e-4
+    """learning rate"""
+    steps: Annotated[int, public("g_steps"), Range(1, 1000)] = 1
+    """updates per step"""
+    ema: Annotated[float, public("ema"), Range(0, 1)] = 0.0
+    """decay of the averaged weights that samples are drawn from; 0 turns averaging off"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorSection(Section):
+    """The discriminator and its optimizer."""
+
+    widths: Annotated[tuple[int, ...], public("d_widths"), Range(1, 65_536)] = (512, 256)
+    """hidden sizes (mlp), or one number of channels (dcgan, sagan)"""
+    norm: Annotated[Norm, public("d_norm")] = "none"
+    """normalization between layers; batch skips the first layer of dcgan, batch_all does not"""
+    dropout: Annotated[float, public("d_dropout"), Range(0, 1)] = 0.0
+    """dropout probability of hidden activations"""
+    activation: Annotated[Activation | None, public("d_activation")] = None
+    """activation between layers; None takes the model's default"""
+    optimizer: Annotated[Optimizer, public("opt_d")] = "adam"
+    """optimizer"""
+    lr: Annotated[float, public("lr_d"), Range(0, 10)] = 2e-4
+    """learning rate"""
+    steps: Annotated[int, public("d_steps"), Range(1, 1000)] = 1
+    """updates per step, each on its own batch"""
+    clip: Annotated[float, public("clip"), _WEIGHT] = 0.0
+    """weights are clipped to [-clip, clip] after each update; 0 turns clipping off"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSection(Section):
+    """The loss and the gradient penalties."""
+
+    loss: Annotated[str, public("loss")] = "non_saturating"
+    """non_saturating, minimax, least_squares, hinge, wasserstein, relativistic, or
+    package.module:loss"""
+    real_label: Annotated[tuple[float, float], public("real_label"), Range(0, 1)] = (1.0, 1.0)
+    """range of the discriminator's target for each real sample, low and high"""
+    fake_label: Annotated[tuple[float, float], public("fake_label"), Range(0, 1)] = (0.0, 0.0)
+    """range of the discriminator's target for each generated sample, low and high"""
+    gp: Annotated[float, public("gp"), _WEIGHT] = 0.0
+    """weight of the WGAN-GP penalty, between real and generated samples"""
+    dragan: Annotated[float, public("dragan"), _WEIGHT] = 0.0
+    """weight of the DRAGAN penalty, around real samples"""
+    r1: Annotated[float, public("r1"), _WEIGHT] = 0.0
+    """weight of R1: half the squared gradient norm at real samples"""
+    r2: Annotated[float, public("r2"), _WEIGHT] = 0.0
+    """weight of R2: half the squared gradient norm at generated samples"""
+    penalty_every: Annotated[int, public("penalty_every"), Range(1, 1000)] = 1
+    """discriminator updates between penalties, whose weights are multiplied by this number"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSection(Section):
+    """Batches, length, schedule and seed."""
+
+    batch: Annotated[int, public("batch"), Range(1, 1_000_000)] = 64
+    """samples per update"""
+    epochs: Annotated[float | None, public("epochs"), Range(1e-6, 1_000_000)] = None
+    """length in passes over the data; give either epochs or steps"""
+    steps: Annotated[int | None, public("steps"), Range(1, 1_000_000_000)] = None
+    """length in steps of d_steps + g_steps updates; give either steps or epochs"""
+    same_fakes: Annotated[bool, public("same_fakes")] = False
+    """reuse the discriminator's last fakes for the generator's first update"""
+    schedule: Annotated[Literal["constant", "linear", "cosine"], public("schedule")] = "constant"
+    """decay of both learning rates, to 0 after the last step"""
+    beta1: Annotated[float, public("beta1"), Range(0, 0.999999)] = 0.9
+    """first Adam coefficient of both networks"""
+    beta2: Annotated[float, public("beta2"), Range(0, 0.999999)] = 0.999
+    """second Adam coefficient of both networks"""
+    seed: Annotated[int, public("seed"), Range(0, 2**63 - 1)] = 0
+    """seed of initial weights, batches, noise, labels and dropout"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is trained. Two runs of equal recipes on one machine give equal weights."""
+    """Everything that decides the weights: equal recipes give equal weights on one machine.
 
-    # data
-    dataset: str = "mnist"
-    """name in DATASETS (see: ganatomy datasets), or a folder, zip, tar or npz of pictures"""
-    shape: tuple[int, ...] | None = None
-    """channels, height, width that pictures are cut (about their centre) and resized to; None:
-    as they are"""
+    Make one from sections, or from public names with Recipe.of(model="dcgan", lr_g=1e-4, steps=9).
 
-    # networks
-    model: str = "mlp"
-    """name in MODELS: mlp, dcgan or sagan"""
-    z_dim: int = 100
-    """size of the latent vector"""
-    latent: Literal["normal", "uniform", "binary"] = "normal"
-    """what it is drawn from: standard normal, uniform in [-1, 1], or a fair -1 or 1 for each"""
-    g_widths: tuple[int, ...] = (256, 512)
-    """generator: mlp takes the size of each hidden layer, dcgan and sagan one number of channels
-    (the reports' gh)"""
-    d_widths: tuple[int, ...] = (512, 256)
-    """discriminator: as g_widths (the reports' dh)"""
-    g_norm: Norm = "none"
-    """normalisation between the generator's layers"""
-    d_norm: Norm = "none"
-    """normalisation between the discriminator's layers; dcgan's batch leaves out the first one, as
-    its paper does, batch_all does not"""
-    g_dropout: float = 0.0
-    """chance of dropping each hidden activation of the generator"""
-    d_dropout: float = 0.0
-    """chance of dropping each hidden activation of the discriminator"""
-    g_activation: Activation | None = None
-    """between the generator's layers; None: the model's own"""
-    d_activation: Activation | None = None
-    """between the discriminator's layers; None: the model's own"""
-    spectral: Literal["none", "d", "both"] = "none"
-    """whose weights are divided by their spectral norm"""
-    attention: tuple[int, ...] = ()
-    """sides of the feature maps after which both networks attend to themselves; not in mlp"""
-    init: Literal["pytorch", "dcgan", "xavier"] = "pytorch"
-    """initial weights: PyTorch's own, DCGAN's normal ones of deviation 0.02, or Glorot's uniform"""
+    Raises:
+        ValueError: for a value of the wrong type or range, or fields that do not go together.
+    """
 
-    # objective
-    loss: str = "non_saturating"
-    """name in LOSSES: non_saturating, minimax, least_squares, hinge, wasserstein or relativistic"""
-    real_label: tuple[float, float] = (1.0, 1.0)
-    """range from which D's target for each real sample is drawn"""
-    fake_label: tuple[float, float] = (0.0, 0.0)
-    """range from which D's target for each generated sample is drawn"""
-    gp: float = 0.0
-    """weight of WGAN-GP's penalty: D's gradient norm to 1 between real and generated samples"""
-    dragan: float = 0.0
-    """weight of DRAGAN's penalty: the same around real samples"""
-    r1: float = 0.0
-    """weight of R1: half the squared norm of D's gradient at real samples"""
-    r2: float = 0.0
-    """weight of R2: the same at generated samples"""
-    penalty_every: int = 1
-    """updates of D between those with penalties, which then weigh as many times more"""
-    clip: float = 0.0
-    """after each update D's weights are clipped to [-clip, clip]; 0: they are not"""
-
-    # optimisation
-    batch: int = 64
-    """samples per update"""
-    epochs: float | None = None
-    """length of the training in passes over the data; give this or steps"""
-    steps: int | None = None
-    """length of the training in steps (each d_steps + g_steps updates); give this or epochs"""
-    d_steps: int = 1
-    """discriminator updates per step, each on a batch of its own"""
-    g_steps: int = 1
-    """generator updates per step"""
-    same_fakes: bool = False
-    """let G's first update be on the fakes of D's last one, as in the textbook, not on new ones"""
-    opt_g: Optimizer = "adam"
-    """the generator's optimiser"""
-    opt_d: Optimizer = "adam"
-    """the discriminator's optimiser"""
-    lr_g: float = 2e-4
-    """learning rate of the generator"""
-    lr_d: float = 2e-4
-    """learning rate of the discriminator"""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """how both learning rates fall, from the first step to 0 after the last"""
-    beta1: float = 0.9
-    """of Adam; of both networks"""
-    beta2: float = 0.999
-    """of Adam; of both networks"""
-    ema: float = 0.0
-    """decay of the averaged generator that samples are drawn from; 0 means no averaging"""
-    seed: int = 0
-    """decides initial weights, batches, noise, labels and dropout"""
+    data: DataSection = DataSection()
+    network: NetworkSection = NetworkSection()
+    generator: GeneratorSection = GeneratorSection()
+    discriminator: DiscriminatorSection = DiscriminatorSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    training: TrainingSection = TrainingSection()
 
     def __post_init__(self) -> None:
-        check(self, _LIMITS)
-        if (self.steps is None) == (self.epochs is None):
-            given = "both" if self.steps is not None else "neither"
-            raise ValueError(f"say how long to train: steps or epochs, got {given}")
-        for name in ("real_label", "fake_label"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} is a range, low before high, got {low:g} {high:g}")
-        if self.batch == 1 and {self.g_norm, self.d_norm} != {"none"}:
+        _check_length(self.training)
+        _check_objective(self)
+        shape = self.data.shape
+        if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
+            raise ValueError(
+                f"shape is channels (1 or 3), height and width, such as 3 64 64, got {shape}"
+            )
+        if self.training.batch == 1 and {self.generator.norm, self.discriminator.norm} != {"none"}:
             raise ValueError("batch norm needs batch >= 2; raise batch or set g_norm, d_norm none")
-        if self.shape is not None and (len(self.shape) != 3 or self.shape[0] not in (1, 3)):
-            raise ValueError(
-                f"shape is channels (1 or 3), height and width, such as 3 64 64, got {self.shape}"
-            )
-        penalties = [name for name in ("gp", "dragan", "r1", "r2") if getattr(self, name)]
-        if penalties and self.d_norm != "none":
-            raise ValueError(
-                f"{penalties[0]} looks at the gradient of each sample by itself, which d_norm "
-                f"{self.d_norm} mixes with that of others; set d_norm none"
-            )
-        if self.clip and self.spectral != "none":
-            raise ValueError(
-                "clip and spectral both bound D's weights; set clip 0 or spectral none"
-            )
-        if self.penalty_every > 1 and not penalties:
-            raise ValueError(
-                "penalty_every says how often gp, dragan, r1 and r2 are added, and all are 0; set "
-                "one of them, or penalty_every 1"
-            )
 
-    def but(self, **changes: Any) -> "Recipe":
-        """Return a copy with some fields changed; a new length replaces steps and epochs alike."""
-        if ("steps" in changes) != ("epochs" in changes):
-            changes = {"steps": None, "epochs": None} | changes
-        return dataclasses.replace(self, **changes)
+    @classmethod
+    def of(cls, **fields: Any) -> "Recipe":
+        """Make a recipe from public names, such as lr_g; all other fields keep their defaults.
+
+        Raises:
+            ValueError: for an unknown name (naming the nearest), or as the class does.
+        """
+        return from_dict(cls, fields)
+
+    def replace(self, **fields: Any) -> "Recipe":
+        """Return a copy with some fields changed, by public name.
+
+        A new length replaces steps and epochs alike.
+
+        Raises:
+            ValueError: as Recipe.of does.
+        """
+        if ("steps" in fields) != ("epochs" in fields):
+            fields = {"steps": None, "epochs": None} | fields
+        return from_dict(Recipe, flat(self) | fields)
 
     def total_steps(self, n: int) -> int:
-        """Steps that this recipe takes on n samples; an epoch sees each of them at least once."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return max(1, math.ceil(self.epochs * n / self.images_per_step))
+        """Number of steps on n samples; an epoch sees each sample at least once."""
+        if self.training.steps is not None:
+            return self.training.steps
+        assert self.training.epochs is not None
+        return max(1, math.ceil(self.training.epochs * n / self.images_per_step))
 
     @property
     def images_per_step(self) -> int:
         """Real samples that one step reads."""
-        return self.batch * self.d_steps
+        return self.training.batch * self.discriminator.steps
 
     @property
     def key(self) -> str:
@@ -202,40 +213,72 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a run is carried out. None of it changes what the recipe means."""
+class RunOptions:
+    """How a run is carried out; none of it changes the meaning of a recipe.
+
+    Raises:
+        ValueError: for a value of the wrong type or range.
+    """
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps"""
-    threads: int | None = None
+    threads: Annotated[int | None, Range(1, 4096)] = None
     """CPU threads; None lets PyTorch choose"""
     precision: Precision = "fp32"
-    """of the networks' products and convolutions: bf16 is faster where the machine has it (see:
-    ganatomy doctor); weights, losses, optimisers and spectral norms are fp32 in both"""
-    log_every: int = 50
+    """precision of matrix products and convolutions; bf16 is faster where the hardware has it (see:
+    ganatomy doctor); weights, losses, optimizers and spectral norms stay fp32"""
+    log_every: Annotated[int, Range(1, math.inf)] = 50
     """steps between rows of log.jsonl"""
-    sample_every: int | None = None
-    """steps between sample grids; None means every epoch"""
-    save_every: int | None = None
-    """steps between checkpoints; None means every epoch"""
-    eval_every: int | None = None
-    """steps between measurements of the newest samples; None means none while training"""
-    eval_protocol: str = "judge-10k"
-    """how they are measured; see: ganatomy protocols"""
-    keep: int = 3
-    """newest checkpoints to keep; 0 keeps them all"""
+    sample_every: Annotated[int | None, Range(1, math.inf)] = None
+    """steps between sample grids; None means once per epoch"""
+    save_every: Annotated[int | None, Range(1, math.inf)] = None
+    """steps between checkpoints; None means once per epoch"""
+    eval_every: Annotated[int | None, Range(1, math.inf)] = None
+    """steps between evaluations; None means no evaluation during training"""
+    eval_protocol: str = "classifier-10k"
+    """protocol of these evaluations; see: ganatomy protocols"""
+    keep: Annotated[int, Range(0, math.inf)] = 3
+    """newest checkpoints to keep; 0 keeps all"""
     keep_best: bool = False
-    """keep, besides, the checkpoint of least Fréchet distance that eval_every has measured"""
+    """also keep the checkpoint with the lowest Fréchet distance measured by eval_every"""
     skip_bad: bool = False
-    """leave out pictures of a path that cannot be used, rather than stop"""
+    """skip unreadable images of a path instead of stopping"""
     data_root: Path | None = None
-    """folder of full datasets; None means $GANATOMY_DATA, else a cache folder of the user"""
+    """folder of full datasets; None means $GANATOMY_DATA, else the user's cache folder"""
 
     def __post_init__(self) -> None:
-        check(self, _LIMITS)
+        check(self)
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Map each field in which two recipes differ to its two values."""
-    a, b = to_dict(old), to_dict(new)
+    """Map each field in which two recipes differ, by public name, to its two values."""
+    a, b = validation.to_dict(old), validation.to_dict(new)
     return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
+
+
+def _check_length(training: TrainingSection) -> None:
+    if (training.steps is None) == (training.epochs is None):
+        given = "both" if training.steps is not None else "neither"
+        raise ValueError(f"set the length of the training: steps or epochs, got {given}")
+
+
+def _check_objective(recipe: Recipe) -> None:
+    """Raise ValueError for label ranges, penalties and bounds that do not go together."""
+    objective, d_norm = recipe.objective, recipe.discriminator.norm
+    for name in ("real_label", "fake_label"):
+        low, high = flat(objective)[name]
+        if low > high:
+            raise ValueError(f"{name} is a range, low before high, got {low:g} {high:g}")
+    penalties = [name for name in ("gp", "dragan", "r1", "r2") if flat(objective)[name]]
+    if penalties and d_norm != "none":
+        raise ValueError(
+            f"{penalties[0]} needs the gradient of each sample alone, but d_norm {d_norm} mixes "
+            "the samples of a batch; set d_norm none"
+        )
+    if recipe.discriminator.clip and recipe.network.spectral != "none":
+        raise ValueError("clip and spectral both bound D's weights; set clip 0 or spectral none")
+    if objective.penalty_every > 1 and not penalties:
+        raise ValueError(
+            "penalty_every is the interval of gp, dragan, r1 and r2, which are all 0; set one of "
+            "them, or penalty_every 1"
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganatomy.gan.step import State
-from ganatomy.recipes.recipe import Options, Recipe, differences
+from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs.folder import Row, Run, step_of
 from ganatomy.storage.checksums import DamagedError
 
@@ -15,7 +15,7 @@ KEPT = ("opt_g", "opt_d", "model", "latent", "z_dim")
 """Fields that a branch cannot change: what was learned by one means nothing to another."""
 
 
-def branch(parent: Run, step: int, recipe: Recipe, options: Options, folder: Path) -> Run:
+def branch(parent: Run, step: int, recipe: Recipe, options: RunOptions, folder: Path) -> Run:
     """Make a run folder that begins with a checkpoint of another run.
 
     It has that run's rows and sample grids up to there, as far as they are whole, and parent.json:
@@ -82,7 +82,7 @@ def _checkpoint(parent: Run, step: int, recipe: Recipe) -> dict[str, Any]:
         raise ValueError(
             f"{files[step]} does not fit a recipe of other {fields}: its networks are others"
         ) from error
-    if recipe.steps is not None and recipe.steps <= step:
+    if recipe.training.steps is not None and recipe.training.steps <= step:
         raise ValueError(f"the branch begins at step {step}; make it longer than that with --steps")
     return saved
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ganatomy import __version__
-from ganatomy.gan.step import draw_latent, nets
+from ganatomy.gan.step import draw_latent, network_configs
 from ganatomy.models import MODELS
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.validation import from_dict, lookup, to_dict
@@ -51,7 +51,7 @@ def about(
     generator: nn.Module, recipe: Recipe, step: int, weights: Literal["ema", "raw"] = "ema"
 ) -> dict[str, str]:
     """Return the metadata of a file: what the generator is and what its samples are."""
-    made = _used(generator)(torch.zeros(1, recipe.z_dim))
+    made = _used(generator)(torch.zeros(1, recipe.network.z_dim))
     return {
         "format": FORMAT,
         "ganatomy": __version__,
@@ -59,7 +59,9 @@ def about(
         "key": recipe.key,
         "step": str(step),
         "shape": json.dumps(list(made.shape[1:])),
-        "weights": weights if recipe.ema else "raw",  # which are all that there are without ema
+        "weights": weights
+        if recipe.generator.ema
+        else "raw",  # which are all that there are without ema
         "range": "[-1, 1]",
     }
 
@@ -109,7 +111,9 @@ def to_onnx(generator: nn.Module, recipe: Recipe, metadata: dict[str, str]) -> b
 
     program = torch.onnx.export(
         _build(recipe, metadata, plain(generator)),
-        (torch.zeros(2, recipe.z_dim),),  # of 1 the exporter would believe that it is always 1
+        (
+            torch.zeros(2, recipe.network.z_dim),
+        ),  # of 1 the exporter would believe that it is always 1
         dynamo=True,
         dynamic_shapes=({0: "N"},),
         input_names=["z"],
@@ -164,9 +168,12 @@ def _used(generator: nn.Module) -> nn.Module:
 
 def _build(recipe: Recipe, metadata: dict[str, str], tensors: dict[str, Tensor]) -> nn.Module:
     """Return a generator of plain layers with these tensors, in evaluation mode."""
-    build, shape = lookup(MODELS, recipe.model, "model"), tuple(json.loads(metadata["shape"]))
+    build, shape = (
+        lookup(MODELS, recipe.network.model, "model"),
+        tuple(json.loads(metadata["shape"])),
+    )
     with torch.device("meta"):  # no weights are drawn to be replaced, nor memory taken
-        net, _ = build(shape, recipe.z_dim, *nets(recipe))
+        net, _ = build(shape, recipe.network.z_dim, *network_configs(recipe))
     net.load_state_dict(tensors, assign=True)
     # channels last as in training: the order of memory is that of sums, and decides last bits
     net.to(dtype=torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]

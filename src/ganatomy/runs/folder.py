@@ -16,9 +16,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ganatomy.recipes.recipe import Options, Recipe, differences
-from ganatomy.storage.checksums import DamagedError, line, pack, row, see_whole, unpack
-from ganatomy.storage.files import replace
+from ganatomy.recipes.recipe import Recipe, RunOptions, differences
+from ganatomy.storage.checksums import DamagedError, check_whole, line, pack, row, unpack
+from ganatomy.storage.files import write_atomic
 from ganatomy.validation import from_keyed, keyed, nearest
 
 Row = dict[str, Any]
@@ -46,10 +46,10 @@ class Run:
             return
         changed = differences(cls(path).recipe, recipe)
         only_length = changed.keys() <= {"epochs", "steps"}
-        if changed and only_length and recipe.schedule != "constant":
+        if changed and only_length and recipe.training.schedule != "constant":
             raise ValueError(
                 f"{path} cannot be made longer: its learning rates fall over its length (schedule "
-                f"{recipe.schedule}); train the longer recipe in another --out"
+                f"{recipe.training.schedule}); train the longer recipe in another --out"
             )
         if changed and not (longer and only_length):
             listed = "; ".join(f"{k}: {a} there, {b} asked" for k, (a, b) in changed.items())
@@ -93,11 +93,15 @@ class Run:
             return from_keyed(Recipe, json.loads((self.path / "recipe.json").read_text()))
 
     @property
-    def options(self) -> Options:
+    def options(self) -> RunOptions:
         """How it was last carried out; the defaults if it was killed before it began."""
         file = self.path / "options.json"
         with self._blaming(file.name):
-            return from_keyed(Options, json.loads(file.read_text())) if file.exists() else Options()
+            return (
+                from_keyed(RunOptions, json.loads(file.read_text()))
+                if file.exists()
+                else RunOptions()
+            )
 
     @property
     def sessions(self) -> list[Row]:
@@ -142,14 +146,14 @@ class Run:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file into the folder, whole or not at all, and durably."""
-        replace(self.path / name, content)
+        write_atomic(self.path / name, content)
 
     def write_session(self, session: Row) -> None:
         """Add a session to environment.json, or renew it if it began when the last one did."""
         past = [s for s in self.sessions if s["started"] != session["started"]]
         self.write("environment.json", _json([*past, session]))
 
-    def write_settings(self, recipe: Recipe, options: Options) -> None:
+    def write_settings(self, recipe: Recipe, options: RunOptions) -> None:
         """Record the recipe and how it is now carried out."""
         self.write("recipe.json", _json(keyed(recipe)))
         self.write("options.json", _json(keyed(options)))
@@ -179,7 +183,7 @@ class Run:
         name = f"step-{step:08d}.pt"
         self.write(name, pack(saved | {"run": of_run}))
         if keep:
-            see_whole((self.path / name).read_bytes())  # before what it replaces goes
+            check_whole((self.path / name).read_bytes())  # before what it replaces goes
             files = self.checkpoints()
             for old in {*files[:-keep]} - ({self.best(files)} if best else set()):
                 old.unlink()
@@ -197,7 +201,7 @@ class Run:
     @property
     def _identity(self) -> str:
         """The key of the recipe but for its length, which may change as the run goes on."""
-        return self.recipe.but(steps=1).key
+        return self.recipe.replace(steps=1).key
 
     def _steps_before(self, step: int) -> list[set[int]]:
         """Which steps before this one were logged, and which measured.
@@ -233,7 +237,7 @@ class Run:
         files = self.checkpoints()
         for file in reversed(files):
             try:
-                see_whole(file.read_bytes())
+                check_whole(file.read_bytes())
             except DamagedError as error:
                 broken.append(f"{file.name} {error}")
                 continue
@@ -268,7 +272,7 @@ class Run:
             DamagedError: if rows are missing that were there when it was saved.
         """
         step = saved["step"]
-        self.see_rows(saved)
+        self.check_rows(saved)
         for name, last in (("log", last_row), ("metrics", step)):
             rows, file = self.rows(name), self.path / f"{name}.jsonl"
             kept = [row for row in rows if row["step"] <= last]
@@ -282,7 +286,7 @@ class Run:
             if step_of(file) > step:
                 file.replace(file.with_name(f"{file.name}.broken"))
 
-    def see_rows(self, saved: dict[str, Any]) -> None:
+    def check_rows(self, saved: dict[str, Any]) -> None:
         """See that no row is missing that was there when a checkpoint was saved.
 
         Raises:

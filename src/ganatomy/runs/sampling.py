@@ -1,4 +1,4 @@
-"""Latent vectors, ways between them, and the pictures that a generator makes of them."""
+"""Latent vectors, ways between them, and the images that a generator makes of them."""
 
 import copy
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganatomy.data import mix
+from ganatomy.data import derive_seed
 from ganatomy.gan.step import State, draw_latent
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
@@ -57,7 +57,7 @@ def generate(
     with torch.random.fork_rng(devices):
         used = _in_mode(generator, mode, recipe, seed)
         for chunk in range(-(-n // CHUNK)):
-            torch.manual_seed(mix(seed, chunk, 1))  # of dropout, in mode train
+            torch.manual_seed(derive_seed(seed, chunk, 1))  # of dropout, in mode train
             parts.append(used(_latent(recipe, seed, chunk).to(device)).cpu())
     return torch.cat(parts)[:n]
 
@@ -74,16 +74,16 @@ def _in_mode(generator: nn.Module, mode: GeneratorMode, recipe: Recipe, seed: in
             module.momentum = None  # the plain average over what follows
             module.train()
     for chunk in range(ESTIMATION_CHUNKS):
-        used(_latent(recipe, mix(seed, 2), chunk).to(device))
+        used(_latent(recipe, derive_seed(seed, 2), chunk).to(device))
     return used.eval()
 
 
 def _latent(recipe: Recipe, seed: int, chunk: int) -> Tensor:
-    return draw_latent(recipe, CHUNK, torch.Generator().manual_seed(mix(seed, chunk)))
+    return draw_latent(recipe, CHUNK, torch.Generator().manual_seed(derive_seed(seed, chunk)))
 
 
-class Walk(NamedTuple):
-    """Pictures along straight or curved ways between pairs of latent vectors."""
+class Interpolation(NamedTuple):
+    """Images along straight or curved ways between pairs of latent vectors."""
 
     samples: Tensor
     """(pairs, k + 1, C, H, W) in [-1, 1]"""
@@ -110,10 +110,10 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def walk(
+def interpolate(
     generator: nn.Module, pairs: int, k: int, recipe: Recipe, seed: int, curved: bool = False
-) -> Walk:
-    """Generate k + 1 pictures from one latent vector to another, for each of so many pairs."""
+) -> Interpolation:
+    """Generate k + 1 images from one latent vector to another, for each of so many pairs."""
     ends = torch.cat([_latent(recipe, seed, chunk) for chunk in range(-(-2 * pairs // CHUNK))])
     a, b = ends[: 2 * pairs].view(pairs, 2, 1, -1).unbind(1)
     t = torch.linspace(0, 1, k + 1).view(1, k + 1, 1)
@@ -122,6 +122,6 @@ def walk(
     device = next(used.parameters()).device
     made = torch.stack([used(row.to(device)).cpu() for row in z])
     steps = made.diff(dim=1).flatten(2).square().mean(2).sqrt()
-    # a generator that gives one picture takes no steps, the evenest there are
+    # a generator that gives one image takes no steps, the evenest there are
     jump = steps.amax(1) / steps.mean(1).clamp(min=1e-12)
-    return Walk(made, jump.clamp(min=1).tolist())
+    return Interpolation(made, jump.clamp(min=1).tolist())

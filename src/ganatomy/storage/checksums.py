@@ -50,7 +50,7 @@ def unpack(content: bytes) -> dict[str, Any]:
     Raises:
         DamagedError: as see_whole does. Of a content that others have sealed torch may raise more.
     """
-    see_whole(content)
+    check_whole(content)
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
@@ -62,7 +62,7 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-def see_whole(content: bytes) -> None:
+def check_whole(content: bytes) -> None:
     """See that a checkpoint is whole, and of a format that is known here.
 
     Raises:

@@ -14,7 +14,7 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganatomy"
 
 
-def remembered(key: str, make: Callable[[], dict[str, float]]) -> dict[str, float]:
+def cached(key: str, make: Callable[[], dict[str, float]]) -> dict[str, float]:
     """Read from the cache what was made under this key, or make it and keep it."""
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = cache_root() / "numbers" / f"{name}.json"
@@ -29,7 +29,7 @@ def remembered(key: str, make: Callable[[], dict[str, float]]) -> dict[str, floa
 def keep(path: Path, content: bytes) -> None:
     """Put a file into the cache, with its checksum; if it cannot be, that costs time alone."""
     with contextlib.suppress(OSError):
-        replace(path, content + hashlib.sha256(content).digest())
+        write_atomic(path, content + hashlib.sha256(content).digest())
 
 
 def kept(path: Path) -> bytes | None:
@@ -42,7 +42,7 @@ def kept(path: Path) -> bytes | None:
     return content if hashlib.sha256(content).digest() == digest else None
 
 
-def replace(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a temporary beside it, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")

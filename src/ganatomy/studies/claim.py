@@ -1,4 +1,4 @@
-"""Claims: what is said of the runs of a study's cells, as data, and the numbers it is about.
+"""Claims: what is said of the runs of a study's conditions, as data, and the numbers it is about.
 
 To add a kind of number, add a function to KINDS and the names that it knows to Claim.
 """
@@ -14,14 +14,14 @@ from ganatomy.evaluation import statistics
 from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.metrics import METRICS
 from ganatomy.runs.folder import Run
-from ganatomy.runs.sampling import load_generator, walk
+from ganatomy.runs.sampling import interpolate, load_generator
 from ganatomy.training.loop import TAGS
 from ganatomy.validation import check, nearest
 
 WINDOW = 0.1
 """Share of a log, its end, of which mean:NAME is the mean."""
 
-WALKS, WALK_STEPS = 5, 10
+PAIRS, PAIR_STEPS = 5, 10
 """Ways between latent vectors, and the steps of each, that walk:NAME looks at (R3.3)."""
 
 _SEVERAL = {
@@ -45,7 +45,7 @@ _NAMES: dict[str, Callable[[], list[str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """That a number falls, or rises, from cell to cell; of one cell: is below or above a value."""
+    """A number falls or rises across conditions, or is below or above a value in one condition."""
 
     id: str
     """such as R3.c1"""
@@ -55,18 +55,19 @@ class Claim:
     """a measured value (fd, recall, …), share:CLASS of the samples, mean:NAME of a logged value at
     the end of training, jump:NAME, how much it fluctuates in its latter half, or walk:lerp and
     walk:slerp, the largest over the mean step between latent vectors"""
-    cells: tuple[str, ...]
-    """names of cells, in order"""
-    strata: tuple[tuple[str, ...], ...] = ()
-    """further rows of as many cells: the same comparison in other settings, pooled with this one"""
+    conditions: tuple[str, ...]
+    """names of conditions, in order"""
+    blocks: tuple[tuple[str, ...], ...] = ()
+    """further rows of as many conditions: the same comparison in other settings, pooled with the
+    first"""
     direction: Literal["falls", "rises"]
-    """from the first cell to the last; of one cell: below or above value"""
+    """from the first condition to the last; of one condition: below or above value"""
     to: float | None = None
     """compare how far the number is from this one, instead of the number"""
     value: float | None = None
-    """what the number of a single cell is compared with"""
+    """what the number of a single condition is compared with"""
     reported: tuple[float, ...] = ()
-    """what a report stated for each cell"""
+    """what a report stated for each condition"""
 
     def __post_init__(self) -> None:
         check(self, {})
@@ -77,19 +78,21 @@ class Claim:
             raise ValueError(
                 f"claim {self.id}: unknown metric {self.metric!r} {nearest(self.metric, known)}"
             )
-        if (len(self.cells) == 1) != (self.value is not None) or not self.cells:
+        if (len(self.conditions) == 1) != (self.value is not None) or not self.conditions:
             raise ValueError(
-                f"claim {self.id}: a claim compares two or more cells, or one with a value"
+                f"claim {self.id}: a claim compares two or more conditions, or one with a value"
             )
-        if any(len(row) != len(self.cells) for row in self.strata):
-            raise ValueError(f"claim {self.id}: strata are rows of as many cells as cells has")
-        if self.reported and len(self.reported) != len(self.cells):
-            raise ValueError(f"claim {self.id}: reported wants a number for each of its cells")
+        if any(len(row) != len(self.conditions) for row in self.blocks):
+            raise ValueError(
+                f"claim {self.id}: blocks are rows of as many conditions as conditions has"
+            )
+        if self.reported and len(self.reported) != len(self.conditions):
+            raise ValueError(f"claim {self.id}: reported wants a number for each of its conditions")
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
-        """Its rows of cells: the first, and those of other settings."""
-        return (self.cells, *self.strata)
+        """Its rows of conditions: the first, and those of other settings."""
+        return (self.conditions, *self.blocks)
 
     @property
     def group(self) -> str | None:
@@ -111,7 +114,7 @@ def number(claim: Claim, run: Run, protocol: str) -> float:
 
 def last(run: Run, protocol: str) -> dict[str, Any]:
     """Return what a run's last step was measured as by a protocol; empty if it was not."""
-    step = run.recipe.steps
+    step = run.recipe.training.steps
     found = [r for r in measured(run) if r["step"] == step and r["protocol"] == protocol]
     return found[-1] if found else {}
 
@@ -135,10 +138,12 @@ def _jump(run: Run, name: str, protocol: str) -> float:
     return statistics.fluctuation(logged[len(logged) // 2 :])
 
 
-def _walk(run: Run, name: str, protocol: str) -> float:
+def _interpolation(run: Run, name: str, protocol: str) -> float:
     _, generator = load_generator(run)
     recipe = run.recipe
-    jumps = walk(generator, WALKS, WALK_STEPS, recipe, recipe.seed, name == "slerp").jump
+    jumps = interpolate(
+        generator, PAIRS, PAIR_STEPS, recipe, recipe.training.seed, name == "slerp"
+    ).jump
     return float(np.mean(jumps))
 
 
@@ -151,6 +156,6 @@ KINDS: dict[str, Callable[[Run, str, str], float]] = {
     "mean": _mean,
     "jump": _jump,
     "share": _share,
-    "walk": _walk,
+    "walk": _interpolation,
 }
 """Kind of metric to what reads it from a run, given the name after its colon and the protocol."""

@@ -1,4 +1,4 @@
-"""The figures of a study: the number of each seed beside its cell, and how cells train."""
+"""The figures of a study: each seed's number by condition, and training curves."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,15 +27,15 @@ class Axis(NamedTuple):
 
 
 def groups(judged: Row) -> list[tuple[str, list[float]]]:
-    """Return the numbers that a judged claim is about: the name of each cell, and its seeds'.
+    """Return the numbers that a judged claim is about: the name of each condition, and its seeds'.
 
-    Row by row, each cell where it first comes.
+    Row by row, each condition where it first comes.
     """
-    rows = [judged["claim"]["cells"], *judged["claim"]["strata"]]
+    rows = [judged["claim"]["conditions"], *judged["claim"]["blocks"]]
     found: dict[str, list[float]] = {}
-    for cells, numbers in zip(rows, judged["numbers"], strict=True):
-        for cell, seeds in zip(cells, numbers, strict=True):
-            found.setdefault(cell, seeds)
+    for conditions, numbers in zip(rows, judged["numbers"], strict=True):
+        for condition, seeds in zip(conditions, numbers, strict=True):
+            found.setdefault(condition, seeds)
     return list(found.items())
 
 
@@ -56,13 +56,13 @@ def axis(numbers: Sequence[float], marks: Sequence[tuple[str, float]]) -> Axis:
 
 
 def strips(
-    cells: Sequence[tuple[str, Sequence[float]]],
+    conditions: Sequence[tuple[str, Sequence[float]]],
     x_title: str,
     shown: Axis,
     marks: Sequence[tuple[str, float]],
     longest: int = 0,
 ) -> str:
-    """Draw a dot for each seed, a bar at each cell's mean, and marks, as an SVG element.
+    """Draw a dot for each seed, a bar at each condition's mean, and marks, as an SVG element.
 
     longest is the length of the longest name beside it in any drawing of the page, so that the
     axes of all begin in one place.
@@ -70,14 +70,14 @@ def strips(
     import altair  # a quarter second of import, so only where it is needed
     import vl_convert
 
-    dots = [{"cell": name, "x": x} for name, numbers in cells for x in numbers]
-    means = [{"cell": name, "x": float(np.mean(numbers))} for name, numbers in cells]
+    dots = [{"condition": name, "x": x} for name, numbers in conditions for x in numbers]
+    means = [{"condition": name, "x": float(np.mean(numbers))} for name, numbers in conditions]
     x = _x(shown, x_title, marks)
     room = min(7 * longest, LABEL) + 8
     y_axis = altair.Axis(
         domain=False, ticks=False, labelLimit=LABEL, labelPadding=8, minExtent=room
     )
-    y = altair.Y("cell:N", sort=[name for name, _ in cells], title=None, axis=y_axis)
+    y = altair.Y("condition:N", sort=[name for name, _ in conditions], title=None, axis=y_axis)
     bar, dot = _chart(means).encode(x=x, y=y), _chart(dots).encode(x=x, y=y)
     chart = altair.layer(
         *_rules(shown, x, marks),
@@ -85,7 +85,7 @@ def strips(
         dot.mark_circle(size=75, color=COLOURS[0], opacity=0.7, stroke="white", strokeWidth=0.8),
     ).properties(
         width=400,
-        height=14 + 30 * len(cells),
+        height=14 + 30 * len(conditions),
         autosize=altair.AutoSizeParams(type="fit-x", contains="padding"),
     )
     chart = chart.configure_view(stroke=None).configure_axis(**AXES)
@@ -129,7 +129,7 @@ def _rules(shown: Axis, x: Any, marks: Sequence[tuple[str, float]]) -> list[Any]
 INK = "#1b1f24"
 
 LABEL = 150
-"""Pixels of a cell's name beside a drawing; a longer one is cut there."""
+"""Pixels of a condition's name beside a drawing; a longer one is cut there."""
 
 
 def _chart(rows: list[Row]) -> Any:
@@ -147,7 +147,7 @@ def _ticks(shown: Axis) -> list[float]:
 
 
 def bands(logs: Sequence[Sequence[Row]], field: str) -> Series:
-    """Gather the logs of a cell's seeds to the mean over seeds, and their least and most.
+    """Gather the logs of a condition's seeds to the mean over seeds, and their least and most.
 
     Only steps that all seeds have logged count. Of more than POINTS neighbouring ones are
     averaged, seed by seed, before seeds are set against each other.

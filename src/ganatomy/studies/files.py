@@ -19,7 +19,7 @@ _LIMITS = {"steps": (1, 1e9), "seeds": (1, 1000), "log_every": (1, math.inf)}
 
 
 def from_toml(path: Path) -> Study:
-    """Read a study from a TOML file: the fields of Study, a table for each cell and claim.
+    """Read a study from a TOML file: the fields of Study, a table for each condition and claim.
 
     Raises:
         ValueError: for a file that is none, saying what is wrong.
@@ -58,26 +58,32 @@ def grid(
             g_widths, a value may be several numbers with an x between them.
         claims: each METRIC falls or METRIC rises: from the first value of the first field to the
             last, pooled over all settings of the other fields; METRIC falls with FIELD for another.
-        seeds: runs of each cell.
+        seeds: runs of each condition.
         steps: of each run; None: the recipe's own.
 
     Raises:
         ValueError: for what cannot be understood, or a recipe with neither steps.
     """
-    steps = steps or read(base).steps
+    steps = steps or read(base).training.steps
     if steps is None:
         raise ValueError(f"{base} is as long as its epochs; say how long each run is with --steps")
     factors = dict(_factor(text, base) for text in vary)
     if not factors:
-        raise ValueError("say what differs between cells, such as --vary lr_g=1e-4,2e-4")
+        raise ValueError("say what differs between conditions, such as --vary lr_g=1e-4,2e-4")
     settings = [
         dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
     ]
-    cells = {_name(words): {k: factors[k][w] for k, w in words.items()} for words in settings}
+    conditions = {_name(words): {k: factors[k][w] for k, w in words.items()} for words in settings}
     made = tuple(_claim(f"c{i}", text, factors) for i, text in enumerate(claims, 1))
     question = f"What do {' and '.join(factors)} change in {base}?"
     return Study(
-        name=name, question=question, base=base, cells=cells, claims=made, steps=steps, seeds=seeds
+        name=name,
+        question=question,
+        base=base,
+        conditions=conditions,
+        claims=made,
+        steps=steps,
+        seeds=seeds,
     )
 
 
@@ -129,8 +135,8 @@ def _claim(id: str, text: str, factors: Mapping[str, Mapping[str, Any]]) -> Clai
             "text": f"{words[0]} {words[1]} with {field}",
             "metric": words[0],
             "direction": words[1],
-            "cells": rows[0],
-            "strata": rows[1:],
+            "conditions": rows[0],
+            "blocks": rows[1:],
         },
     )
 
@@ -142,8 +148,8 @@ def to_toml(study: Study) -> str:
         f"{field} = {json.dumps(plain[field])}"
         for field in ("question", "base", "steps", "seeds", "protocol", "log_every")
     ]
-    for cell, fields in plain["cells"].items():
-        lines += ["", f"[cells.{json.dumps(cell)}]"]
+    for condition, fields in plain["conditions"].items():
+        lines += ["", f"[conditions.{json.dumps(condition)}]"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
     for claim in plain["claims"]:
         lines += ["", "[[claims]]"]

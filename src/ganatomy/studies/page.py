@@ -21,11 +21,20 @@ from ganatomy.pages.comparison import CHARTS
 from ganatomy.runs.folder import Row
 from ganatomy.studies.figures import axis, bands, groups, strips
 from ganatomy.studies.study import ALPHA, Job, Study
-from ganatomy.studies.tables import Finished, by_cell, length, markdown, read, spread, tables, value
+from ganatomy.studies.tables import (
+    Finished,
+    by_condition,
+    length,
+    markdown,
+    read,
+    spread,
+    tables,
+    value,
+)
 from ganatomy.studies.verdict import COLUMNS, lines
 from ganatomy.validation import to_dict
 
-PICTURES = 2_400_000
+IMAGES = 2_400_000
 """Bytes of sample grids on a page: 3.2 MB of text, so that the page stays under 4 MB."""
 
 
@@ -41,8 +50,8 @@ def contents(
         found: what verdicts gave of them.
         command: what repeats the study.
     """
-    order = list(study.cells)
-    runs = sorted(map(read, done), key=lambda run: (order.index(run.job.cell), run.job.seed))
+    order = list(study.conditions)
+    runs = sorted(map(read, done), key=lambda run: (order.index(run.job.condition), run.job.seed))
     page = html(study, (out / "study.json").read_bytes(), runs, found, command)
     return {
         "README.md": markdown(found, command),
@@ -52,10 +61,14 @@ def contents(
 
 
 def html(study: Study, plan: bytes, runs: Sequence[Finished], found: Row, command: str) -> str:
-    """Return the page of a study from its finished runs, cell by cell."""
+    """Return the page of a study from its finished runs, condition by condition."""
     measured = next((run.row for run in runs if run.row), None)
     scored = sorted(
-        {r.job.recipe.loss for r in runs if not LOSSES[r.job.recipe.loss].probabilities}
+        {
+            r.job.recipe.objective.loss
+            for r in runs
+            if not LOSSES[r.job.recipe.objective.loss].probabilities
+        }
     )
     differing, shared = _fields(runs)
     first = runs[0].job
@@ -69,7 +82,7 @@ def html(study: Study, plan: bytes, runs: Sequence[Finished], found: Row, comman
         columns=COLUMNS,
         verdicts=list(zip(found["claims"], lines(found), strict=True)),
         tally=collections.Counter(claim["verdict"] for claim in found["claims"]),
-        few={c: n for c in study.cells if (n := found["seeds"].get(c, 0)) < study.seeds},
+        few={c: n for c in study.conditions if (n := found["seeds"].get(c, 0)) < study.seeds},
         panels=_panels(found, runs),
         values=spread(runs),
         scored=scored,
@@ -109,25 +122,25 @@ def _panels(found: Row, runs: Sequence[Finished]) -> list[dict[str, Any]]:
 
 
 def _marks(claim: Row, measured: Row | None) -> list[tuple[str, float]]:
-    """What the numbers of a claim are seen against: its value, and the floor where there is one."""
+    """What the numbers of a claim are seen against: its value, and the real where there is one."""
     values = measured["values"] if measured and claim["to"] is None else {}
-    floor = values.get(claim["metric"], {}).get("floor")
-    known = (("claimed", claim["value"]), ("floor", floor))
+    real = values.get(claim["metric"], {}).get("real")
+    known = (("claimed", claim["value"]), ("real", real))
     return [(name, x) for name, x in known if x is not None]
 
 
 def _curves(runs: Sequence[Finished], scored: bool) -> list[dict[str, Any]]:
-    """Charts of as many cells at once as there are colours, in sets of about one size."""
-    cells = by_cell(runs)
+    """Charts of as many conditions at once as there are colours, in sets of about one size."""
+    conditions = by_condition(runs)
     lines = {
-        field: {c: bands([run.logs for run in rs], field) for c, rs in cells.items()}
+        field: {c: bands([run.logs for run in rs], field) for c, rs in conditions.items()}
         for field, *_ in CHARTS
     }
-    count = -(-len(cells) // len(COLOURS))
-    size = -(-len(cells) // count)
+    count = -(-len(conditions) // len(COLOURS))
+    size = -(-len(conditions) // count)
     sets = []
-    for begin in range(0, len(cells), size):
-        names = list(cells)[begin : begin + size]
+    for begin in range(0, len(conditions), size):
+        names = list(conditions)[begin : begin + size]
         charts = []
         for field, title, about, y_range in CHARTS:
             shared = span([*lines[field].values()]) if scored or y_range is None else y_range
@@ -140,15 +153,15 @@ def _curves(runs: Sequence[Finished], scored: bool) -> list[dict[str, Any]]:
 
 
 def _grids(runs: Sequence[Finished]) -> list[dict[str, Any]]:
-    """The last grid of each cell's seed of median FD; of two middle ones, the better."""
+    """The last grid of each condition's seed of median FD; of two middle ones, the better."""
     chosen = []
-    for seeds in by_cell(runs).values():
+    for seeds in by_condition(runs).values():
         drawn = [run for run in seeds if run.grid]
         known = [run for run in drawn if value(run, "fd") is not None]
         ranked = sorted(known, key=lambda run: value(run, "fd") or 0.0) or drawn
         if ranked:
             chosen.append((ranked[(len(ranked) - 1) // 2], len(known)))
-    pictures = fitted([run.grid.read_bytes() for run, _ in chosen if run.grid])
+    images = fitted([run.grid.read_bytes() for run, _ in chosen if run.grid])
     return [
         {
             "run": run,
@@ -157,23 +170,23 @@ def _grids(runs: Sequence[Finished]) -> list[dict[str, Any]]:
             "share": share,
             "data": base64.b64encode(content).decode(),
         }
-        for (run, of), (content, share) in zip(chosen, pictures, strict=True)
+        for (run, of), (content, share) in zip(chosen, images, strict=True)
     ]
 
 
-def fitted(pictures: Sequence[bytes], most: int = PICTURES) -> list[tuple[bytes, float]]:
+def fitted(images: Sequence[bytes], most: int = IMAGES) -> list[tuple[bytes, float]]:
     """Return PNGs that take so many bytes together, with the share of its side that each kept.
 
     Those that fit are left as they are; else those above an equal share of the bytes are shrunk.
     """
-    if sum(map(len, pictures)) <= most:
-        return [(picture, 1.0) for picture in pictures]
-    return [_shrunk(picture, most // len(pictures)) for picture in pictures]
+    if sum(map(len, images)) <= most:
+        return [(image, 1.0) for image in images]
+    return [_shrunk(image, most // len(images)) for image in images]
 
 
-def _shrunk(picture: bytes, most: int) -> tuple[bytes, float]:
-    content, share = picture, 1.0
-    with Image.open(io.BytesIO(picture)) as whole:
+def _shrunk(image: bytes, most: int) -> tuple[bytes, float]:
+    content, share = image, 1.0
+    with Image.open(io.BytesIO(image)) as whole:
         while len(content) > most:
             share *= 0.95 * (most / len(content)) ** 0.5
             size = [max(1, round(share * side)) for side in whole.size]
@@ -186,16 +199,18 @@ def _shrunk(picture: bytes, most: int) -> tuple[bytes, float]:
 
 
 def _fields(runs: Sequence[Finished]) -> tuple[list[list[str]], list[tuple[str, str]]]:
-    """The fields in which cells differ, as a table that is longer than wide, and all others."""
-    cells = {cell: to_dict(seeds[0].job.recipe) for cell, seeds in by_cell(runs).items()}
-    names = [name for name in next(iter(cells.values())) if name != "seed"]
-    texts = {name: [str(fields[name]) for fields in cells.values()] for name in names}
+    """Return the fields in which conditions differ as a long table, and all other fields."""
+    conditions = {
+        condition: to_dict(seeds[0].job.recipe) for condition, seeds in by_condition(runs).items()
+    }
+    names = [name for name in next(iter(conditions.values())) if name != "seed"]
+    texts = {name: [str(fields[name]) for fields in conditions.values()] for name in names}
     differing = {name: found for name, found in texts.items() if len({*found}) > 1}
     shared = [(name, found[0]) for name, found in texts.items() if name not in differing]
-    table = [["field", *cells], *([name, *found] for name, found in differing.items())]
-    if len(cells) > len(differing):
+    table = [["field", *conditions], *([name, *found] for name, found in differing.items())]
+    if len(conditions) > len(differing):
         table = [list(row) for row in zip(*table, strict=True)]
-        table[0][0] = "cell"
+        table[0][0] = "condition"
     return (table if differing else []), shared
 
 

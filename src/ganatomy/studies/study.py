@@ -1,7 +1,7 @@
-"""Studies: a question as data, runs of its cells over seeds, and a verdict on each claim.
+"""Studies: a question as data, runs of its conditions over seeds, and a verdict on each claim.
 
 A study folder holds study.json (the plan, written before the first run), runs/ (a run folder for
-each cell and seed, found again by recipe key), verdicts.json, and what study_page makes of them.
+each condition and seed, found again by recipe key), verdicts.json, and the page.
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ from ganatomy.data import data_root
 from ganatomy.evaluation.evaluate import checkpoints, evaluate_run
 from ganatomy.evaluation.metrics import METRICS, Comparison, available
 from ganatomy.evaluation.protocol import Protocol, preset, require_same
-from ganatomy.evaluation.reference import Place, reference
+from ganatomy.evaluation.reference import EvalOptions, reference
 from ganatomy.evaluation.statistics import least_p
 from ganatomy.recipes.named import read
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run
-from ganatomy.storage.files import replace
+from ganatomy.storage.files import write_atomic
 from ganatomy.studies.claim import GROUPS, Claim, last, number
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.training.loop import fit
-from ganatomy.validation import from_dict, lookup
+from ganatomy.validation import lookup
 
 ALPHA = 0.05
 """Chance, over all claims of a study, that one is called supported where there is no effect."""
@@ -45,76 +45,79 @@ class Study:
     question: str
     base: str
     """a named recipe, or a recipe file"""
-    cells: Mapping[str, Mapping[str, Any]]
-    """name of each cell to the fields in which it differs from base; a field base is another recipe
-    to start from, a field steps a length of its own"""
+    conditions: Mapping[str, Mapping[str, Any]]
+    """name of each condition to the fields in which it differs from base; the field base names
+    another recipe, the field steps another length"""
     claims: tuple[Claim, ...]
     steps: int
     """of each run, unless --scale shortens them"""
     seeds: int = 3
-    """runs of each cell, with seeds from 0"""
-    protocol: str = "judge-10k"
+    """runs of each condition, with seeds from 0"""
+    protocol: str = "classifier-10k"
     log_every: int = 10
 
     def __post_init__(self) -> None:
         preset(self.protocol)
         for claim in self.claims:
-            for cell in itertools.chain(*claim.rows):
-                lookup(self.cells, cell, f"cell of claim {claim.id}")
+            for condition in itertools.chain(*claim.rows):
+                lookup(self.conditions, condition, f"condition of claim {claim.id}")
         ids = [claim.id for claim in self.claims]
         if len(set(ids)) < len(ids) or not ids:
             raise ValueError(f"study {self.name} needs one or more claims, each with its own id")
-        for cell in self.cells:
-            if not re.fullmatch(r"\w[\w .,=+-]*", cell):
+        for condition in self.conditions:
+            if not re.fullmatch(r"\w[\w .,=+-]*", condition):
                 raise ValueError(
-                    f"study {self.name}: a cell's name becomes a folder's, so it is of letters, "
-                    f"digits and any of .,=+-_ and spaces, got {cell!r}"
+                    f"study {self.name}: a condition's name becomes a folder's: use letters, "
+                    f"digits and any of .,=+-_ and spaces, got {condition!r}"
                 )
-            self.recipe(cell, 0, 1.0)
+            self.recipe(condition, 0, 1.0)
 
-    def recipe(self, cell: str, seed: int, scale: float) -> Recipe:
-        """Return the recipe of a cell and a seed.
+    def recipe(self, condition: str, seed: int, scale: float) -> Recipe:
+        """Return the recipe of a condition and a seed.
 
         Raises:
-            ValueError: naming the cell, if it is no recipe.
+            ValueError: naming the condition, if it is no recipe.
         """
-        fields = dict(self.cells[cell])
+        fields = dict(self.conditions[condition])
         try:
             base = read(fields.pop("base", self.base))
             steps = fields.get("steps", self.steps)
             length = {"steps": max(1, round(steps * scale)), "epochs": None}
-            return from_dict(Recipe, vars(base) | fields | length | {"seed": seed})
+            return base.replace(**fields | length | {"seed": seed})
         except ValueError as error:
-            raise ValueError(f"study {self.name}, cell {cell}: {error}") from error
+            raise ValueError(f"study {self.name}, condition {condition}: {error}") from error
 
     def lengths(self, scale: float) -> dict[str, int]:
-        """Return the steps of a run of each cell."""
-        return {cell: self.recipe(cell, 0, scale).steps or 0 for cell in self.cells}
+        """Return the steps of a run of each condition."""
+        return {
+            condition: self.recipe(condition, 0, scale).training.steps or 0
+            for condition in self.conditions
+        }
 
 
 class Job(NamedTuple):
     """One run of a study, and how it is measured; it can be sent to another process."""
 
-    cell: str
+    condition: str
     seed: int
     recipe: Recipe
     folder: Path
-    options: Options
+    options: RunOptions
     protocol: str
     metrics: tuple[str, ...]
 
 
-def jobs(study: Study, out: Path, scale: float, options: Options) -> list[Job]:
+def jobs(study: Study, out: Path, scale: float, options: RunOptions) -> list[Job]:
     """List the runs of a study, seeds outermost, so that it can be judged before all are done."""
     metrics = {claim.group for claim in study.claims} | {"fd"}
     options = dataclasses.replace(options, log_every=study.log_every)
     found = []
     for seed in range(study.seeds):
-        for cell in study.cells:
-            recipe = study.recipe(cell, seed, scale)
-            folder = out / "runs" / f"{cell}-seed{seed}-{recipe.key}"
+        for condition in study.conditions:
+            recipe = study.recipe(condition, seed, scale)
+            folder = out / "runs" / f"{condition}-seed{seed}-{recipe.key}"
             names = tuple(name for name in METRICS if name in metrics)
-            found.append(Job(cell, seed, recipe, folder, options, study.protocol, names))
+            found.append(Job(condition, seed, recipe, folder, options, study.protocol, names))
     return found
 
 
@@ -123,8 +126,8 @@ def work(job: Job) -> float:
     run = fit(job.recipe, job.folder, job.options)
     if not _measured(run, job):
         device = torch.device("cpu")
-        place = Place(data_root(job.options.data_root), device, shape=job.recipe.shape)
-        ref = reference(preset(job.protocol), job.recipe.dataset, place)
+        place = EvalOptions(data_root(job.options.data_root), device, shape=job.recipe.data.shape)
+        ref = reference(preset(job.protocol), job.recipe.data.dataset, place)
         for row in evaluate_run(run, checkpoints(run, "last"), ref, job.metrics):
             run.append("metrics", row)
     return float(_measured(run, job)["fd"]["value"])
@@ -138,8 +141,8 @@ def _measured(run: Run, job: Job) -> dict[str, Any]:
 
 def needed(claim: Claim, claims: int) -> int:
     """Fewest seeds with which a claim, one of so many, can be decided at all."""
-    rows, cells = len(claim.rows), len(claim.cells)
-    return next(n for n in range(2, 100) if claims * least_p([n] * cells) ** rows <= ALPHA)
+    rows, conditions = len(claim.rows), len(claim.conditions)
+    return next(n for n in range(2, 100) if claims * least_p([n] * conditions) ** rows <= ALPHA)
 
 
 def decidable(study: Study) -> None:
@@ -156,25 +159,25 @@ def decidable(study: Study) -> None:
         )
 
 
-def measurable(study: Study, options: Options) -> None:
-    """See that what the claims are about can be measured, and by one protocol for all cells.
+def measurable(study: Study, options: RunOptions) -> None:
+    """See that what the claims are about can be measured, and by one protocol for all conditions.
 
     Raises:
         ValueError: if not, saying why.
     """
     found: dict[str, Protocol] = {}
-    for cell in study.cells:
-        recipe = study.recipe(cell, 0, 1.0)
+    for condition in study.conditions:
+        recipe = study.recipe(condition, 0, 1.0)
         device = torch.device("cpu")
-        place = Place(data_root(options.data_root), device, shape=recipe.shape)
-        ref = reference(preset(study.protocol), recipe.dataset, place)
-        found[cell] = ref.protocol
+        place = EvalOptions(data_root(options.data_root), device, shape=recipe.data.shape)
+        ref = reference(preset(study.protocol), recipe.data.dataset, place)
+        found[condition] = ref.protocol
         seen = Comparison(fake=ref.real, real=ref.real, moments=ref.moments, held_out=ref.held_out)
         for claim in study.claims:
             if claim.group is not None and not available(METRICS[claim.group], seen):
                 raise ValueError(
                     f"claim {claim.id}: {study.protocol} cannot measure {claim.metric} on "
-                    f"{recipe.dataset}; name another protocol (see: ganatomy protocols)"
+                    f"{recipe.data.dataset}; name another protocol (see: ganatomy protocols)"
                 )
     require_same(found.items())
 
@@ -202,7 +205,7 @@ def begin(study: Study, out: Path, scale: float) -> None:
             )
         if held["seeds"] > plan["seeds"]:
             raise ValueError(f"{out} has {held['seeds']} seeds already; use as many, or more")
-    replace(file, (json.dumps(plan, indent=1) + "\n").encode())
+    write_atomic(file, (json.dumps(plan, indent=1) + "\n").encode())
 
 
 def run(
@@ -219,7 +222,7 @@ class Progress(NamedTuple):
     steps: list[int]
     """taken, for each job"""
     seconds: float | None
-    """until all have taken theirs, at the pace of those of their cell; None: not known yet"""
+    """until all have taken theirs, at the pace of those of their condition; None: not known yet"""
 
 
 def progress(todo: Sequence[Job], at_once: int) -> Progress:
@@ -231,32 +234,32 @@ def progress(todo: Sequence[Job], at_once: int) -> Progress:
         for session in run.sessions[-1:]:
             if session["to_step"] > session["from_step"]:
                 taken = session["to_step"] - session["from_step"]
-                paces[job.cell].append(session["seconds"] / taken)
+                paces[job.condition].append(session["seconds"] / taken)
     if not paces:
         return Progress(steps, None)
-    known = {cell: mean(found) for cell, found in paces.items()}
+    known = {condition: mean(found) for condition, found in paces.items()}
     usual = mean(known.values())
-    left = [(job.recipe.steps or 0) - done for job, done in zip(todo, steps, strict=True)]
-    each = [known.get(job.cell, usual) * n for job, n in zip(todo, left, strict=True)]
+    left = [(job.recipe.training.steps or 0) - done for job, done in zip(todo, steps, strict=True)]
+    each = [known.get(job.condition, usual) * n for job, n in zip(todo, left, strict=True)]
     return Progress(steps, max(*each, sum(each) / at_once) if len(each) > 1 else each[0])
 
 
-def options_for(at_once: int, **settings: Any) -> Options:
+def options_for(at_once: int, **settings: Any) -> RunOptions:
     """Options of runs that go on side by side: as many threads for each as do not fight."""
-    return Options(threads=max(1, (os.cpu_count() or 1) // at_once), **settings)
+    return RunOptions(threads=max(1, (os.cpu_count() or 1) // at_once), **settings)
 
 
 def numbers(claim: Claim, done: Sequence[Job]) -> list[list[list[float]]]:
-    """Return a claim's number for each of its rows, in it each cell, in that each finished run.
+    """Return a claim's number by row, condition and finished run.
 
     Runs are in the order of their seeds, whichever ended first: intervals are drawn from them.
     """
     runs = {
-        (job.cell, job.seed): number(claim, Run.open(job.folder), job.protocol)
+        (job.condition, job.seed): number(claim, Run.open(job.folder), job.protocol)
         for job in done
-        if job.cell in itertools.chain(*claim.rows)
+        if job.condition in itertools.chain(*claim.rows)
     }
     return [
-        [[n for (name, _), n in sorted(runs.items()) if name == cell] for cell in row]
+        [[n for (name, _), n in sorted(runs.items()) if name == condition] for condition in row]
         for row in claim.rows
     ]

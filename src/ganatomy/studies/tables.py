@@ -43,12 +43,12 @@ def read(job: Job) -> Finished:
     return Finished(job, row, run.rows("log"), grids[-1] if grids else None, run.sessions)
 
 
-def by_cell(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
-    """Gather runs by their cells, in the order in which cells first come."""
-    cells: dict[str, list[Finished]] = {}
+def by_condition(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
+    """Gather runs by their conditions, in the order in which conditions first come."""
+    conditions: dict[str, list[Finished]] = {}
     for run in runs:
-        cells.setdefault(run.job.cell, []).append(run)
-    return cells
+        conditions.setdefault(run.job.condition, []).append(run)
+    return conditions
 
 
 def value(run: Finished, name: str) -> float | None:
@@ -58,22 +58,25 @@ def value(run: Finished, name: str) -> float | None:
 
 
 def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
-    """Write measured values for people: a heading, and a line for each value, cells beside floor.
+    """Return measured values as a table: a heading, and a line for each value.
 
     An entry is the mean over seeds, and their least and most. Empty if nothing was measured.
     """
     rows = [run.row for run in runs if run.row]
     if not rows:
         return []
-    cells = by_cell(runs)
-    heads = [("", ""), *((cell, f"seeds: {len(seeds)}") for cell, seeds in cells.items())]
-    table = [[*heads, ("floor", "")]]
+    conditions = by_condition(runs)
+    heads = [
+        ("", ""),
+        *((condition, f"seeds: {len(seeds)}") for condition, seeds in conditions.items()),
+    ]
+    table = [[*heads, ("real", "")]]
     for name in _names(runs):
         found = [
-            [v for r in seeds if (v := value(r, name)) is not None] for seeds in cells.values()
+            [v for r in seeds if (v := value(r, name)) is not None] for seeds in conditions.values()
         ]
-        floor = next((r["values"][name]["floor"] for r in rows if name in r["values"]), 0)
-        table.append([(title(name, rows[0]), ""), *map(_spread, found), (number(floor), "")])
+        real = next((r["values"][name]["real"] for r in rows if name in r["values"]), 0)
+        table.append([(title(name, rows[0]), ""), *map(_spread, found), (number(real), "")])
     return table
 
 
@@ -92,34 +95,39 @@ def _names(runs: Sequence[Finished]) -> list[str]:
 def tables(runs: Sequence[Finished], found: Row) -> dict[str, str]:
     """Return the CSV files of a study, name to text.
 
-    values.csv has a row for each run, with every measured value, its interval and its floor;
+    values.csv has a row for each run, with every measured value, its interval and its real;
     verdicts.csv one for each claim; curves.csv the lines and bands of the page's curves.
     """
     return {
         "values.csv": _csv([_measured(run, _names(runs)) for run in runs]),
         "verdicts.csv": _csv([_judged(claim) for claim in found["claims"]]),
-        "curves.csv": _csv([row for runs in by_cell(runs).values() for row in _curves(runs)]),
+        "curves.csv": _csv([row for runs in by_condition(runs).values() for row in _curves(runs)]),
     }
 
 
 def _measured(run: Finished, names: Sequence[str]) -> Row:
     job, row = run.job, run.row or {"values": {}}
-    known = {"cell": job.cell, "seed": job.seed, "key": job.recipe.key, "step": job.recipe.steps}
-    known |= {key: row.get(key) for key in ("protocol", "fingerprint", "n", "floor_n")}
+    known = {
+        "condition": job.condition,
+        "seed": job.seed,
+        "key": job.recipe.key,
+        "step": job.recipe.training.steps,
+    }
+    known |= {key: row.get(key) for key in ("protocol", "fingerprint", "n", "real_n")}
     for name in names:
         estimate = row["values"].get(name, {})
         known[name] = estimate.get("value")
-        known |= {f"{name}_{part}": estimate.get(part) for part in ("low", "high", "floor")}
+        known |= {f"{name}_{part}": estimate.get(part) for part in ("low", "high", "real")}
     return known
 
 
 def _judged(judged: Row) -> Row:
     claim = judged["claim"]
-    cells = groups(judged)
-    means = [sum(numbers) / len(numbers) for _, numbers in cells]
-    names = [name for name, _ in cells]
-    listed = {"cells": names, "reported": claim["reported"], "means": means}
-    kept = ("effect", "low", "high", "superiority", "p", "p_against", "verdict", "seeds_needed")
+    conditions = groups(judged)
+    means = [sum(numbers) / len(numbers) for _, numbers in conditions]
+    names = [name for name, _ in conditions]
+    listed = {"conditions": names, "reported": claim["reported"], "means": means}
+    kept = ("effect", "low", "high", "superiority", "p", "p_opposite", "verdict", "seeds_needed")
     return {
         **{key: claim[key] for key in ("id", "text", "metric", "direction", "to", "value")},
         **{key: " → ".join(map(str, values)) for key, values in listed.items()},
@@ -131,7 +139,7 @@ def _curves(runs: Sequence[Finished]) -> list[Row]:
     series = {field: bands([run.logs for run in runs], field) for field, *_ in CHARTS}
     rows = []
     for i, step in enumerate(next(iter(series.values())).x):
-        row: Row = {"cell": runs[0].job.cell, "seeds": len(runs), "step": step}
+        row: Row = {"condition": runs[0].job.condition, "seeds": len(runs), "step": step}
         for field, line in series.items():
             row |= {field: line.mean[i], f"{field}_least": line.low[i]}
             row |= {f"{field}_most": line.high[i]}
@@ -149,25 +157,25 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
 
 def markdown(found: Row, command: str) -> str:
     """Write a study's verdicts as a Markdown page."""
-    where, seeds, floor = found["environment"], found["seeds"], number(found["floor"])
+    where, seeds, real = found["environment"], found["seeds"], number(found["real"])
     steps = _inert(length(found["steps"]))
     scale = "" if found["scale"] == 1 else f", {found['scale']:g} of the study's length"
     table = [COLUMNS, ["---"] * len(COLUMNS), *([_inert(c) for c in line] for line in lines(found))]
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
-    runs = ", ".join(f"{_inert(cell)} {n}" for cell, n in seeds.items())
+    runs = ", ".join(f"{_inert(condition)} {n}" for condition, n in seeds.items())
     return f"""# {_inert(found["study"])}
 
 {_inert(found["question"])}
 
 {rows}
 
-*Change* is the last cell's mean minus the first's, with its 95 % interval (BCa bootstrap over
+*Change* is the last condition's mean minus the first's, with its 95 % interval (BCa bootstrap over
 seeds, of three or more). *p* is of the direction that the runs show: a permutation test over seeds,
 after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
 it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
 
 Seeds: {runs}. Steps of each run: {steps}{scale}. Measured by {found["protocol"]}
-`{found["fingerprint"]}`, by which real pictures have an FD of {floor}.
+`{found["fingerprint"]}`, by which real images have an FD of {real}.
 
     {command}
 
@@ -178,12 +186,12 @@ numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
 
 
 def length(steps: dict[str, int]) -> str:
-    """Write the steps of a run of each cell: what most have, then the cells that have others."""
+    """Write the steps of a run: the most common number, then the conditions with another."""
     usual = statistics.mode(steps.values())
-    others = ", ".join(f"{cell} {n:,}" for cell, n in steps.items() if n != usual)
+    others = ", ".join(f"{condition} {n:,}" for condition, n in steps.items() if n != usual)
     return f"{usual:,} ({others})" if others else f"{usual:,}"
 
 
 def _inert(text: str) -> str:
-    """Keep what a study file says from ending a line or a cell of a table, or opening a tag."""
+    """Escape text of a study file that would end a table's line or cell, or open a tag."""
     return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -24,25 +24,26 @@ class Finding(NamedTuple):
 
     claim: Claim
     numbers: list[list[list[float]]]
-    """for each row of cells, for each cell, for each seed"""
+    """for each row of conditions, for each condition, for each seed"""
     effect: float
-    """mean of the last cell minus that of the first, over rows; of one cell: mean minus value"""
+    """mean of the last condition minus mean of the first, over rows; with one condition, mean minus
+    value"""
     low: float
     high: float
     """its 95 % interval; infinite if there are too few runs for one"""
     superiority: float
-    """chance that a run of the last cell is above one of the first"""
+    """chance that a run of the last condition is above one of the first"""
     p: float
     """of the direction claimed, after Holm's correction over the study's claims"""
-    p_against: float
+    p_opposite: float
     """of the other direction, so corrected too"""
     verdict: Verdict
     seeds_needed: int
     """with which p could be small enough at all"""
 
 
-def judge(claims: Sequence[Claim], found: Sequence[list[list[list[float]]]]) -> list[Finding]:
-    """Give a verdict on each claim of a study from its numbers by row, cell and seed.
+def decide(claims: Sequence[Claim], found: Sequence[list[list[list[float]]]]) -> list[Finding]:
+    """Give a verdict on each claim of a study from its numbers by row, condition and seed.
 
     Supported: p of the direction claimed is at most ALPHA after Holm's correction. Refuted: that
     of the other direction is. Else undecided.
@@ -65,7 +66,9 @@ def _test(claim: Claim, rows: list[list[list[float]]]) -> tuple[float, float]:
     """P of falling and of rising."""
     if claim.value is None:
         return statistics.permutation(rows)
-    return statistics.sign_flips([number - claim.value for (cell,) in rows for number in cell])
+    return statistics.sign_flips(
+        [number - claim.value for (condition,) in rows for number in condition]
+    )
 
 
 def _turned(claim: Claim) -> Claim:
@@ -75,8 +78,8 @@ def _turned(claim: Claim) -> Claim:
 def _finding(
     claim: Claim, rows: list[list[list[float]]], p: float, against: float, claims: int
 ) -> Finding:
-    last = [cells[-1] for cells in rows]
-    first = [cells[0] for cells in rows]
+    last = [conditions[-1] for conditions in rows]
+    first = [conditions[0] for conditions in rows]
     if claim.value is not None:
         first = [[claim.value] * len(values) for values in last]
     verdict: Verdict = "undecided"
@@ -93,24 +96,24 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
     """Judge a study's claims from its finished runs, as JSON knows it.
 
     Raises:
-        ValueError: if a cell has no run yet, or runs were measured by unlike protocols.
+        ValueError: if a condition has no run yet, or runs were measured by unlike protocols.
     """
-    for cell in {name for claim in study.claims for name in itertools.chain(*claim.rows)}:
-        if not any(job.cell == cell for job in done):
-            raise ValueError(f"cell {cell} of {study.name} has no finished run yet")
+    for condition in {name for claim in study.claims for name in itertools.chain(*claim.rows)}:
+        if not any(job.condition == condition for job in done):
+            raise ValueError(f"condition {condition} of {study.name} has no finished run yet")
     rows = [(job.folder.name, measured(Run.open(job.folder))[-1]) for job in done]
     require_same((name, protocol_of(row)) for name, row in rows)
-    findings = judge(study.claims, [numbers(claim, done) for claim in study.claims])
+    findings = decide(study.claims, [numbers(claim, done) for claim in study.claims])
     row = rows[0][1]
     return {
         "study": study.name,
         "question": study.question,
         "steps": study.lengths(scale),
         "scale": scale,
-        "seeds": {c: sum(job.cell == c for job in done) for c in study.cells},
+        "seeds": {c: sum(job.condition == c for job in done) for c in study.conditions},
         "protocol": row["protocol"],
         "fingerprint": row["fingerprint"],
-        "floor": row["values"]["fd"]["floor"],
+        "real": row["values"]["fd"]["real"],
         "environment": environment(),
         "claims": [
             _plain(finding) | {"measure": measure(finding.claim, row)} for finding in findings
@@ -150,7 +153,7 @@ COLUMNS = ("claim", "measure", "reported", "ours", "change", "p", "verdict")
 def _line(found: dict[str, Any]) -> list[str]:
     claim = found["claim"]
     rows = [[sum(values) / len(values) for values in row] for row in found["numbers"]]
-    means = [sum(cell) / len(cell) for cell in zip(*rows, strict=True)]
+    means = [sum(condition) / len(condition) for condition in zip(*rows, strict=True)]
     if claim["value"] is not None:
         means.append(claim["value"])
     ends = ""
@@ -166,6 +169,6 @@ def _line(found: dict[str, Any]) -> list[str]:
         said += f" (pooled over {len(rows)} settings)"
     what = found["measure"].partition(";")[0]
     change = f"{number(found['effect'])}{ends}"
-    p = min(found["p"], found["p_against"])
+    p = min(found["p"], found["p_opposite"])
     shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
     return [said, what, reported or "—", ours, change, shown, verdict]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from ganatomy.data.samples import mix
+from ganatomy.data.samples import derive_seed
 from ganatomy.gan.losses import LOSSES, Labels
-from ganatomy.models import MODELS, Net
+from ganatomy.models import MODELS, NetworkConfig
 from ganatomy.theory.densities import Mixture, Nodes, double, legendre, modes, nodes
 
 
@@ -74,8 +74,8 @@ def pointwise(p: Tensor, q: Tensor, points: int = 2000) -> tuple[Tensor, Tensor]
 
 def marks(steps: int) -> list[int]:
     """Return 0, 1, 3, 10, 30, ... and the last step: when a training is looked at."""
-    halves = [m * 10**e for e, m in product(range(len(str(steps))), (1, 3))]
-    return sorted({0, *(m for m in halves if m < steps), steps})
+    train_test_split = [m * 10**e for e, m in product(range(len(str(steps))), (1, 3))]
+    return sorted({0, *(m for m in train_test_split if m < steps), steps})
 
 
 def learn(p: Mixture, q: Mixture, seed: int, steps: int, batch: int = 256) -> dict[int, nn.Module]:
@@ -87,15 +87,17 @@ def learn(p: Mixture, q: Mixture, seed: int, steps: int, batch: int = 256) -> di
         The discriminator, points (N, dim) to logits (N,), as it was at each of marks(steps).
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix(seed))
-        _, net = MODELS["mlp"]((p.dim,), 1, Net(widths=(1,)), Net(widths=(64, 64)))
+        torch.manual_seed(derive_seed(seed))
+        _, net = MODELS["mlp"](
+            (p.dim,), 1, NetworkConfig(widths=(1,)), NetworkConfig(widths=(64, 64))
+        )
     net.double()
     adam = torch.optim.Adam(net.parameters(), lr=2e-3)
     slower = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, steps)
     labels = Labels(*double([[1.0] * batch, [0.0] * batch]))
     kept = {0: copy.deepcopy(net)}
     for step in range(1, steps + 1):
-        rng = torch.Generator().manual_seed(mix(seed, step))
+        rng = torch.Generator().manual_seed(derive_seed(seed, step))
         real, fake = net(torch.cat([p.sample(batch, rng), q.sample(batch, rng)])).chunk(2)
         on_real, on_fake = LOSSES["minimax"].d(real, fake, labels)
         adam.zero_grad()

@@ -21,7 +21,7 @@ from ganatomy.gan.cost import cost, disk, known_size, memory
 from ganatomy.gan.machine import native_bf16
 from ganatomy.gan.step import State, steps
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Options, Precision, Recipe
+from ganatomy.recipes.recipe import Precision, Recipe, RunOptions
 
 EMBEDDED = "mnist10k"
 
@@ -32,7 +32,7 @@ DIGESTS = {
         "310a79d8170296feadcc605e7c57a3c87331de95e1bb64a02bca14fe91911b61",
     ),
 }
-"""dataset -> digests of its training and test pictures, see data.digest"""
+"""dataset -> digests of its training and test images, see data.digest"""
 
 PUBLISHED: dict[str, Published] = {
     "mnist": MNIST,
@@ -40,7 +40,7 @@ PUBLISHED: dict[str, Published] = {
     "cifar10": CIFAR10,
 }
 
-PROBE = Recipe(
+PROBE = Recipe.of(
     dataset=EMBEDDED,
     model="dcgan",
     z_dim=8,
@@ -96,7 +96,7 @@ def bf16(device: torch.device) -> str:
     """
     if not native_bf16(device):
         return "emulated: use --precision fp32"
-    recipe = RECIPES["mnist-fast"][1].but(dataset=EMBEDDED, steps=1000)
+    recipe = RECIPES["mnist-fast"][1].replace(dataset=EMBEDDED, steps=1000)
     seconds = {}
     for precision in PRECISIONS:
         state = State.new(recipe, (1, 28, 28), device)
@@ -114,7 +114,7 @@ def disk_for(recipe: Recipe) -> int:
         return 0
     state = State.new(recipe, size.shape)
     cost(state, recipe, measure=False)
-    return disk(memory(state, size)["checkpoint"], recipe, size, Options())
+    return disk(memory(state, size)["checkpoint"], recipe, size, RunOptions())
 
 
 def datasets(root: Path) -> dict[str, str]:
@@ -131,12 +131,12 @@ def _digested(name: str, root: Path) -> str:
     splits: tuple[Split, ...] = ("train",) if name == EMBEDDED else ("train", "test")
     found = tuple(digest(load(name, root, split)) for split in splits)
     if found != DIGESTS.get(name, found):
-        raise ValueError(f"its pictures have the digests {found}, not {DIGESTS[name]}")
+        raise ValueError(f"its images have the digests {found}, not {DIGESTS[name]}")
     return "whole" if name in DIGESTS else "readable"
 
 
-def judges() -> dict[str, str]:
-    """Say of each judge that comes with ganatomy whether it is the one it should be."""
+def classifiers() -> dict[str, str]:
+    """Say of each classifier that comes with ganatomy whether it is the one it should be."""
     return {kind: _checked(partial(_hashed, kind)) for kind in classifier.SHIPPED}
 
 

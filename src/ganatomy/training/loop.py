@@ -17,11 +17,11 @@ from ganatomy.data import Samples, batch_indices, data_root, load
 from ganatomy.evaluation.diagnose import diagnose
 from ganatomy.figures.images import GRID, POINTS, encoded, to_uint8
 from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device, stop_signal
-from ganatomy.gan.step import Logs, State, parts, steps
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.gan.step import Logs, State, check_recipe, steps
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row, Run, step_of
 from ganatomy.runs.sampling import generate
-from ganatomy.training.monitor import Watch, look, measure, watching
+from ganatomy.training.monitor import Monitor, check_samples, create_monitor, measure
 from ganatomy.validation import to_dict
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ TAGS = {
 """TensorBoard's tag of each logged value; those of losses are R4.5's."""
 
 
-class Tick(NamedTuple):
+class StepInfo(NamedTuple):
     """Where a training stands after a step."""
 
     step: int
@@ -51,27 +51,31 @@ class Tick(NamedTuple):
     """scalars of this step, see train.steps; empty before the first"""
 
 
-def load_data(recipe: Recipe, options: Options) -> Samples:
+def load_data(recipe: Recipe, options: RunOptions) -> Samples:
     """Load the recipe's dataset, once all its parts are known to exist.
 
     Raises:
         ValueError: if a part is unknown or the dataset is not to be had.
     """
-    parts(recipe)
+    check_recipe(recipe)
     return load(
-        recipe.dataset, data_root(options.data_root), "train", options.skip_bad, recipe.shape
+        recipe.data.dataset,
+        data_root(options.data_root),
+        "train",
+        options.skip_bad,
+        recipe.data.shape,
     )
 
 
-def fit(recipe: Recipe, folder: Path, options: Options | None = None) -> Run:
+def fit(recipe: Recipe, folder: Path, options: RunOptions | None = None) -> Run:
     """Train a recipe to its end, continuing whatever the folder already holds."""
-    collections.deque(ticks(recipe, folder, options or Options()), maxlen=0)
+    collections.deque(run_steps(recipe, folder, options or RunOptions()), maxlen=0)
     return Run.open(folder)
 
 
-def ticks(
-    recipe: Recipe, folder: Path, options: Options, longer: bool = False
-) -> Generator[Tick, None, None]:
+def run_steps(
+    recipe: Recipe, folder: Path, options: RunOptions, longer: bool = False
+) -> Generator[StepInfo, None, None]:
     """Train as fit does, yielding once before the first step and then after every step.
 
     Args:
@@ -88,7 +92,7 @@ def ticks(
     """
     Run.check(folder, recipe, longer)  # before a download that would be for nothing
     data, state = _prepare(recipe, options)
-    watch = watching(recipe, options, next(state.generator.parameters()).device)
+    monitor = create_monitor(recipe, options, next(state.generator.parameters()).device)
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
     sample_every = options.sample_every or math.ceil(per_epoch)
     save_every = options.save_every or math.ceil(per_epoch)
@@ -96,24 +100,24 @@ def ticks(
     run = Run.create(folder, recipe, longer)
     with run.lock(), stop_signal() as stopped:
         _restore(run, state, total, options.log_every, sample_every)
-        yield Tick(state.step, total, state.step / per_epoch, {})
+        yield StepInfo(state.step, total, state.step / per_epoch, {})
         if state.step == total:
             return
         session = _begin(run, recipe, options, state)
         if state.step == 0:
             _save_first(run, state, recipe, data)
-        watch.logs.extend(run.rows("log"))
-        with _board(run, state.step) as board, _noting_failure(run, session, watch, state):
+        monitor.logs.extend(run.rows("log"))
+        with _board(run, state.step) as board, _noting_failure(run, session, monitor, state):
             for logs in steps(state, recipe, data, options.precision):
                 stop, last = stopped[:1], state.step == total
-                tick = Tick(state.step, total, state.step / per_epoch, logs)
-                _see_finite(run, tick)
+                tick = StepInfo(state.step, total, state.step / per_epoch, logs)
+                _check_finite(run, tick)
                 if last or state.step % options.log_every == 0:
-                    watch.logs.append(_log(run, board, tick))
+                    monitor.logs.append(_log(run, board, tick))
                 if last or state.step % sample_every == 0:
-                    look(watch, state.step, to_uint8(_save_grid(run, state, recipe)))
+                    check_samples(monitor, state.step, to_uint8(_save_grid(run, state, recipe)))
                 if options.eval_every and (last or state.step % options.eval_every == 0):
-                    run.append("metrics", measure(watch, state.step, state.ema))
+                    run.append("metrics", measure(monitor, state.step, state.ema))
                 if last or stop or state.step % save_every == 0:
                     _save(run, state, options)
                     _end(run, session, state.step)
@@ -122,7 +126,7 @@ def ticks(
                     raise KeyboardInterrupt(stop[0])
 
 
-def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
+def _prepare(recipe: Recipe, options: RunOptions) -> tuple[Samples, State]:
     device, state = pick_device(options.device), None
     if options.precision == "bf16" and not native_bf16(device):
         warnings.warn(
@@ -130,8 +134,10 @@ def _prepare(recipe: Recipe, options: Options) -> tuple[Samples, State]:
             stacklevel=2,
         )
     keep_memory()
-    if recipe.shape is not None:  # what cannot be built is refused before a download for nothing
-        state = State.new(recipe, recipe.shape, device)
+    if (
+        recipe.data.shape is not None
+    ):  # what cannot be built is refused before a download for nothing
+        state = State.new(recipe, recipe.data.shape, device)
     data = load_data(recipe, options)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -157,7 +163,7 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
     )
 
 
-def _begin(run: Run, recipe: Recipe, options: Options, state: State) -> Row:
+def _begin(run: Run, recipe: Recipe, options: RunOptions, state: State) -> Row:
     """Record recipe, options and machine."""
     device = next(state.generator.parameters()).device
     how = {"device": str(device), "precision": options.precision}
@@ -189,18 +195,18 @@ def _end(run: Run, session: Row, step: int) -> None:
 
 
 @contextlib.contextmanager
-def _noting_failure(run: Run, session: Row, watch: Watch, state: State) -> Iterator[None]:
+def _noting_failure(run: Run, session: Row, monitor: Monitor, state: State) -> Iterator[None]:
     """Leave in environment.json why numbers ceased to be finite, and what rows told by then."""
     try:
         yield
     except FloatingPointError as error:
-        found = diagnose(run.recipe, watch.logs, watch.measures, str(error))
+        found = diagnose(run.recipe, monitor.logs, monitor.measures, str(error))
         told = {"failure": str(error), "diagnoses": [d._asdict() for d in found]}
         _end(run, session | told, state.step)
         raise
 
 
-def _log(run: Run, board: "SummaryWriter", tick: Tick) -> Row:
+def _log(run: Run, board: "SummaryWriter", tick: StepInfo) -> Row:
     values = {name: value.item() for name, value in tick.logs.items()}
     row = {"step": tick.step, "epoch": round(tick.epoch, 6)} | values
     run.append("log", row)
@@ -209,14 +215,14 @@ def _log(run: Run, board: "SummaryWriter", tick: Tick) -> Row:
     return row
 
 
-def _save(run: Run, state: State, options: Options) -> None:
+def _save(run: Run, state: State, options: RunOptions) -> None:
     nets = (state.generator, state.discriminator)
     if not all(t.isfinite().all() for net in nets for t in net.state_dict().values()):
         raise FloatingPointError(_diverged(run, state.step, "a weight"))
     run.save(state.state_dict(), options.keep, options.keep_best)
 
 
-def _see_finite(run: Run, tick: Tick) -> None:
+def _check_finite(run: Run, tick: StepInfo) -> None:
     """Stop at the first step with a value that is not finite; on a GPU this waits for the step.
 
     All other logs are of the same logits as the losses, and what the gradient is, weights become.
@@ -239,24 +245,24 @@ def _diverged(run: Run, step: int, what: str) -> str:
 
 
 def _save_grid(run: Run, state: State, recipe: Recipe) -> Tensor:
-    made = generate(state.ema, _shown(state), recipe, recipe.seed)
-    _picture(run, f"samples/step-{state.step:08d}.png", made)
+    made = generate(state.ema, _shown(state), recipe, recipe.training.seed)
+    _write_image(run, f"samples/step-{state.step:08d}.png", made)
     return made
 
 
 def _save_first(run: Run, state: State, recipe: Recipe, data: Samples) -> None:
     """Draw what an untrained generator makes, and the first real samples that D will see."""
     _save_grid(run, state, recipe)
-    first = batch_indices(len(data), _shown(state), recipe.seed, 0)
-    _picture(run, "samples/real.png", data.take(first))
+    first = batch_indices(len(data), _shown(state), recipe.training.seed, 0)
+    _write_image(run, "samples/real.png", data.batch(first))
 
 
 def _shown(state: State) -> int:
-    """How many samples a picture of a run shows."""
+    """How many samples a image of a run shows."""
     return POINTS if len(state.shape) == 1 else GRID
 
 
-def _picture(run: Run, name: str, samples: Tensor) -> None:
+def _write_image(run: Run, name: str, samples: Tensor) -> None:
     run.write(name, encoded(samples, ".png"))
 
 

@@ -8,23 +8,23 @@ from torch import Tensor, nn
 
 from ganatomy.data import data_root
 from ganatomy.evaluation.diagnose import WINDOW, diagnose
-from ganatomy.evaluation.evaluate import evaluate, fitted, glance, samples
+from ganatomy.evaluation.evaluate import evaluate, evaluate_grid, fitted, samples
 from ganatomy.evaluation.protocol import preset
-from ganatomy.evaluation.reference import Place, Reference, glance_reference, reference
+from ganatomy.evaluation.reference import EvalOptions, Reference, grid_reference, reference
 from ganatomy.figures.images import GRID
-from ganatomy.recipes.recipe import Options, Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row
 
 PATIENCE = 5
 """Looks that must show a failure before a training warns of it; every GAN begins collapsed."""
 
 
-class Watch(NamedTuple):
+class Monitor(NamedTuple):
     """What has been seen of a training."""
 
     recipe: Recipe
-    judge: Reference | None
-    """for the sample grids; None if there is no judge for this dataset"""
+    grid_reference: Reference | None
+    """for the sample grids; None if there is no grid for this dataset"""
     reference: Reference | None
     """for eval_every"""
     logs: list[Row]
@@ -33,41 +33,48 @@ class Watch(NamedTuple):
     """names of diagnoses that need not be repeated"""
 
 
-def watching(recipe: Recipe, options: Options, device: torch.device) -> Watch:
-    """Make ready to watch.
+def create_monitor(recipe: Recipe, options: RunOptions, device: torch.device) -> Monitor:
+    """Make ready to monitor.
 
     Raises:
         ValueError: if eval_every is asked for and its protocol cannot be had.
     """
-    place = Place(
-        data_root(options.data_root), device, shape=recipe.shape, skip_bad=options.skip_bad
+    place = EvalOptions(
+        data_root(options.data_root), device, shape=recipe.data.shape, skip_bad=options.skip_bad
     )
     measured = None
     if options.eval_every:
-        measured = reference(preset(options.eval_protocol), recipe.dataset, place)
-    return Watch(recipe, glance_reference(recipe.dataset, place, GRID), measured, [], [], set())
+        measured = reference(preset(options.eval_protocol), recipe.data.dataset, place)
+    return Monitor(
+        recipe, grid_reference(recipe.data.dataset, place, GRID), measured, [], [], set()
+    )
 
 
-def look(watch: Watch, step: int, pixels: Tensor) -> None:
+def check_samples(monitor: Monitor, step: int, pixels: Tensor) -> None:
     """Judge a sample grid, and warn of whatever rows and grids have shown for a while.
 
-    Points, which are no pictures, are not judged.
+    Points, which are no images, are not judged.
     """
-    if watch.judge is not None:
-        watch.measures.append({"step": step} | glance(fitted(pixels, watch.judge), watch.judge))
-    logs = watch.logs[:WINDOW] + watch.logs[WINDOW:][-10 * WINDOW :]  # a long log would cost time
-    for found in diagnose(watch.recipe, logs, watch.measures):
+    if monitor.grid_reference is not None:
+        monitor.measures.append(
+            {"step": step}
+            | evaluate_grid(fitted(pixels, monitor.grid_reference), monitor.grid_reference)
+        )
+    logs = (
+        monitor.logs[:WINDOW] + monitor.logs[WINDOW:][-10 * WINDOW :]
+    )  # a long log would cost time
+    for found in diagnose(monitor.recipe, logs, monitor.measures):
         lasts = found.until is None and found.looks >= PATIENCE
-        if lasts and found.name not in watch.warned:
-            watch.warned.add(found.name)
+        if lasts and found.name not in monitor.warned:
+            monitor.warned.add(found.name)
             warnings.warn(
                 f"{found.name} since step {found.begins}: {found.evidence}; {found.advice}",
                 stacklevel=2,
             )
 
 
-def measure(watch: Watch, step: int, generator: nn.Module) -> Row:
+def measure(monitor: Monitor, step: int, generator: nn.Module) -> Row:
     """Measure a generator as eval_every asks."""
-    assert watch.reference is not None
-    pixels = samples(generator, watch.recipe, watch.reference)
-    return {"step": step} | evaluate(pixels, watch.reference)
+    assert monitor.reference is not None
+    pixels = samples(generator, monitor.recipe, monitor.reference)
+    return {"step": step} | evaluate(pixels, monitor.reference)

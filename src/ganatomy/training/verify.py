@@ -16,7 +16,7 @@ from torch import Tensor
 from ganatomy.runs.branch import branch
 from ganatomy.runs.folder import Run, step_of
 from ganatomy.storage.checksums import DamagedError
-from ganatomy.training.loop import ticks
+from ganatomy.training.loop import run_steps
 
 
 class Found(NamedTuple):
@@ -32,7 +32,7 @@ def verify(run: Run) -> Iterator[Found]:
 
     Settings must have their key, rows and checkpoints their checksums; steps of logged rows must
     rise, and there must be as many as each checkpoint was saved with; weights must be finite;
-    pictures must be readable. Other files are told of, and TensorBoard's are not looked into.
+    images must be readable. Other files are told of, and TensorBoard's are not looked into.
     """
     for file in sorted(run.path.rglob("*")):
         name = file.relative_to(run.path).as_posix()
@@ -60,8 +60,8 @@ def _look(run: Run, file: Path, name: str) -> str:
     if file.suffix == ".pt" and file.parent == run.path:
         return _checkpoint(run, file)
     if file.parent == run.path / "samples" and file.suffix == ".png":
-        with Image.open(file, formats=("PNG",)) as picture:
-            picture.load()
+        with Image.open(file, formats=("PNG",)) as image:
+            image.load()
         return ""
     if file.suffix == ".broken":
         return "set aside by an earlier resume; nothing reads it"
@@ -81,7 +81,7 @@ def _checkpoint(run: Run, file: Path) -> str:
     nets = (saved["generator"], saved["discriminator"])
     if not all(weight.isfinite().all() for net in nets for weight in net.values()):
         raise DamagedError("has weights that are not finite")
-    run.see_rows(saved)
+    run.check_rows(saved)
     return f"step {saved['step']:,}"
 
 
@@ -116,7 +116,7 @@ def replay(run: Run, seed: int | None = None) -> Replay:
     options = dataclasses.replace(run.options, save_every=last, keep=0)
     with tempfile.TemporaryDirectory() as folder:
         other = branch(run, first, run.recipe, options, Path(folder) / "replay")
-        with contextlib.closing(ticks(run.recipe, other.path, options)) as running:
+        with contextlib.closing(run_steps(run.recipe, other.path, options)) as running:
             for tick in running:
                 if tick.step == last:
                     break

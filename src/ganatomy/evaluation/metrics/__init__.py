@@ -1,4 +1,4 @@
-"""Metrics: functions of what a feature space saw in generated and in real pictures.
+"""Metrics: functions of what a feature space saw in generated and in real images.
 
 To add one, write a function from Comparison to named Estimates, and add a line to METRICS and one
 to VALUES for each name.
@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 from ganatomy.evaluation.metrics.comparison import (
     Comparison,
     Estimate,
+    Extracted,
     Metric,
     Moments,
-    Seen,
     available,
 )
 from ganatomy.evaluation.metrics.distances import fd, fd_infinity, frechet, kid, moments, trace_sqrt
@@ -35,9 +35,9 @@ __all__ = [
     "VALUES",
     "Comparison",
     "Estimate",
+    "Extracted",
     "Metric",
     "Moments",
-    "Seen",
     "Value",
     "available",
     "class_counts",
@@ -63,7 +63,7 @@ METRICS: dict[str, Metric] = {
     "score": Metric("inception or classifier score", ("fake.logits",), score),
     "prdc": Metric("precision, recall, density, coverage", (), prdc),
     "classes": Metric("predicted classes", ("fake.logits", "real.logits"), classes),
-    "diversity": Metric("how varied the pictures are", (), diversity),
+    "diversity": Metric("how varied the images are", (), diversity),
     "pixel_diversity": Metric(
         "how varied the pixels are", ("fake.pixels", "real.pixels"), pixel_diversity
     ),
@@ -71,7 +71,7 @@ METRICS: dict[str, Metric] = {
         "how varied they are within a class", ("fake.logits", "real.logits"), class_diversity
     ),
     "exact_duplicates": Metric("the same pixels again", ("fake.pixels",), exact_duplicates),
-    "near_duplicates": Metric("almost the same picture again", (), near_duplicates),
+    "near_duplicates": Metric("almost the same image again", (), near_duplicates),
     "copies": Metric("pixels of the reference", ("fake.pixels", "real.pixels"), copies),
     "memorised": Metric("too near to the reference", ("held_out",), memorised),
 }
@@ -80,7 +80,7 @@ VALUES: dict[str, Value] = {
     "fd": Value("FD", "lower", "Fréchet distance of feature means and covariances"),
     "fd_infinity": Value("FD∞", "lower", "Fréchet distance at infinitely many fakes"),
     "kid": Value("KID", "lower", "squared MMD of features, cubic kernel"),
-    "score": Value("score", "higher", "exp of how much a picture tells of its class"),
+    "score": Value("score", "higher", "exp of how much a image tells of its class"),
     "precision": Value("precision", "higher", "share of fakes in the neighbourhood of reals"),
     "recall": Value("recall", "higher", "share of reals in the neighbourhood of fakes"),
     "density": Value("density", "target 1", "reals in whose neighbourhood a fake lies, over k"),
@@ -95,6 +95,6 @@ VALUES: dict[str, Value] = {
     "class_diversity": Value("in class", "target 1", "the same within a predicted class"),
     "exact_duplicates": Value("equal", "lower", "share of fakes with an earlier fake's pixels"),
     "near_duplicates": Value("near", "lower", "share of fakes too close to another; 0.01 is none"),
-    "copies": Value("copies", "lower", "share of fakes with a reference picture's pixels"),
+    "copies": Value("copies", "lower", "share of fakes with a reference image's pixels"),
     "memorised": Value("memorised", "lower", "share of fakes too near the reference; 0.01 is none"),
 }

@@ -10,17 +10,17 @@ from torch import Tensor
 from ganatomy.evaluation.statistics import share_interval
 
 
-class Seen(NamedTuple):
-    """What a feature space saw in n pictures."""
+class Extracted(NamedTuple):
+    """What a feature space saw in n images."""
 
     features: Tensor
     """(n, d) float32"""
     logits: Tensor | None = None
     """(n, classes) float32, where the feature space has a classifier"""
     pixels: Tensor | None = None
-    """(n, C, H, W) uint8, where the pictures themselves are at hand"""
+    """(n, C, H, W) uint8, where the images themselves are at hand"""
     labels: Tensor | None = None
-    """(n,) true classes of real pictures"""
+    """(n,) true classes of real images"""
 
 
 class Moments(NamedTuple):
@@ -50,16 +50,16 @@ class Comparison:
         ValueError: if features are not finite, or the parts do not fit each other.
     """
 
-    fake: Seen
-    real: Seen
-    """reference pictures, about 10,000"""
+    fake: Extracted
+    real: Extracted
+    """reference images, about 10,000"""
     moments: Moments
     """of the whole reference split"""
-    held_out: Seen | None = None
-    """real pictures that no generator was trained on"""
+    held_out: Extracted | None = None
+    """real images that no generator was trained on"""
     class_shares: Tensor | None = None
     """(classes,) share of each class that the classifier predicts in the whole reference split;
-    where None, metrics count the predictions for the reference pictures"""
+    where None, metrics count the predictions for the reference images"""
     k: int = 5
     """neighbours"""
     splits: int = 10
@@ -75,10 +75,10 @@ class Comparison:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not self.moments.cov.trace() > 0:
-            raise ValueError("the reference pictures all have the same features; choose others")
+            raise ValueError("the reference images all have the same features; choose others")
         d = len(self.moments.mean)
         for name in ("fake", "real", "held_out"):
-            seen: Seen | None = getattr(self, name)
+            seen: Extracted | None = getattr(self, name)
             if seen is not None:
                 _check(name, seen, d)
 
@@ -98,13 +98,13 @@ def available(metric: Metric, comparison: Comparison) -> bool:
 
 
 def require(n: int, least: int, what: str) -> None:
-    """Raise ValueError unless there are at least so many pictures of this kind."""
+    """Raise ValueError unless there are at least so many images of this kind."""
     if n < least:
-        raise ValueError(f"{n} {what} pictures are too few; measure at least {least}")
+        raise ValueError(f"{n} {what} images are too few; measure at least {least}")
 
 
 def share(hits: Tensor, together: int = 1) -> Estimate:
-    """Return the share of pictures for which a (n,) bool holds, with its interval.
+    """Return the share of images for which a (n,) bool holds, with its interval.
 
     Hits that come so many together are so many fewer to be sure by.
     """
@@ -112,7 +112,7 @@ def share(hits: Tensor, together: int = 1) -> Estimate:
     return Estimate(count / n, *share_interval(count / together, n / together))
 
 
-def _check(name: str, seen: Seen, d: int) -> None:
+def _check(name: str, seen: Extracted, d: int) -> None:
     if seen.features.ndim != 2 or seen.features.shape[1] != d:
         raise ValueError(
             f"features of {name} are {tuple(seen.features.shape)}, but the reference moments have "
@@ -123,12 +123,12 @@ def _check(name: str, seen: Seen, d: int) -> None:
         if part is not None and len(part) != len(seen.features):
             raise ValueError(
                 f"{name} has {len(seen.features)} features but {len(part)} {what}; "
-                "give those of the same pictures"
+                "give those of the same images"
             )
     for what in ("features", "logits"):
         part = getattr(seen, what)
         if part is not None and not part.isfinite().all():
             raise ValueError(
-                f"{what} of {name} are not finite; the generator has diverged or its pictures "
+                f"{what} of {name} are not finite; the generator has diverged or its images "
                 "are damaged: look at them and measure an earlier checkpoint"
             )

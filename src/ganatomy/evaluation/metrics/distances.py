@@ -20,17 +20,17 @@ WIDE = 512
 RESAMPLES_WIDE = 20
 
 SIZES = 12
-"""Sample sizes from a quarter of the pictures to all, from which fd_infinity is drawn."""
+"""Sample sizes from a quarter of the images to all, from which fd_infinity is drawn."""
 
 SUBSETS, SUBSET = 100, 1000
-"""Of KID, and the pictures in each, as in its paper's practice."""
+"""Of KID, and the images in each, as in its paper's practice."""
 
 
 def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
     """Return mean and unbiased covariance of features (n, d), each counted so often if given (n,).
 
     Raises:
-        ValueError: for fewer than 2 pictures.
+        ValueError: for fewer than 2 images.
     """
     require(len(features), 2, "feature")
     x = features.double()
@@ -59,7 +59,7 @@ def frechet(a: Moments, b: Moments) -> float:
     """Return the Fréchet distance of two Gaussians: |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½).
 
     Dowson and Landau 1982; on Inception features it is the FID of Heusel et al. 2017, arXiv
-    1706.08500. Lower is better and 0 is equal. It falls with the number of pictures, so compare
+    1706.08500. Lower is better and 0 is equal. It falls with the number of images, so compare
     only values of as many.
     """
     return frechet_to(b)(a)
@@ -96,8 +96,8 @@ def fd_infinity(c: Comparison) -> dict[str, Estimate]:
 
     It is linear in 1/n, so its values at several n give a line, whose height at 1/n = 0 is free of
     the bias. Chong and Forsyth 2020, arXiv 1911.07023. The interval is that of the line's height
-    (Student's t of the regression); the subsets share pictures, so it may be too narrow, and with
-    fewer pictures than features the line is none.
+    (Student's t of the regression); the subsets share images, so it may be too narrow, and with
+    fewer images than features the line is none.
     """
     x, distance = c.fake.features.double(), frechet_to(c.moments)
     require(len(x), 4 * SIZES, "generated")

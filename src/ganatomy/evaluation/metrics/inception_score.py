@@ -1,4 +1,4 @@
-"""The inception score: are the classes of single pictures sure, and those of all of them many?"""
+"""The inception score: are the classes of single images sure, and those of all of them many?"""
 
 import torch
 
@@ -13,8 +13,8 @@ def score(c: Comparison) -> dict[str, Estimate]:
     """Exp of the mean KL divergence of p(y|x) from p(y), mean and deviation over random splits.
 
     Salimans et al. 2016, arXiv 1606.03498. From 1 to the number of classes; it is the field's only
-    with Inception's logits, and blind to reals: one perfect picture per class is the best. The
-    interval is a bootstrap of all pictures as one split, whose deviations are put at the value.
+    with Inception's logits, and blind to reals: one perfect image per class is the best. The
+    interval is a bootstrap of all images as one split, whose deviations are put at the value.
     """
     from torch_fidelity.metric_isc import isc_features_to_metric
 

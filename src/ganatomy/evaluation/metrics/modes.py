@@ -1,4 +1,4 @@
-"""Modes: which classes are there, how varied pictures are, and whether they repeat or copy."""
+"""Modes: which classes are there, how varied images are, and whether they repeat or copy."""
 
 import hashlib
 import math
@@ -14,14 +14,14 @@ from ganatomy.evaluation.metrics.neighbours import nearest
 from ganatomy.evaluation.statistics import interval, resamples
 
 EXPECTED = 5
-"""Pictures expected of a class before its absence means anything (Cochran 1954)."""
+"""Images expected of a class before its absence means anything (Cochran 1954)."""
 
 MISSING = 0.1
-"""Share of its expected pictures below which a class is missing."""
+"""Share of its expected images below which a class is missing."""
 
 CLOSE = 0.01
-"""Share of real pictures whose neighbour is too close; how close that is, is a quantile of so few
-pictures, whose own chance is not in the intervals."""
+"""Share of real images whose neighbour is too close; how close that is, is a quantile of so few
+images, whose own chance is not in the intervals."""
 
 
 def class_counts(logits: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def classes(c: Comparison) -> dict[str, Estimate]:
     chi2 is Pearson's statistic of the two histograms as two samples of one distribution, classes
     with fewer than EXPECTED fakes expected being one class; chi2_p is its p-value. entropy is of
     the fakes' histogram, in nats. missing counts the expected classes with fewer than MISSING of
-    their expected pictures. confidence is the mean probability of the likeliest class.
+    their expected images. confidence is the mean probability of the likeliest class.
     """
     assert c.fake.logits is not None
     counts, reference = class_counts(c.fake.logits), _reference_counts(c)
@@ -58,7 +58,7 @@ def classes(c: Comparison) -> dict[str, Estimate]:
 
 
 def diversity(c: Comparison) -> dict[str, Estimate]:
-    """Root mean square distance of two fakes over that of two reference pictures; 1 is as varied.
+    """Root mean square distance of two fakes over that of two reference images; 1 is as varied.
 
     Twice the trace of the covariance is the mean squared distance, so no pair is looked at.
     """
@@ -78,7 +78,7 @@ def diversity(c: Comparison) -> dict[str, Estimate]:
 
 
 def pixel_diversity(c: Comparison) -> dict[str, Estimate]:
-    """Diversity of the pixels themselves: 0 for one picture, above 1 for noise."""
+    """Diversity of the pixels themselves: 0 for one image, above 1 for noise."""
     assert c.fake.pixels is not None and c.real.pixels is not None
     value = _spread(c.fake.pixels.flatten(1)) / max(_spread(c.real.pixels.flatten(1)), 1e-12)
     return {"pixel_diversity": Estimate(value)}
@@ -87,7 +87,7 @@ def pixel_diversity(c: Comparison) -> dict[str, Estimate]:
 def class_diversity(c: Comparison) -> dict[str, Estimate]:
     """Diversity within a predicted class, the mean over the classes that are expected.
 
-    One picture per class scores 0 here, and so does a class with fewer than two fakes.
+    One image per class scores 0 here, and so does a class with fewer than two fakes.
     """
     assert c.fake.logits is not None and c.real.logits is not None
     real = class_counts(c.real.logits)
@@ -106,16 +106,16 @@ def exact_duplicates(c: Comparison) -> dict[str, Estimate]:
     assert c.fake.pixels is not None
     seen: set[bytes] = set()
     again = []
-    for picture in _digests(c.fake.pixels):
-        again.append(picture in seen)
-        seen.add(picture)
+    for image in _digests(c.fake.pixels):
+        again.append(image in seen)
+        seen.add(image)
     return {"exact_duplicates": share(torch.tensor(again))}
 
 
 def near_duplicates(c: Comparison) -> dict[str, Estimate]:
     """Share of fakes as close to another as the closest CLOSE of as many reals are to theirs.
 
-    About CLOSE for a perfect generator. As many, for the more pictures, the closer; so both sets
+    About CLOSE for a perfect generator. As many, for the more images, the closer; so both sets
     are cut, at random, to the size of the smaller.
     """
     fake, real = c.fake.features, c.real.features
@@ -126,11 +126,11 @@ def near_duplicates(c: Comparison) -> dict[str, Estimate]:
 
 
 def copies(c: Comparison) -> dict[str, Estimate]:
-    """Share of fakes whose pixels are those of a reference picture."""
+    """Share of fakes whose pixels are those of a reference image."""
     assert c.fake.pixels is not None and c.real.pixels is not None
     if c.fake.pixels.shape[1:] != c.real.pixels.shape[1:]:
         raise ValueError(
-            f"fakes of {tuple(c.fake.pixels.shape[1:])} cannot equal reference pictures of "
+            f"fakes of {tuple(c.fake.pixels.shape[1:])} cannot equal reference images of "
             f"{tuple(c.real.pixels.shape[1:])}; give both at one size"
         )
     real = set(_digests(c.real.pixels))
@@ -138,7 +138,7 @@ def copies(c: Comparison) -> dict[str, Estimate]:
 
 
 def memorised(c: Comparison) -> dict[str, Estimate]:
-    """Share of fakes as near to a reference picture as the nearest CLOSE of held-out pictures are.
+    """Share of fakes as near to a reference image as the nearest CLOSE of held-out images are.
 
     About CLOSE for an honest generator, if the reference is what it was trained on.
     """
@@ -148,7 +148,7 @@ def memorised(c: Comparison) -> dict[str, Estimate]:
 
 
 def _reference_counts(c: Comparison) -> Tensor:
-    """Predictions for the reference: of the whole split where known, else of its pictures."""
+    """Predictions for the reference: of the whole split where known, else of its images."""
     if c.class_shares is not None:
         return c.class_shares.double() * c.moments.n
     assert c.real.logits is not None
@@ -156,7 +156,7 @@ def _reference_counts(c: Comparison) -> Tensor:
 
 
 def _common(expected: Tensor) -> Tensor:
-    """Which classes are expected often enough; of very few pictures, the most expected."""
+    """Which classes are expected often enough; of very few images, the most expected."""
     return expected >= min(EXPECTED, float(expected.max()))
 
 
@@ -186,7 +186,7 @@ def _spread(features: Tensor) -> float:
 
 
 def _digests(pixels: Tensor) -> list[bytes]:
-    return [hashlib.sha256(picture.tobytes()).digest() for picture in pixels.contiguous().numpy()]
+    return [hashlib.sha256(image.tobytes()).digest() for image in pixels.contiguous().numpy()]
 
 
 def _some(features: Tensor, n: int, seed: int) -> Tensor:

@@ -1,9 +1,9 @@
 """Distances to nearest neighbours, block by block, exact for duplicates.
 
 A block of distances takes at most BLOCK bytes, and a few of them live at once; beside them stand
-float64 copies of the features, so n pictures never cost n x n of memory. Squared distances come
+float64 copies of the features, so n images never cost n x n of memory. Squared distances come
 of a matrix product in float64, |x|² + |y|² - 2xy, less a trillionth of |x|² + |y|²: so rounding,
-which depends on the block, cannot put a picture at a distance from its own copy, nor decide ties.
+which depends on the block, cannot put a image at a distance from its own copy, nor decide ties.
 """
 
 from collections.abc import Iterator
@@ -34,14 +34,14 @@ def blocks(a: Tensor, b: Tensor, block: int | None = None) -> Iterator[tuple[sli
 
 
 def radii(features: Tensor, k: int, block: int | None = None) -> Tensor:
-    """Return the squared distance (n,) of each picture's k-th nearest other, never below the true.
+    """Return the squared distance (n,) of each image's k-th nearest other, never below the true.
 
     So a copy of that neighbour, in whatever block, lies within.
     """
     parts = (
         d2.topk(k + 1, largest=False).values[:, -1] for _, d2 in blocks(features, features, block)
     )
-    found = torch.cat(list(parts))  # the nearest is the picture itself
+    found = torch.cat(list(parts))  # the nearest is the image itself
     norms = (features.double() - features.double().mean(0)).square().sum(1)
     return found + 4 * ROUNDING * (found + norms)
 
@@ -52,7 +52,7 @@ def nearest(
     """Return for each fake (n, d) its distance (n,) float64 to the nearest real (m, d), and which.
 
     Exactly 0 for a copy; of several copies, the first. With others, fake and real are one set, in
-    which a picture is no neighbour of its own.
+    which a image is no neighbour of its own.
     """
     indices = []
     for part, d2 in blocks(fake, real, block):

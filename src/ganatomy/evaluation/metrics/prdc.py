@@ -51,7 +51,7 @@ def prdc(c: Comparison) -> dict[str, Estimate]:
     """Share of fakes among reals and the reverse; how many reals' balls hold a fake, and how many.
 
     Precision and recall: Kynkäänniemi et al. 2019, arXiv 1904.06991. Density and coverage: Naeem et
-    al. 2020, arXiv 2002.09797. Intervals are over the pictures that are averaged, fakes for
+    al. 2020, arXiv 2002.09797. Intervals are over the images that are averaged, fakes for
     precision and density, reals for recall and coverage, with the balls held still: resampling
     the centres too would put copies at distance 0 and shrink every ball.
     """

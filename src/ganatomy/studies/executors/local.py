@@ -11,21 +11,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Literal
 
-from ganatomy.studies.executors.outcome import Failure, J, Outcomes, R, attempt
+from ganatomy.studies.executors.outcome import Failure, J, Outcomes, R, outcome
 from ganatomy.studies.executors.ray import cluster
 
 
 def serial(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
     """One after the other, in this process."""
     for job in jobs:
-        yield job, attempt(function, job)
+        yield job, outcome(function, job)
 
 
 def processes(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
     """So many at once, each in a process; results come as they are ready."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     with ProcessPoolExecutor(at_once, context, initializer=_end_with_parent) as pool:
-        futures = {pool.submit(attempt, function, job): job for job in jobs}
+        futures = {pool.submit(outcome, function, job): job for job in jobs}
         for future in as_completed(futures):
             try:
                 yield futures[future], future.result()

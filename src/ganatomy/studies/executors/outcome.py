@@ -19,7 +19,7 @@ class Failure:
 Outcomes = Iterator[tuple[J, R | Failure]]
 
 
-def attempt(function: Callable[[J], R], job: J) -> R | Failure:
+def outcome(function: Callable[[J], R], job: J) -> R | Failure:
     """Return what a function gives for a job, or why it gives nothing.
 
     A ValueError is the user's to mend, and a second try would end alike; after any other error

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from ganatomy.studies.executors.outcome import Failure, J, Outcomes, R, attempt
+from ganatomy.studies.executors.outcome import Failure, J, Outcomes, R, outcome
 from ganatomy.studies.executors.sync import Changes, apply, changes
 
 INTERVAL = 1.0
@@ -50,7 +50,7 @@ class _Worker:
         apply(self.folder, held)
         _, self.sent = changes(self.folder, {})
         here = job if self.there is None else job._replace(folder=self.folder)
-        self.outcome = ThreadPoolExecutor(1).submit(attempt, function, here)
+        self.outcome = ThreadPoolExecutor(1).submit(outcome, function, here)
 
     def look(self, seconds: float) -> _Look:
         """Return what has changed in the folder after so long, or at the job's end."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ganatomy.storage.files import replace
+from ganatomy.storage.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def apply(folder: Path, found: Changes) -> bool:
     for name in sorted(found.written, key=_vouches):
         start, content = found.written[name]
         before = (folder / name).read_bytes()[:start] if start else b""
-        replace(folder / name, before + content)
+        write_atomic(folder / name, before + content)
     for name in found.gone:
         (folder / name).unlink(missing_ok=True)
     return any(map(_vouches, found.written))

@@ -23,7 +23,7 @@ _MNIST_SHARES = {4: 5842 / 60_000, 6: 5918 / 60_000, 8: 5851 / 60_000}
 """Of the digits that R3.c3 finds too few, among MNIST's training digits."""
 
 
-def _cell(sizes: Sizes) -> str:
+def _condition(sizes: Sizes) -> str:
     return "z{}-g{}-d{}".format(*sizes)
 
 
@@ -33,13 +33,13 @@ def _larger(letter: str, factor: int, name: str) -> Claim:
     The report has numbers for the first of them.
     """
     pairs = [(s, (*s[:factor], 100, *s[factor + 1 :])) for s in _ALL if s[factor] == 16]
-    rows = [(_cell(small), _cell(large)) for small, large in pairs]
+    rows = [(_condition(small), _condition(large)) for small, large in pairs]
     return Claim(
         id=f"R3.c1{letter}",
         text=f"a larger {name} lowers FID",
         metric="fd",
-        cells=rows[0],
-        strata=tuple(rows[1:]),
+        conditions=rows[0],
+        blocks=tuple(rows[1:]),
         direction="falls",
         reported=tuple(_REPORTED[sizes] for sizes in pairs[0]),
     )
@@ -50,8 +50,9 @@ R3 = (
         name="r3-capacity",
         question="Do a larger latent, generator and discriminator each give better digits?",
         base="capacity-z16-g16-d16",
-        cells={
-            _cell((z, g, d)): {"z_dim": z, "g_widths": [g], "d_widths": [d]} for z, g, d in _ALL
+        conditions={
+            _condition((z, g, d)): {"z_dim": z, "g_widths": [g], "d_widths": [d]}
+            for z, g, d in _ALL
         },
         steps=5000,
         seeds=3,
@@ -63,7 +64,7 @@ R3 = (
                 id="R3.c1d",
                 text="the largest network of all is the best: better than with a latent of 16",
                 metric="fd",
-                cells=(_cell((16, 100, 100)), _cell((100, 100, 100))),
+                conditions=(_condition((16, 100, 100)), _condition((100, 100, 100))),
                 direction="falls",
                 reported=(33.84, 24.61),
             ),
@@ -71,8 +72,8 @@ R3 = (
                 id="R3.c2a",
                 text="no network reaches D(x) = 0.5: all stay above",
                 metric="mean:d_real",
-                cells=(_cell(_ALL[0]),),
-                strata=tuple((_cell(sizes),) for sizes in _ALL[1:]),
+                conditions=(_condition(_ALL[0]),),
+                blocks=tuple((_condition(sizes),) for sizes in _ALL[1:]),
                 direction="rises",
                 value=0.5,
             ),
@@ -80,7 +81,7 @@ R3 = (
                 id="R3.c2b",
                 text="(16, 100, 16) comes nearer to it than (16, 16, 16), the next small one",
                 metric="mean:d_real",
-                cells=(_cell((16, 16, 16)), _cell((16, 100, 16))),
+                conditions=(_condition((16, 16, 16)), _condition((16, 100, 16))),
                 direction="falls",
                 to=0.5,
             ),
@@ -90,7 +91,7 @@ R3 = (
         name="r3-modes",
         question="Does the best network draw all digits equally often?",
         base="capacity-z100-g100-d100",
-        cells={"best": {}},
+        conditions={"best": {}},
         steps=5000,
         seeds=7,
         claims=(
@@ -98,7 +99,7 @@ R3 = (
                 id="R3.c3a",
                 text="digits are unevenly generated: chi-squared is above its 5 % point, 16.9",
                 metric="chi2",
-                cells=("best",),
+                conditions=("best",),
                 direction="rises",
                 value=16.919,
             ),
@@ -107,7 +108,7 @@ R3 = (
                     id=f"R3.c3{letter}",
                     text=f"{digit} is drawn too seldom: below its share of MNIST",
                     metric=f"share:{digit}",
-                    cells=("best",),
+                    conditions=("best",),
                     direction="falls",
                     value=share,
                 )
@@ -119,7 +120,7 @@ R3 = (
         name="r3-interpolation",
         question="Do digits change smoothly on the way between two latent vectors?",
         base="capacity-z100-g100-d100",
-        cells={"best": {}},
+        conditions={"best": {}},
         steps=5000,
         seeds=5,
         claims=(
@@ -127,7 +128,7 @@ R3 = (
                 id="R3.c4",
                 text="no jumps: of ten steps the largest is less than twice the mean",
                 metric="walk:lerp",
-                cells=("best",),
+                conditions=("best",),
                 direction="falls",
                 value=2.0,
             ),

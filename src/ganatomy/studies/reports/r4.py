@@ -4,12 +4,12 @@ from ganatomy.studies.claim import Claim
 from ganatomy.studies.study import Study
 
 
-def _repairs(letter: str, cell: str, metric: str, text: str) -> Claim:
+def _repairs(letter: str, condition: str, metric: str, text: str) -> Claim:
     return Claim(
         id=f"R4.c1{letter}",
         text=text,
         metric=metric,
-        cells=("dcgan", cell),
+        conditions=("dcgan", condition),
         direction="falls" if metric == "fd" else "rises",
     )
 
@@ -19,7 +19,7 @@ R4 = (
         name="r4-attention-wasserstein",
         question="Do self-attention and Wasserstein training repair what DCGAN lacks on CIFAR-10?",
         base="dcgan-cifar10",
-        cells={
+        conditions={
             "dcgan": {},
             "attention": {"base": "sagan-cifar10"},
             "wasserstein": {"base": "wgan-gp-cifar10"},
