@@ -145,7 +145,7 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
     row = next(iter(found.values()))[0]
     real_scores = [number(row["values"][k]["real"] or 0) for k in COLUMNS]
     parts.append(
-        f"**Floor**: {row['real_n']:,} real images that were kept back, "
+        f"**Real score**: {row['real_n']:,} held-out real images, "
         f"{row['protocol']} [{row['fingerprint']}]\n\n"
         + table(["", *(VALUES[k].title for k in COLUMNS)], [["real", *real_scores]])
     )

@@ -141,9 +141,9 @@ def written(found: dict[str, Any]) -> str:
     real = found["real"]
     parts = [
         _generators(found["generators"]),
-        f"Real test digits once more, all of them in disjoint draws: something was named in "
-        f"{real['named of 2048']} of {real['draws of 2048']} draws of 2,048 and in "
-        f"{real[f'named of {GRID}']} of {real[f'draws of {GRID}']} draws of {GRID}.",
+        f"All real test digits in disjoint draws: {real['named of 2048']} of "
+        f"{real['draws of 2048']} draws of 2,048 samples and {real[f'named of {GRID}']} of "
+        f"{real[f'draws of {GRID}']} draws of {GRID}\nsamples had a diagnosis.",
         _trainings(found["trainings"]),
         _runs(found["runs"]) if found["runs"] else "",
         machine(),
@@ -156,7 +156,7 @@ def _generators(rows: Sequence[dict[str, Any]]) -> str:
         counted = Counter(" and ".join(n) or "nothing" for n in names)
         return ", ".join(f"{what} {times}/{len(names)}" for what, times in counted.most_common())
 
-    named = ("named on 2,048", f"named on {GRID}")
+    named = ("diagnosis of 2,048 samples", f"diagnosis of {GRID} samples")
     return table(
         ["generator", *named, *(k.replace("_", " ") for k in SHOWN)],
         [
@@ -173,7 +173,7 @@ def _generators(rows: Sequence[dict[str, Any]]) -> str:
 
 def _trainings(rows: Sequence[dict[str, Any]]) -> str:
     return table(
-        ["training", "changed", "steps", "named", *(f"`{k}`" for k in LOGGED)],
+        ["training", "changed", "steps", "diagnosis", *(f"`{k}`" for k in LOGGED)],
         [
             [
                 row["training"],
@@ -189,7 +189,7 @@ def _trainings(rows: Sequence[dict[str, Any]]) -> str:
 
 def _runs(rows: Sequence[dict[str, Any]]) -> str:
     return table(
-        ["run", "at step", "measurements", "named"],
+        ["run", "at step", "measurements", "diagnosis"],
         [
             [row["run"], f"{row['step']:,}", str(row["looks"]), _since(row["diagnoses"])]
             for row in rows

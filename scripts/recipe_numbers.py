@@ -1,4 +1,4 @@
-"""Put into the pages of docs what the runs of the recipes that they name were measured by.
+"""Write the measurements of named recipes into the pages of docs.
 
     python scripts/recipe_numbers.py RUNS     # a folder with run folders called like recipes in it
 
@@ -21,9 +21,9 @@ HEAD = (
     "recipe",
     "steps",
     "epochs",
-    "FD [95 % interval]",
-    "precision",
-    "recall",
+    "FD ↓ [95 % interval]",
+    "precision ↑",
+    "recall ↑",
     "FD of real images",
 )
 
@@ -63,25 +63,28 @@ def cells(found: Measured) -> list[str]:
 
 
 def tables(runs: Path, names: list[str], root: str) -> str:
-    """Write a table for each protocol, and say what was not run."""
+    """Write a table for each protocol, and the names of recipes without a run."""
     found = {name: newest(runs, name) for name in names}
     seen = [one for one in found.values() if one is not None]
     parts = []
     for fingerprint in dict.fromkeys(one.row["fingerprint"] for one in seen):
         alike = [one for one in seen if one.row["fingerprint"] == fingerprint]
         settings = alike[0].row["settings"]
-        resized = "" if settings["resize"] == "none" else f", resized {settings['resize']}"
+        resized = "." if settings["resize"] == "none" else f",\nresized {settings['resize']}."
         title = (
-            f"classifier-10k `{fingerprint}` against {settings['dataset']}{resized}, one run each:"
+            f"Protocol `classifier-10k` [{fingerprint}], reference {settings['dataset']}{resized} "
+            "One run for each recipe:"
         )
         parts += [title, table(HEAD, [cells(one) for one in alike])]
     if seen:
-        here = f"[reports]({root}studies/reports/README.md)"
-        before = f"of `basic-gan` and `conv-gan` [first look]({root}studies/first-look/README.md)"
-        parts.append(f"Seeds, machine, commands and images: {here}, {before}.")
+        parts.append(
+            f"Seeds, machine, commands and images are in\n[reports]({root}studies/reports/README.md). "
+            "For `basic-gan` and `conv-gan`, they are in the\n"
+            f"[first look]({root}studies/first-look/README.md)."
+        )
     absent = [f"`{name}`" for name, one in found.items() if one is None]
     if absent:
-        parts.append(f"Not trained here but in the tests: {', '.join(absent)}.")
+        parts.append(f"Trained only in the tests: {', '.join(absent)}.")
     return "\n\n".join(parts)
 
 
