@@ -78,7 +78,8 @@ def tables(runs: Path, names: list[str], root: str) -> str:
         parts += [title, table(HEAD, [cells(one) for one in alike])]
     if seen:
         parts.append(
-            f"Seeds, machine, commands and images are in\n[reports]({root}studies/reports/README.md). "
+            "Seeds, machine, commands and images are in\n"
+            f"[reports]({root}studies/reports/README.md). "
             "For `basic-gan` and `conv-gan`, they are in the\n"
             f"[first look]({root}studies/first-look/README.md)."
         )
