@@ -36,7 +36,7 @@ from ganatomy.studies.study import (
     run,
     work,
 )
-from ganatomy.studies.verdict import decide, lines, measure, verdicts
+from ganatomy.studies.verdict import StudyResult, decide, measure, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", conditions=("a", "b"), direction="falls")
 TINY = Study(
@@ -97,7 +97,9 @@ def test_verdicts() -> None:
     rises = dataclasses.replace(FALLS, direction="rises")
     (finding,) = decide([FALLS], [[[high, low]]])
     assert finding.verdict == "supported" and finding.p == pytest.approx(0.05)
-    assert finding.effect == -6 and finding.superiority == 0 and finding.low < -6 < finding.high
+    assert finding.effect == -6 and finding.superiority == 0
+    assert finding.low is not None and finding.high is not None
+    assert finding.low < -6 < finding.high
     assert decide([rises], [[[high, low]]])[0].verdict == "refuted"
     assert decide([FALLS], [[[low, mixed]]])[0].verdict == "undecided"
     # two claims of three seeds each can never be decided
@@ -135,9 +137,9 @@ def test_studies_run_alike_in_processes_and_are_found_again(
         files = [job.folder / "step-00000006.pt" for job in (one, other)]
         assert files[0].read_bytes() == files[1].read_bytes()
     found = {n: verdicts(two, done[n], 1.0) for n in done}
-    assert found[1] == found[2] and found[1]["seeds"] == {"a": 2, "b": 2}
+    assert found[1] == found[2] and found[1].seeds == {"a": 2, "b": 2}
     # whichever run ended first
-    assert verdicts(two, done[2][::-1], 1.0)["claims"] == found[1]["claims"]
+    assert verdicts(two, done[2][::-1], 1.0).claims == found[1].claims
     written = [contents(two, tmp_path / str(n), done[n], found[n], "again") for n in done]
     tables = [{k: v for k, v in w.items() if k.endswith(".csv")} for w in written]
     assert tables[0] == tables[1] and written[0]["page.html"].count("<img") == 2
@@ -167,7 +169,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     work(wanted[0])
     row = Run.open(wanted[0].folder).rows("metrics")[-1]
     assert numbers(share, wanted[:1])[0][0] == [row["class_counts"][4] / row["n"]]
-    even = dataclasses.replace(FALLS, conditions=("a",), value=2.0, metric="walk:lerp")
+    even = dataclasses.replace(FALLS, conditions=("a",), value=2.0, metric="interpolation:lerp")
     (((found_jump,),),) = numbers(even, done[1][:1])
     assert even.group is None and 1 <= found_jump <= 10
 
@@ -228,7 +230,7 @@ def test_a_plan_does_not_change(tmp_path: Path) -> None:
         ({"metric": "mean:d_reel"}, "did you mean 'mean:d_real'"),
         ({"metric": "sum:d_real"}, "unknown metric"),
         ({"metric": "share:four"}, "unknown metric"),
-        ({"metric": "walk:"}, "unknown metric"),
+        ({"metric": "interpolation:"}, "unknown metric"),
         ({"blocks": (("a",),)}, "rows of as many conditions"),
         ({"conditions": ("a",)}, "two or more conditions, or one with a value"),
         ({"conditions": ()}, "two or more conditions, or one with a value"),
@@ -392,16 +394,17 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("lost")
         return float(job.seed)
 
-    found = {
-        "study": "tiny", "question": "?", "scale": 1.0,
-        "steps": {"a": 6, "b": 6}, "seeds": {"a": 2, "b": 2},
-        "protocol": "classifier-2k", "fingerprint": "0", "real": 0.1,
-        "environment": {"cpu": "c", "cores": 2, "python": "3", "torch": "2", "ganatomy": "0"},
-        "claims": [],
-    }  # fmt: skip
+    environment = {"cpu": "c", "cores": 2, "python": "3", "torch": "2", "ganatomy": "0"}
+    (finding,) = decide([FALLS], [[[[3.0, 4.0], [1.0, 2.0]]]])
+    found = StudyResult(
+        study="tiny", question="?", scale=1.0, steps={"a": 6, "b": 6}, seeds={"a": 2, "b": 2},
+        protocol="classifier-2k", fingerprint="0", real=0.1, environment=environment,
+        claims=(finding,),
+    )  # fmt: skip
+    assert finding.low is None and StudyResult.from_dict(found.to_dict()) == found
     seen: list[int] = []
 
-    def verdicts_of(study: Study, done: list[Job], scale: float) -> dict[str, Any]:
+    def verdicts_of(study: Study, done: list[Job], scale: float) -> StudyResult:
         seen.append(len(done))
         return found
 
@@ -411,25 +414,23 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ganatomy.studies.verdict.verdicts", verdicts_of)
     monkeypatch.setattr("ganatomy.studies.page.contents", contents_of)
     code, said, complaint = call("study", file, "--out", out, "--json", "--executor", "serial")
-    assert code == 1 and json.loads(said) == found and seen == [4]
+    assert code == 1 and json.loads(said) == found.to_dict() and seen == [4]
     assert "[3/6] a, seed 1: FD 1\n" in complaint and "2 of 6 runs failed; repeat" in complaint
     assert "seed 2: failed: RuntimeError: lost" in complaint
-    assert json.loads((out / "verdicts.json").read_text()) == found
+    assert json.loads((out / "verdicts.json").read_text()) == found.to_dict()
     assert (out / "page.html").read_text() == (f"4 runs by ganatomy study {file} --executor serial")
 
 
 def test_verdicts_are_shown_with_what_was_reported() -> None:
     claim = dataclasses.replace(FALLS, reported=(112.3, 44.8))
-    findings = decide([claim], [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]])
-    plain = findings[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD; so"}
-    found = {"claims": [plain]}
-    ((title, what, reported, ours, change, p, verdict),) = lines(found)
+    (finding,) = decide([claim], [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]])
+    finding = dataclasses.replace(finding, measure="FD; so")
+    (title, what, reported, ours, change, p, verdict) = finding.line()
     assert (title, what, reported) == ("c1: falls", "FD", "112 → 44.8")
     assert (ours, p, verdict) == ("8 → 2", "0.050", "supported") and change.startswith("-6 [-7")
-    assert lines({"claims": [plain | {"p": 0.0004}]})[0][-2] == "< 0.001"
+    assert dataclasses.replace(finding, p=0.0004).line()[-2] == "< 0.001"
     few = decide(claims(2), [[[[9.0, 8.0, 7.0], [1.0, 2.0, 3.0]]]] * 2)
-    plain = few[0]._asdict() | {"claim": dataclasses.asdict(claim), "measure": "FD"}
-    assert lines({"claims": [plain]})[0][-1] == "undecided; needs 4 seeds"
+    assert few[0].line()[-1] == "undecided; needs 4 seeds"
 
 
 @pytest.mark.parametrize(
@@ -438,7 +439,7 @@ def test_verdicts_are_shown_with_what_was_reported() -> None:
         ("jump:d_loss", "jumps of Discriminator loss"),
         ("mean:d_real", "D(x); mean of the last 10 % of rows"),
         ("share:4", "share of samples of class 4"),
-        ("walk:slerp", "largest over mean step, slerp"),
+        ("interpolation:slerp", "largest over mean step, slerp"),
     ],
 )
 def test_claims_name_what_they_measure(metric: str, name: str) -> None:

@@ -19,11 +19,11 @@ from ganatomy.evaluation.protocol import preset
 from ganatomy.figures.images import grid, png, scatter
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import Claim
-from ganatomy.studies.figures import axis, bands, groups, strips
+from ganatomy.studies.figures import axis, bands, strips
 from ganatomy.studies.page import contents, fitted
 from ganatomy.studies.study import Job, Study, begin, jobs, options_for
 from ganatomy.studies.tables import read, tables
-from ganatomy.studies.verdict import verdicts
+from ganatomy.studies.verdict import decide, verdicts
 
 HOSTILE = "<script>alert('1')|&\""
 OTHER = "b, x=1"
@@ -214,8 +214,8 @@ def test_tables_give_the_numbers_back(files: dict[str, str], made: Made) -> None
         ("6", "0.25", PROTOCOL.fingerprint)
     }
     claims = list(csv.DictReader(io.StringIO(files["verdicts.csv"])))
-    judged = verdicts(made[0], made[2], 1.0)["claims"]
-    assert [float(row["p"]) for row in claims] == [claim["p"] for claim in judged]
+    judged = verdicts(made[0], made[2], 1.0)
+    assert [float(row["p"]) for row in claims] == [finding.p for finding in judged.claims]
     assert claims[0]["means"] == "8.0 → 2.0" and claims[0]["conditions"] == f"a → {OTHER}"
     lines = list(csv.DictReader(io.StringIO(files["curves.csv"])))
     first = next(row for row in lines if row["condition"] == "a" and float(row["step"]) == 1)
@@ -259,8 +259,9 @@ def test_a_value_that_a_run_or_the_floor_lacks_is_a_dash(tmp_path: Path) -> None
     finish(one, 4.0, points, ("fd", "kid"))
     finish(other, 2.0, points)
     text = texts(written(study, tmp_path, [one, other])["page.html"])
+    found = verdicts(study, [one, other], 1.0)
     assert "a seeds: 1 b seeds: 1 real FD 4 2 0.25 KID 4 — —" in text
-    rows = list(csv.DictReader(io.StringIO(tables([read(other)], {"claims": []})["values.csv"])))
+    rows = list(csv.DictReader(io.StringIO(tables([read(other)], found)["values.csv"])))
     assert "kid" not in rows[0]
 
 
@@ -298,7 +299,7 @@ def test_axes() -> None:
 
 
 def test_strips_show_every_seed_and_the_floor() -> None:
-    conditions = [("a", [10.0, 12.0, 20.0]), (HOSTILE, [11.0])]
+    conditions = {"a": [10.0, 12.0, 20.0], HOSTILE: [11.0]}
     marks = [("real", 9.0)]
     svg = strips(conditions, "FD", axis([10.0, 20.0], marks), marks)
     far = strips(conditions, "FD", axis([10.0, 20.0], []), marks)
@@ -309,7 +310,8 @@ def test_strips_show_every_seed_and_the_floor() -> None:
     )
 
 
-def test_pooled_claims_show_every_row_of_cells_once() -> None:
-    claim = {"conditions": ("a", "b"), "blocks": (("c", "d"), ("a", "d"))}
-    judged = {"claim": claim, "numbers": [[[1.0], [2.0]], [[3.0], [4.0]], [[1.0], [4.0]]]}
-    assert groups(judged) == [("a", [1.0]), ("b", [2.0]), ("c", [3.0]), ("d", [4.0])]
+def test_pooled_claims_show_every_row_of_conditions_once() -> None:
+    claim = Claim(id="c1", text="", metric="fd", direction="rises", conditions=("a", "b"),
+                  blocks=(("c", "d"), ("a", "d")))  # fmt: skip
+    (finding,) = decide([claim], [[[[1.0], [2.0]], [[3.0], [4.0]], [[1.0], [4.0]]]])
+    assert finding.groups() == {"a": [1.0], "b": [2.0], "c": [3.0], "d": [4.0]}

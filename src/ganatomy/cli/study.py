@@ -70,15 +70,17 @@ class Study:
         running.begin(study, out, self.scale)
         done = _run(todo, self.jobs, self.executor)
         found = verdict.verdicts(study, done, self.scale)
-        write_atomic(out / "verdicts.json", (jsons.dumps(found, indent=1) + "\n").encode())
+        write_atomic(
+            out / "verdicts.json", (jsons.dumps(found.to_dict(), indent=1) + "\n").encode()
+        )
         for name, text in page.contents(study, out, done, found, _repeat(self)).items():
             write_atomic(out / name, text.encode())
 
         def show() -> None:
-            terminal.table(("verdict", "claim"), map(_told, verdict.lines(found)))
+            terminal.table(("verdict", "claim"), map(_told, found.table()))
             terminal.say(f"\n{out / 'page.html'}, {out / 'README.md'}, {out / 'verdicts.json'}")
 
-        answer(self.json, found, show)
+        answer(self.json, found.to_dict(), show)
         if len(done) < len(todo):
             terminal.complain(
                 f"{len(todo) - len(done)} of {len(todo)} runs failed; repeat the command to try "

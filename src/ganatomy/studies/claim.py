@@ -22,7 +22,7 @@ WINDOW = 0.1
 """Share of a log, its end, of which mean:NAME is the mean."""
 
 PAIRS, PAIR_STEPS = 5, 10
-"""Ways between latent vectors, and the steps of each, that walk:NAME looks at (R3.3)."""
+"""Pairs of latent vectors that interpolation:NAME takes, and steps between those of a pair."""
 
 _SEVERAL = {
     "prdc": ("precision", "recall", "density", "coverage"),
@@ -38,7 +38,7 @@ _NAMES: dict[str, Callable[[], list[str]]] = {
     "mean": lambda: list(TAGS),
     "jump": lambda: list(TAGS),
     "share": lambda: [str(label) for label in range(10)],
-    "walk": lambda: ["lerp", "slerp"],
+    "interpolation": lambda: ["lerp", "slerp"],
 }
 """Kind of metric to the names after its colon; share takes any class by its number."""
 
@@ -53,8 +53,9 @@ class Claim:
     """the claim in words"""
     metric: str
     """a measured value (fd, recall, …), share:CLASS of the samples, mean:NAME of a logged value at
-    the end of training, jump:NAME, how much it fluctuates in its latter half, or walk:lerp and
-    walk:slerp, the largest over the mean step between latent vectors"""
+    the end of training, jump:NAME, how much it fluctuates in its latter half, or
+    interpolation:lerp and interpolation:slerp, the largest over the mean step between latent
+    vectors"""
     conditions: tuple[str, ...]
     """names of conditions, in order"""
     blocks: tuple[tuple[str, ...], ...] = ()
@@ -156,6 +157,6 @@ KINDS: dict[str, Callable[[Run, str, str], float]] = {
     "mean": _mean,
     "jump": _jump,
     "share": _share,
-    "walk": _interpolation,
+    "interpolation": _interpolation,
 }
 """Kind of metric to what reads it from a run, given the name after its colon and the protocol."""

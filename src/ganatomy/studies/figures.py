@@ -1,7 +1,7 @@
 """The figures of a study: each seed's number by condition, and training curves."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,19 +26,6 @@ class Axis(NamedTuple):
     log: bool
 
 
-def groups(judged: Row) -> list[tuple[str, list[float]]]:
-    """Return the numbers that a judged claim is about: the name of each condition, and its seeds'.
-
-    Row by row, each condition where it first comes.
-    """
-    rows = [judged["claim"]["conditions"], *judged["claim"]["blocks"]]
-    found: dict[str, list[float]] = {}
-    for conditions, numbers in zip(rows, judged["numbers"], strict=True):
-        for condition, seeds in zip(conditions, numbers, strict=True):
-            found.setdefault(condition, seeds)
-    return list(found.items())
-
-
 def axis(numbers: Sequence[float], marks: Sequence[tuple[str, float]]) -> Axis:
     """Choose the axis for some numbers, with room for the marks that do not squeeze them."""
     low, high = min(numbers), max(numbers)
@@ -56,7 +43,7 @@ def axis(numbers: Sequence[float], marks: Sequence[tuple[str, float]]) -> Axis:
 
 
 def strips(
-    conditions: Sequence[tuple[str, Sequence[float]]],
+    conditions: Mapping[str, Sequence[float]],
     x_title: str,
     shown: Axis,
     marks: Sequence[tuple[str, float]],
@@ -70,14 +57,16 @@ def strips(
     import altair  # a quarter second of import, so only where it is needed
     import vl_convert
 
-    dots = [{"condition": name, "x": x} for name, numbers in conditions for x in numbers]
-    means = [{"condition": name, "x": float(np.mean(numbers))} for name, numbers in conditions]
+    dots = [{"condition": name, "x": x} for name, numbers in conditions.items() for x in numbers]
+    means = [
+        {"condition": name, "x": float(np.mean(numbers))} for name, numbers in conditions.items()
+    ]
     x = _x(shown, x_title, marks)
     room = min(7 * longest, LABEL) + 8
     y_axis = altair.Axis(
         domain=False, ticks=False, labelLimit=LABEL, labelPadding=8, minExtent=room
     )
-    y = altair.Y("condition:N", sort=[name for name, _ in conditions], title=None, axis=y_axis)
+    y = altair.Y("condition:N", sort=list(conditions), title=None, axis=y_axis)
     bar, dot = _chart(means).encode(x=x, y=y), _chart(dots).encode(x=x, y=y)
     chart = altair.layer(
         *_rules(shown, x, marks),

@@ -4,6 +4,7 @@ import base64
 import collections
 import hashlib
 import io
+import itertools
 import shlex
 from collections.abc import Sequence
 from importlib.resources import files
@@ -19,7 +20,8 @@ from ganatomy.figures.images import COLOURS, DASHES, curves, span
 from ganatomy.gan.losses import LOSSES
 from ganatomy.pages.comparison import CHARTS
 from ganatomy.runs.folder import Row
-from ganatomy.studies.figures import axis, bands, groups, strips
+from ganatomy.studies.claim import Claim
+from ganatomy.studies.figures import axis, bands, strips
 from ganatomy.studies.study import ALPHA, Job, Study
 from ganatomy.studies.tables import (
     Finished,
@@ -31,7 +33,7 @@ from ganatomy.studies.tables import (
     tables,
     value,
 )
-from ganatomy.studies.verdict import COLUMNS, lines
+from ganatomy.studies.verdict import COLUMNS, StudyResult
 from ganatomy.validation import to_dict
 
 IMAGES = 2_400_000
@@ -39,7 +41,7 @@ IMAGES = 2_400_000
 
 
 def contents(
-    study: Study, out: Path, done: Sequence[Job], found: Row, command: str
+    study: Study, out: Path, done: Sequence[Job], found: StudyResult, command: str
 ) -> dict[str, str]:
     """Return the files of a study's folder that are for readers, name to text.
 
@@ -60,7 +62,9 @@ def contents(
     }
 
 
-def html(study: Study, plan: bytes, runs: Sequence[Finished], found: Row, command: str) -> str:
+def html(
+    study: Study, plan: bytes, runs: Sequence[Finished], found: StudyResult, command: str
+) -> str:
     """Return the page of a study from its finished runs, condition by condition."""
     measured = next((run.row for run in runs if run.row), None)
     scored = sorted(
@@ -80,9 +84,9 @@ def html(study: Study, plan: bytes, runs: Sequence[Finished], found: Row, comman
         found=found,
         alpha=ALPHA,
         columns=COLUMNS,
-        verdicts=list(zip(found["claims"], lines(found), strict=True)),
-        tally=collections.Counter(claim["verdict"] for claim in found["claims"]),
-        few={c: n for c in study.conditions if (n := found["seeds"].get(c, 0)) < study.seeds},
+        verdicts=list(zip(found.claims, found.table(), strict=True)),
+        tally=collections.Counter(finding.verdict for finding in found.claims),
+        few={c: n for c in study.conditions if (n := found.seeds.get(c, 0)) < study.seeds},
         panels=_panels(found, runs),
         values=spread(runs),
         scored=scored,
@@ -102,30 +106,30 @@ def html(study: Study, plan: bytes, runs: Sequence[Finished], found: Row, comman
     )
 
 
-def _panels(found: Row, runs: Sequence[Finished]) -> list[dict[str, Any]]:
+def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]]:
     """A drawing for each claim; those of one quantity share their axis."""
     measured = next((run.row for run in runs if run.row), None)
     shared: dict[str, tuple[list[float], list[tuple[str, float]]]] = {}
-    for judged in found["claims"]:
-        numbers, marks = shared.setdefault(judged["measure"], ([], []))
-        numbers += [x for _, seeds in groups(judged) for x in seeds]
-        marks += _marks(judged["claim"], measured)
-    longest = max(len(c) for judged in found["claims"] for c, _ in groups(judged))
+    for finding in found.claims:
+        numbers, marks = shared.setdefault(finding.measure, ([], []))
+        numbers += itertools.chain(*finding.groups().values())
+        marks += _marks(finding.claim, measured)
+    longest = max(len(name) for finding in found.claims for name in finding.groups())
     panels = []
-    for judged in found["claims"]:
-        name = judged["measure"]
+    for finding in found.claims:
+        name = finding.measure
         shown = axis(*shared[name])
-        own = _marks(judged["claim"], measured)
-        svg = strips(groups(judged), name, shown, own, longest)
-        panels.append({"judged": judged, "svg": svg, "log": shown.log})
+        own = _marks(finding.claim, measured)
+        svg = strips(finding.groups(), name, shown, own, longest)
+        panels.append({"judged": finding, "svg": svg, "log": shown.log})
     return panels
 
 
-def _marks(claim: Row, measured: Row | None) -> list[tuple[str, float]]:
+def _marks(claim: Claim, measured: Row | None) -> list[tuple[str, float]]:
     """What the numbers of a claim are seen against: its value, and the real where there is one."""
-    values = measured["values"] if measured and claim["to"] is None else {}
-    real = values.get(claim["metric"], {}).get("real")
-    known = (("claimed", claim["value"]), ("real", real))
+    values = measured["values"] if measured and claim.to is None else {}
+    real = values.get(claim.metric, {}).get("real")
+    known = (("claimed", claim.value), ("real", real))
     return [(name, x) for name, x in known if x is not None]
 
 

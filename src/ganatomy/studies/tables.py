@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,9 @@ from ganatomy.evaluation.tables import number
 from ganatomy.pages.comparison import CHARTS
 from ganatomy.runs.folder import Row, Run
 from ganatomy.studies.claim import last
-from ganatomy.studies.figures import bands, groups
+from ganatomy.studies.figures import bands
 from ganatomy.studies.study import ALPHA, Job
-from ganatomy.studies.verdict import COLUMNS, lines
+from ganatomy.studies.verdict import COLUMNS, Finding, StudyResult
 
 
 class Finished(NamedTuple):
@@ -92,7 +92,7 @@ def _names(runs: Sequence[Finished]) -> list[str]:
     return [name for name in VALUES if any(value(run, name) is not None for run in runs)]
 
 
-def tables(runs: Sequence[Finished], found: Row) -> dict[str, str]:
+def tables(runs: Sequence[Finished], found: StudyResult) -> dict[str, str]:
     """Return the CSV files of a study, name to text.
 
     values.csv has a row for each run, with every measured value, its interval and its real;
@@ -100,7 +100,7 @@ def tables(runs: Sequence[Finished], found: Row) -> dict[str, str]:
     """
     return {
         "values.csv": _csv([_measured(run, _names(runs)) for run in runs]),
-        "verdicts.csv": _csv([_judged(claim) for claim in found["claims"]]),
+        "verdicts.csv": _csv([_finding(finding) for finding in found.claims]),
         "curves.csv": _csv([row for runs in by_condition(runs).values() for row in _curves(runs)]),
     }
 
@@ -121,17 +121,18 @@ def _measured(run: Finished, names: Sequence[str]) -> Row:
     return known
 
 
-def _judged(judged: Row) -> Row:
-    claim = judged["claim"]
-    conditions = groups(judged)
-    means = [sum(numbers) / len(numbers) for _, numbers in conditions]
-    names = [name for name, _ in conditions]
-    listed = {"conditions": names, "reported": claim["reported"], "means": means}
-    kept = ("effect", "low", "high", "superiority", "p", "p_opposite", "verdict", "seeds_needed")
+def _finding(finding: Finding) -> Row:
+    claim, conditions = finding.claim, finding.groups()
+    means = [sum(numbers) / len(numbers) for numbers in conditions.values()]
+    listed = {"conditions": conditions, "reported": claim.reported, "means": means}
+    known, kept = finding.to_dict(), {"claim", "numbers", "measure"}
     return {
-        **{key: claim[key] for key in ("id", "text", "metric", "direction", "to", "value")},
-        **{key: " → ".join(map(str, values)) for key, values in listed.items()},
-        **{key: judged[key] for key in kept},
+        **{
+            name: getattr(claim, name)
+            for name in ("id", "text", "metric", "direction", "to", "value")
+        },
+        **{name: " → ".join(map(str, values)) for name, values in listed.items()},
+        **{name: value for name, value in known.items() if name not in kept},
     }
 
 
@@ -155,27 +156,28 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return file.getvalue()
 
 
-def markdown(found: Row, command: str) -> str:
-    """Write a study's verdicts as a Markdown page."""
-    where, seeds, real = found["environment"], found["seeds"], number(found["real"])
-    steps = _inert(length(found["steps"]))
-    scale = "" if found["scale"] == 1 else f", {found['scale']:g} of the study's length"
-    table = [COLUMNS, ["---"] * len(COLUMNS), *([_inert(c) for c in line] for line in lines(found))]
+def markdown(found: StudyResult, command: str) -> str:
+    """Write the verdicts of a study as a Markdown page."""
+    where, real = found.environment, number(found.real)
+    steps = _inert(length(found.steps))
+    scale = "" if found.scale == 1 else f", {found.scale:g} of the study's length"
+    lines = [[_inert(text) for text in line] for line in found.table()]
+    table = [COLUMNS, ["---"] * len(COLUMNS), *lines]
     rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
-    runs = ", ".join(f"{_inert(condition)} {n}" for condition, n in seeds.items())
-    return f"""# {_inert(found["study"])}
+    runs = ", ".join(f"{_inert(condition)} {n}" for condition, n in found.seeds.items())
+    return f"""# {_inert(found.study)}
 
-{_inert(found["question"])}
+{_inert(found.question)}
 
 {rows}
 
 *Change* is the last condition's mean minus the first's, with its 95 % interval (BCa bootstrap over
 seeds, of three or more). *p* is of the direction that the runs show: a permutation test over seeds,
-after Holm's correction for {len(found["claims"])} claims. A claim is supported, or refuted, where
+after Holm's correction for {len(found.claims)} claims. A claim is supported, or refuted, where
 it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
 
-Seeds: {runs}. Steps of each run: {steps}{scale}. Measured by {found["protocol"]}
-`{found["fingerprint"]}`, by which real images have an FD of {real}.
+Seeds: {runs}. Steps of each run: {steps}{scale}. Measured by {found.protocol}
+`{found.fingerprint}`, by which real images have an FD of {real}.
 
     {command}
 
@@ -185,7 +187,7 @@ numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
 """
 
 
-def length(steps: dict[str, int]) -> str:
+def length(steps: Mapping[str, int]) -> str:
     """Write the steps of a run: the most common number, then the conditions with another."""
     usual = statistics.mode(steps.values())
     others = ", ".join(f"{condition} {n:,}" for condition, n in steps.items() if n != usual)

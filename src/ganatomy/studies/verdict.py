@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import json
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from ganatomy.evaluation import statistics
 from ganatomy.evaluation.evaluate import measured, protocol_of, title
@@ -15,34 +17,123 @@ from ganatomy.pages.comparison import CHARTS
 from ganatomy.runs.folder import Row, Run
 from ganatomy.studies.claim import WINDOW, Claim
 from ganatomy.studies.study import ALPHA, Job, Study, needed, numbers
+from ganatomy.validation import from_dict
 
 Verdict = Literal["supported", "refuted", "undecided"]
 
+Numbers = Sequence[Sequence[Sequence[float]]]
+"""The numbers of a claim by row of conditions, condition and seed."""
 
-class Finding(NamedTuple):
-    """What runs say of a claim."""
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a study for one claim."""
 
     claim: Claim
-    numbers: list[list[list[float]]]
-    """for each row of conditions, for each condition, for each seed"""
+    numbers: Numbers
     effect: float
     """mean of the last condition minus mean of the first, over rows; with one condition, mean minus
     value"""
-    low: float
-    high: float
-    """its 95 % interval; infinite if there are too few runs for one"""
+    low: float | None
+    """lower end of the 95 % interval of effect; None for fewer than three seeds"""
+    high: float | None
+    """upper end of the interval"""
     superiority: float
-    """chance that a run of the last condition is above one of the first"""
+    """probability, in [0, 1], that a run of the last condition is above a run of the first"""
     p: float
-    """of the direction claimed, after Holm's correction over the study's claims"""
+    """p-value of the claimed direction, with Holm's correction over the claims of the study"""
     p_opposite: float
-    """of the other direction, so corrected too"""
+    """p-value of the opposite direction, with the same correction"""
     verdict: Verdict
     seeds_needed: int
-    """with which p could be small enough at all"""
+    """smallest number of seeds with which the claim can be decided"""
+    measure: str = ""
+    """name of the quantity, for people; text after a semicolon says how it is averaged"""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Finding":
+        """Read the output of to_dict."""
+        return cls(**{**values, "claim": from_dict(Claim, values["claim"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON holds it."""
+        return _plain(self)
+
+    def groups(self) -> dict[str, Sequence[float]]:
+        """Return the numbers of each condition by seed, in the order of the claim's rows."""
+        found: dict[str, Sequence[float]] = {}
+        for conditions, row in zip(self.claim.rows, self.numbers, strict=True):
+            for condition, seeds in zip(conditions, row, strict=True):
+                found.setdefault(condition, seeds)
+        return found
+
+    def line(self) -> list[str]:
+        """Return the finding as a line of a table with COLUMNS."""
+        claim = self.claim
+        rows = [[sum(values) / len(values) for values in row] for row in self.numbers]
+        means = [sum(condition) / len(condition) for condition in zip(*rows, strict=True)]
+        if claim.value is not None:
+            means.append(claim.value)
+        interval = "" if self.low is None else f" [{number(self.low)}, {number(self.high)}]"
+        verdict: str = self.verdict
+        if verdict == "undecided" and self.seeds_needed > len(self.numbers[0][0]):
+            verdict += f"; needs {self.seeds_needed} seeds"
+        text = f"{claim.id}: {claim.text}"
+        if len(rows) > 1:
+            text += f" (pooled over {len(rows)} settings)"
+        p = min(self.p, self.p_opposite)
+        return [
+            text,
+            self.measure.partition(";")[0],
+            " → ".join(map(number, claim.reported)) or "—",
+            " → ".join(map(number, means)),
+            f"{number(self.effect)}{interval}",
+            f"{p:.3f}" if p >= 0.001 else "< 0.001",
+            verdict,
+        ]
 
 
-def decide(claims: Sequence[Claim], found: Sequence[list[list[list[float]]]]) -> list[Finding]:
+COLUMNS = ("claim", "measure", "reported", "ours", "change", "p", "verdict")
+"""Columns of a table of findings."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The findings of a study, with the settings and the machine that gave them."""
+
+    study: str
+    """name of the study"""
+    question: str
+    steps: Mapping[str, int]
+    """training steps of each condition"""
+    scale: float
+    """factor in (0, 1] by which the study's steps were multiplied"""
+    seeds: Mapping[str, int]
+    """number of finished runs of each condition"""
+    protocol: str
+    fingerprint: str
+    real: float | None
+    """Fréchet distance of held-out real images under the same protocol"""
+    environment: Mapping[str, Any]
+    """versions and machine of the process that gave the verdicts"""
+    claims: tuple[Finding, ...]
+    """a finding for each claim, in the order of the study"""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "StudyResult":
+        """Read the output of to_dict, such as verdicts.json."""
+        return cls(**{**values, "claims": tuple(map(Finding.from_dict, values["claims"]))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as verdicts.json holds it."""
+        return _plain(self)
+
+    def table(self) -> list[list[str]]:
+        """Return a line for each claim, under COLUMNS."""
+        return [finding.line() for finding in self.claims]
+
+
+def decide(claims: Sequence[Claim], found: Sequence[Numbers]) -> list[Finding]:
     """Give a verdict on each claim of a study from its numbers by row, condition and seed.
 
     Supported: p of the direction claimed is at most ALPHA after Holm's correction. Refuted: that
@@ -57,12 +148,12 @@ def decide(claims: Sequence[Claim], found: Sequence[list[list[list[float]]]]) ->
         )
     ]
     return [
-        _finding(claim, groups, p, against, len(claims))
-        for claim, groups, p, against in zip(claims, found, *ways, strict=True)
+        _finding(claim, groups, p, opposite, len(claims))
+        for claim, groups, p, opposite in zip(claims, found, *ways, strict=True)
     ]
 
 
-def _test(claim: Claim, rows: list[list[list[float]]]) -> tuple[float, float]:
+def _test(claim: Claim, rows: Numbers) -> tuple[float, float]:
     """P of falling and of rising."""
     if claim.value is None:
         return statistics.permutation(rows)
@@ -75,9 +166,7 @@ def _turned(claim: Claim) -> Claim:
     return dataclasses.replace(claim, direction="falls" if claim.direction == "rises" else "rises")
 
 
-def _finding(
-    claim: Claim, rows: list[list[list[float]]], p: float, against: float, claims: int
-) -> Finding:
+def _finding(claim: Claim, rows: Numbers, p: float, opposite: float, claims: int) -> Finding:
     last = [conditions[-1] for conditions in rows]
     first = [conditions[0] for conditions in rows]
     if claim.value is not None:
@@ -85,15 +174,18 @@ def _finding(
     verdict: Verdict = "undecided"
     if p <= ALPHA:
         verdict = "supported"
-    elif against <= ALPHA:
+    elif opposite <= ALPHA:
         verdict = "refuted"
-    effect = statistics.gap(first, last)
+    effect, *ends = statistics.gap(first, last)
+    low, high = (None if math.isinf(end) else end for end in ends)
     above = statistics.superiority(first, last)
-    return Finding(claim, rows, *effect, above, p, against, verdict, needed(claim, claims))
+    return Finding(
+        claim, rows, effect, low, high, above, p, opposite, verdict, needed(claim, claims)
+    )
 
 
-def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
-    """Judge a study's claims from its finished runs, as JSON knows it.
+def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
+    """Decide the claims of a study from its finished runs.
 
     Raises:
         ValueError: if a condition has no run yet, or runs were measured by unlike protocols.
@@ -105,20 +197,21 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> dict[str, Any]:
     require_same((name, protocol_of(row)) for name, row in rows)
     findings = decide(study.claims, [numbers(claim, done) for claim in study.claims])
     row = rows[0][1]
-    return {
-        "study": study.name,
-        "question": study.question,
-        "steps": study.lengths(scale),
-        "scale": scale,
-        "seeds": {c: sum(job.condition == c for job in done) for c in study.conditions},
-        "protocol": row["protocol"],
-        "fingerprint": row["fingerprint"],
-        "real": row["values"]["fd"]["real"],
-        "environment": environment(),
-        "claims": [
-            _plain(finding) | {"measure": measure(finding.claim, row)} for finding in findings
-        ],
-    }
+    return StudyResult(
+        study=study.name,
+        question=study.question,
+        steps=study.lengths(scale),
+        scale=scale,
+        seeds={c: sum(job.condition == c for job in done) for c in study.conditions},
+        protocol=row["protocol"],
+        fingerprint=row["fingerprint"],
+        real=row["values"]["fd"]["real"],
+        environment=environment(),
+        claims=tuple(
+            dataclasses.replace(finding, measure=measure(finding.claim, row))
+            for finding in findings
+        ),
+    )
 
 
 def measure(claim: Claim, row: Row) -> str:
@@ -127,7 +220,7 @@ def measure(claim: Claim, row: Row) -> str:
     known = {field: text for field, text, *_ in CHARTS}
     text = {
         "share": f"share of samples of class {name}",
-        "walk": f"largest over mean step, {name}",
+        "interpolation": f"largest over mean step, {name}",
         "jump": f"jumps of {known.get(name, name)}",
         "mean": known.get(name, name),
     }.get(kind) or title(name, row)
@@ -136,39 +229,6 @@ def measure(claim: Claim, row: Row) -> str:
     return text + (f"; mean of the last {100 * WINDOW:g} % of rows" if kind == "mean" else "")
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
-    plain = finding._asdict() | {"claim": dataclasses.asdict(finding.claim)}
-    return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in plain.items()}
-
-
-def lines(found: dict[str, Any]) -> list[list[str]]:
-    """Write verdicts for people, under COLUMNS."""
-    return [_line(claim) for claim in found["claims"]]
-
-
-COLUMNS = ("claim", "measure", "reported", "ours", "change", "p", "verdict")
-"""Of a table of verdicts."""
-
-
-def _line(found: dict[str, Any]) -> list[str]:
-    claim = found["claim"]
-    rows = [[sum(values) / len(values) for values in row] for row in found["numbers"]]
-    means = [sum(condition) / len(condition) for condition in zip(*rows, strict=True)]
-    if claim["value"] is not None:
-        means.append(claim["value"])
-    ends = ""
-    if found["low"] is not None:
-        ends = f" [{number(found['low'])}, {number(found['high'])}]"
-    verdict = found["verdict"]
-    if verdict == "undecided" and found["seeds_needed"] > len(found["numbers"][0][0]):
-        verdict += f"; needs {found['seeds_needed']} seeds"
-    reported = " → ".join(number(value) for value in claim["reported"])
-    ours = " → ".join(map(number, means))
-    said = f"{claim['id']}: {claim['text']}"
-    if len(rows) > 1:
-        said += f" (pooled over {len(rows)} settings)"
-    what = found["measure"].partition(";")[0]
-    change = f"{number(found['effect'])}{ends}"
-    p = min(found["p"], found["p_opposite"])
-    shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
-    return [said, what, reported or "—", ours, change, shown, verdict]
+def _plain(result: Finding | StudyResult) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(result)))
+    return plain

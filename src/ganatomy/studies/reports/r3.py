@@ -127,7 +127,7 @@ R3 = (
             Claim(
                 id="R3.c4",
                 text="no jumps: of ten steps the largest is less than twice the mean",
-                metric="walk:lerp",
+                metric="interpolation:lerp",
                 conditions=("best",),
                 direction="falls",
                 value=2.0,
