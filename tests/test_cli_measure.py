@@ -190,11 +190,14 @@ def test_interpolate_and_modes(call: Call, run: Run, tmp_path: Path) -> None:
     with Image.open(tmp_path / "i.png") as image:
         assert image.size == (5 * 30 + 2, 3 * 30 + 2)
     for name, start in (("m.png", b"\x89PNG"), ("m.svg", b"<?xml"), ("m.pdf", b"%PDF")):
-        code, said, _ = call("modes", run.path, "--n", 30, "--out", tmp_path / name)
+        code, said, _ = call("class-counts", run.path, "--n", 30, "--out", tmp_path / name)
         assert code == 0 and said.endswith(f"{tmp_path / name}\n") and "χ²" in said
         assert (tmp_path / name).read_bytes().startswith(start)
     hinge = ("--classifier", "classifier-mlp-hinge", "--out", tmp_path / "m.png", "--json")
-    assert sum(json.loads(call("modes", run.path, "--n", 30, *hinge)[1])["counts"].values()) == 30
+    assert (
+        sum(json.loads(call("class-counts", run.path, "--n", 30, *hinge)[1])["counts"].values())
+        == 30
+    )
 
 
 def test_protocols_are_listed(call: Call) -> None:
@@ -233,8 +236,11 @@ MISTAKES = {
     "evaluate before training": (["evaluate", "NEW"], "no checkpoint yet"),
     "interpolate to svg": (["interpolate", "RUN", "--out", "x.svg"], "must end in .png"),
     "no steps": (["interpolate", "RUN", "--k", "0", "--out", "x.png"], "--k must be at least 1"),
-    "modes to gif": (["modes", "RUN", "--out", "x.gif"], "must end in .png, .svg or .pdf"),
-    "modes of one": (["modes", "RUN", "--n", "1", "--out", "x.png"], "--n must be at least 2"),
+    "modes to gif": (["class-counts", "RUN", "--out", "x.gif"], "must end in .png, .svg or .pdf"),
+    "modes of one": (
+        ["class-counts", "RUN", "--n", "1", "--out", "x.png"],
+        "--n must be at least 2",
+    ),
     "classifier of nothing": (
         ["classifier", "fit", "--data", "nowhere"],
         "unknown dataset 'nowhere'",

@@ -72,7 +72,7 @@ def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
 
 
 def test_points_have_no_protocol() -> None:
-    with pytest.raises(ValueError, match=r"ring8 is points.*ganatomy modes"):
+    with pytest.raises(ValueError, match=r"ring8 is points.*ganatomy class-counts"):
         reference(preset("classifier-2k"), "ring8", place())
 
 

@@ -36,7 +36,7 @@ COMMANDS: dict[str, type[Any]] = {
     "resume": Resume,
     "sample": Sample,
     "interpolate": Interpolate,
-    "modes": ClassCounts,
+    "class-counts": ClassCounts,
     "compare": Compare,
     "study": Study,
     "study new": StudyNew,

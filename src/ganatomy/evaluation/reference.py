@@ -79,7 +79,7 @@ def reference(protocol: Protocol, data: str, place: EvalOptions) -> Reference:
     if len(train.shape) != 3:
         raise ValueError(
             f"{data} is points, not images, which no protocol measures; count their modes with: "
-            "ganatomy modes RUN --out modes.png"
+            "ganatomy class-counts RUN --out modes.png"
         )
     known = classifier.MNIST if digits else images
     space = space_named.load(FeatureRequest(data, known, train.shape, *place[1:4]))

@@ -1,0 +1,57 @@
+"""Documentation: every command in it can be parsed, every link has a target."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ganatomy.cli.main import parse
+from ganatomy.recipes.recipe import Recipe
+from ganatomy.runs.folder import Run
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("studies/**/*.md")])
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+BLOCK = re.compile(r"^```.*?^```|^ {4}\S.*?$(?:\n {4}.*?$)*", re.M | re.S)
+PLACEHOLDERS = {"LOSS": "hinge", "SEED": "0", "STEP": "1", "RECIPE": "conv-gan", "…": "--quiet"}
+
+
+def commands(page: str) -> list[list[str]]:
+    """Return the arguments of each line of code that calls ganatomy."""
+    code = "\n".join(BLOCK.findall(page)).replace("\\\n", " ")
+    lines = re.findall(r"^ *(?:\$ )?ganatomy (.*)$", code, re.M)
+    return [[PLACEHOLDERS.get(w, w) for w in shlex.split(line, comments=True)] for line in lines]
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub forms them."""
+    titles = re.findall(r"^#+ (.*)$", page, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("studies/")])
+def test_the_commands_of_a_page_can_be_parsed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for json in re.findall(r"^ {4}(\{\"dataset\".*?\})$", page, re.M | re.S):
+        Path("ring8.json").write_text(json)
+    for words in commands(page):
+        if words[0] == "resume":
+            Run.create(Path(words[1]), Recipe.of(steps=1))
+        parse(words)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_links_of_a_page_have_targets(name: str) -> None:
+    page = BLOCK.sub("", (ROOT / name).read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", page):
+        if link.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
