@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import Call
 from executor_jobs import dies, fails_once, fails_or_not
+from test_study_page import finish, image
 
 from ganatomy.evaluation.metrics import METRICS, VALUES
 from ganatomy.recipes.recipe import RunOptions
@@ -21,19 +22,19 @@ from ganatomy.studies.claim import GROUPS, Claim
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.page import contents
 from ganatomy.studies.reports import STUDIES, study
+from ganatomy.studies.run import run_study
 from ganatomy.studies.study import (
     Job,
     Progress,
     Study,
     begin,
     decidable,
-    jobs,
     measurable,
     needed,
     numbers,
-    options_for,
     progress,
     run,
+    shared,
     work,
 )
 from ganatomy.studies.verdict import StudyResult, decide, measure, verdicts
@@ -123,7 +124,9 @@ def test_verdicts() -> None:
 
 def train(study: Study, out: Path, at_once: int, executor: Executor | None = None) -> list[Job]:
     begin(study, out, 1.0)
-    outcomes = list(run(jobs(study, out, 1.0, options_for(2, device="cpu")), at_once, executor))
+    outcomes = list(
+        run(study.jobs(out, 1.0, shared(RunOptions(device="cpu"), 2)), at_once, executor)
+    )
     assert all(isinstance(came, float) for _, came in outcomes)
     return sorted(job for job, _ in outcomes)
 
@@ -164,7 +167,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     # samples of a class, and the evenness of ways between latent vectors
     share = dataclasses.replace(FALLS, metric="share:4")
     assert share.group == "classes"
-    wanted = jobs(dataclasses.replace(two, claims=(share,)), tmp_path / "1", 1.0, options_for(2))
+    wanted = dataclasses.replace(two, claims=(share,)).jobs(tmp_path / "1", 1.0, RunOptions())
     assert wanted[0].metrics == ("fd", "classes")
     work(wanted[0])
     row = Run.open(wanted[0].folder).rows("metrics")[-1]
@@ -175,7 +178,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
 
 
 def test_progress_is_what_the_folders_say(tmp_path: Path) -> None:
-    todo = jobs(TINY, tmp_path, 1.0, options_for(1))
+    todo = TINY.jobs(tmp_path, 1.0, RunOptions())
     assert progress(todo, 1) == Progress([0] * 6, None)
     for job, at, seconds in ((todo[0], 6, 3.0), (todo[1], 2, 4.0)):
         made = Run.create(job.folder, job.recipe)
@@ -345,7 +348,7 @@ def test_named_studies_cite_their_rows_and_can_be_decided(name: str) -> None:
     found = STUDIES[name]
     assert found.name == name and all(c.id.startswith(f"R{name[1]}.") for c in found.claims)
     decidable(found)
-    recipes = [job.recipe for job in jobs(found, Path("x"), 0.1, options_for(1))]
+    recipes = [job.recipe for job in found.jobs(Path("x"), 0.1, RunOptions())]
     assert len({r.key for r in recipes}) == len(found.conditions) * found.seeds
     lengths = {
         n: round(condition.get("steps", found.steps) / 10)
@@ -360,6 +363,8 @@ def test_files_of_studies(tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
     file.write_text(TOML)
     assert study(str(file)) == TINY
+    begin(TINY, tmp_path / "out", 0.5)
+    assert study(str(tmp_path / "out" / "study.json")) == TINY
     for text, said in (
         (TOML.replace("question", "quest"), "tiny.toml is not a study: unknown field 'quest'"),
         (TOML.replace("steps = 6", ""), "is not a study: .*steps"),
@@ -375,6 +380,28 @@ def test_files_of_studies(tmp_path: Path) -> None:
         study("r3")
 
 
+def test_a_study_runs_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(job: Job) -> float:
+        if job.seed == 3:
+            raise ValueError("no luck")
+        fd = {"a": 9.0, "b": 2.0}[job.condition] + job.seed
+        finish(job, fd, image(job.seed))
+        return fd
+
+    monkeypatch.setattr("ganatomy.studies.study.work", trained)
+    found = run_study(TINY, str(tmp_path), seeds=4)
+    assert found.verdicts == {"c1": "supported"} and found.path == tmp_path
+    assert len(found.failures) == 2 and set(found.failures.values()) == {"no luck"}
+    assert json.loads((tmp_path / "verdicts.json").read_text()) == found.to_dict()
+    assert StudyResult.from_dict(found.to_dict()).table() == found.table()
+    assert "ganatomy study study.json --seeds 4" in (tmp_path / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"2 seeds can decide none"):
+        run_study(TINY, tmp_path / "other", seeds=2)
+    with pytest.raises(ValueError, match=r"did you mean 'r3-capacity'"):
+        run_study("r3-capacty", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     file, out = tmp_path / "tiny.toml", tmp_path / "out"
     file.write_text(TOML)
@@ -385,7 +412,7 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     assert code == 0 and plan["runs"] == 6 and plan["seconds"] >= 0 and not out.exists()
     assert 1e8 < plan["memory_bytes"] < 1e10 and plan["disk_bytes"] > 6 * 3 * 4 * 200_000
     assert call("study", file, "--out", out, "--seeds", 2)[0] == 2 and not out.exists()
-    assert "in (0, 1], got 1 2" in call("study", file, "--scale", 2)[2]
+    assert "in (0, 1], got 1 and 2" in call("study", file, "--scale", 2)[2]
 
     monkeypatch.setattr("ganatomy.studies.study.work", lambda job: came(job))
 

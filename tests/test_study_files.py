@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from conftest import Call
 
-from ganatomy.studies.files import from_toml, grid, to_toml
-from ganatomy.studies.study import jobs, options_for
+from ganatomy.recipes.recipe import RunOptions
+from ganatomy.studies.files import from_file, grid, to_toml
 
 TWO = ("g_widths=16,48", "loss=hinge,non_saturating")
 
@@ -21,12 +21,12 @@ def test_a_grid_is_every_combination_and_claims_pool_the_other_fields(tmp_path: 
     assert width.rows == ((names[0], names[2]), (names[1], names[3]))
     assert loss.rows == ((names[0], names[1]), (names[2], names[3]))
     assert (loss.metric, loss.direction) == ("recall", "rises")
-    recipes = [job.recipe for job in jobs(study, tmp_path, 1.0, options_for(1))]
+    recipes = [job.recipe for job in study.jobs(tmp_path, 1.0, RunOptions())]
     assert len({r.key for r in recipes}) == 12 and {r.training.steps for r in recipes} == {20}
 
     file = tmp_path / "wide.toml"
     file.write_text(to_toml(study))
-    assert from_toml(file) == study
+    assert from_file(file) == study
 
 
 def test_values_are_numbers_words_and_lists() -> None:
@@ -66,7 +66,7 @@ def test_the_command_writes_a_study_that_the_other_reads(tmp_path: Path, call: C
     words = ("study", "new", "--base", "mnist-fast", "--vary", *TWO, "--steps", 20, "--claim")
     code, said, _ = call(*words, "fd falls", "--out", file)
     assert code == 0 and f"ganatomy study {file} --plan" in said and "12 runs of 20 steps" in said
-    assert from_toml(file).name == "own"
+    assert from_file(file).name == "own"
     before = file.read_bytes()
     for more, complaint in (
         (("fd falls", "--out", file), "own.toml exists"),
@@ -99,4 +99,4 @@ def test_files_that_are_no_studies(tmp_path: Path, line: str, said: str) -> None
     kept = [text for text in to_toml(study).splitlines() if not text.startswith(f"{field} =")]
     (tmp_path / "x.toml").write_text("\n".join([line, *kept]))
     with pytest.raises(ValueError, match=said):
-        from_toml(tmp_path / "x.toml")
+        from_file(tmp_path / "x.toml")

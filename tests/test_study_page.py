@@ -17,11 +17,12 @@ from PIL import Image
 
 from ganatomy.evaluation.protocol import preset
 from ganatomy.figures.images import grid, png, scatter
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.figures import axis, bands, strips
 from ganatomy.studies.page import contents, fitted
-from ganatomy.studies.study import Job, Study, begin, jobs, options_for
+from ganatomy.studies.study import Job, Study, begin
 from ganatomy.studies.tables import read, tables
 from ganatomy.studies.verdict import decide, verdicts
 
@@ -102,9 +103,7 @@ def train(
 ) -> list[Job]:
     """Do as if the runs of a study had been trained and measured."""
     begin(study, out, 1.0)
-    todo = [
-        job for job in jobs(study, out, 1.0, options_for(1)) if job.seed < len(fd[job.condition])
-    ]
+    todo = [job for job in study.jobs(out, 1.0, RunOptions()) if job.seed < len(fd[job.condition])]
     for job in todo:
         finish(job, fd[job.condition][job.seed], image(job.seed, side, 1 if side == 28 else 3))
     return todo
@@ -254,7 +253,7 @@ def test_a_value_that_a_run_or_the_floor_lacks_is_a_dash(tmp_path: Path) -> None
         ["a", "b"], seeds=1, claims=[dataclasses.replace(CLAIMS[0], conditions=("a", "b"))]
     )
     begin(study, tmp_path, 1.0)
-    one, other = jobs(study, tmp_path, 1.0, options_for(1))
+    one, other = study.jobs(tmp_path, 1.0, RunOptions())
     points = scatter(torch.zeros(3, 2))
     finish(one, 4.0, points, ("fd", "kid"))
     finish(other, 2.0, points)

@@ -62,7 +62,7 @@ def a_recipe(name: str, content: bytes) -> None:
 
 
 def a_study(content: bytes) -> None:
-    study = files.from_toml(put("study.toml", content))
+    study = files.from_file(put("study.toml", content))
     assert (folder() / study.name).parent == folder()
 
 

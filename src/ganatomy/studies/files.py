@@ -18,15 +18,20 @@ from ganatomy.validation import check, from_dict, lookup, nearest, to_dict
 _LIMITS = {"steps": (1, 1e9), "seeds": (1, 1000), "log_every": (1, math.inf)}
 
 
-def from_toml(path: Path) -> Study:
-    """Read a study from a TOML file: the fields of Study, a table for each condition and claim.
+def from_file(path: Path) -> Study:
+    """Read a study from a TOML file, or from the study.json of a study's folder.
+
+    A file has the fields of Study, with a table for each condition and claim.
 
     Raises:
-        ValueError: for a file that is none, saying what is wrong.
+        ValueError: for a file that is not a study, with the reason.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _from_dict({"name": path.stem} | values)
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        values = {"name": path.stem} | values
+        values.pop("scale", None)  # of the runs in that folder
+        return _from_dict(values)
     except OSError as error:
         raise ValueError(f"cannot read the study {path}: {error.strerror}") from error
     except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -142,7 +147,7 @@ def _claim(id: str, text: str, factors: Mapping[str, Mapping[str, Any]]) -> Clai
 
 
 def to_toml(study: Study) -> str:
-    """Write a study as the file that from_toml reads; its name is that of the file."""
+    """Write a study as a TOML file that from_file reads; its name is the name of the file."""
     plain = dataclasses.asdict(study)
     lines = [
         f"{field} = {json.dumps(plain[field])}"

@@ -94,6 +94,18 @@ class Study:
             for condition in self.conditions
         }
 
+    def jobs(self, out: Path, scale: float, options: RunOptions) -> list["Job"]:
+        """Return a job for each seed and condition; seeds are the outer loop."""
+        metrics = {claim.group for claim in self.claims} | {"fd"}
+        names = tuple(name for name in METRICS if name in metrics)
+        options = dataclasses.replace(options, log_every=self.log_every)
+        found = []
+        for seed, condition in itertools.product(range(self.seeds), self.conditions):
+            recipe = self.recipe(condition, seed, scale)
+            folder = out / "runs" / f"{condition}-seed{seed}-{recipe.key}"
+            found.append(Job(condition, seed, recipe, folder, options, self.protocol, names))
+        return found
+
 
 class Job(NamedTuple):
     """One run of a study, and how it is measured; it can be sent to another process."""
@@ -105,20 +117,6 @@ class Job(NamedTuple):
     options: RunOptions
     protocol: str
     metrics: tuple[str, ...]
-
-
-def jobs(study: Study, out: Path, scale: float, options: RunOptions) -> list[Job]:
-    """List the runs of a study, seeds outermost, so that it can be judged before all are done."""
-    metrics = {claim.group for claim in study.claims} | {"fd"}
-    options = dataclasses.replace(options, log_every=study.log_every)
-    found = []
-    for seed in range(study.seeds):
-        for condition in study.conditions:
-            recipe = study.recipe(condition, seed, scale)
-            folder = out / "runs" / f"{condition}-seed{seed}-{recipe.key}"
-            names = tuple(name for name in METRICS if name in metrics)
-            found.append(Job(condition, seed, recipe, folder, options, study.protocol, names))
-    return found
 
 
 def work(job: Job) -> float:
@@ -244,9 +242,11 @@ def progress(todo: Sequence[Job], at_once: int) -> Progress:
     return Progress(steps, max(*each, sum(each) / at_once) if len(each) > 1 else each[0])
 
 
-def options_for(at_once: int, **settings: Any) -> RunOptions:
-    """Options of runs that go on side by side: as many threads for each as do not fight."""
-    return RunOptions(threads=max(1, (os.cpu_count() or 1) // at_once), **settings)
+def shared(options: RunOptions, at_once: int) -> RunOptions:
+    """Return options for runs that share this machine's cores and may start in other folders."""
+    threads = options.threads or max(1, (os.cpu_count() or 1) // at_once)
+    root = options.data_root.absolute() if options.data_root else None
+    return dataclasses.replace(options, threads=threads, data_root=root)
 
 
 def numbers(claim: Claim, done: Sequence[Job]) -> list[list[list[float]]]:

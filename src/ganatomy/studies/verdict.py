@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ganatomy.evaluation import statistics
@@ -118,6 +119,15 @@ class StudyResult:
     """versions and machine of the process that gave the verdicts"""
     claims: tuple[Finding, ...]
     """a finding for each claim, in the order of the study"""
+    path: Path | None = None
+    """the study's folder"""
+    failures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """reason of each run that failed, by the name of its folder"""
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The verdict on each claim, by the claim's id."""
+        return {finding.claim.id: finding.verdict for finding in self.claims}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "StudyResult":
@@ -125,8 +135,8 @@ class StudyResult:
         return cls(**{**values, "claims": tuple(map(Finding.from_dict, values["claims"]))})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as verdicts.json holds it."""
-        return _plain(self)
+        """Return the result as verdicts.json holds it, without path and failures."""
+        return _plain(dataclasses.replace(self, path=None), "path", "failures")
 
     def table(self) -> list[list[str]]:
         """Return a line for each claim, under COLUMNS."""
@@ -229,6 +239,6 @@ def measure(claim: Claim, row: Row) -> str:
     return text + (f"; mean of the last {100 * WINDOW:g} % of rows" if kind == "mean" else "")
 
 
-def _plain(result: Finding | StudyResult) -> dict[str, Any]:
+def _plain(result: Finding | StudyResult, *without: str) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(result)))
-    return plain
+    return {name: value for name, value in plain.items() if name not in without}

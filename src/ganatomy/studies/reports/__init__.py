@@ -6,7 +6,7 @@ ways that cannot be compared with ours: it is directions that are tested.
 
 from pathlib import Path
 
-from ganatomy.studies.files import from_toml
+from ganatomy.studies.files import from_file
 from ganatomy.studies.reports.r0 import R0
 from ganatomy.studies.reports.r1 import R1
 from ganatomy.studies.reports.r2 import R2
@@ -19,15 +19,15 @@ STUDIES: dict[str, Study] = {study.name: study for study in (*R0, *R1, *R2, *R3,
 
 
 def study(name: str) -> Study:
-    """Return a named study, or the one in a TOML file.
+    """Return a named study, or the study in a .toml or .json file.
 
     Raises:
-        ValueError: for a name that is neither, or a file that is not a study.
+        ValueError: for an unknown name, with the nearest one, or a file that is not a study.
     """
     if name in STUDIES:
         return STUDIES[name]
-    if not name.endswith(".toml"):
+    if Path(name).suffix not in (".toml", ".json"):
         raise ValueError(
-            f"unknown study {name!r} {nearest(name, STUDIES)}; a study file ends in .toml"
+            f"unknown study {name!r} {nearest(name, STUDIES)}; a study file ends in .toml or .json"
         )
-    return from_toml(Path(name))
+    return from_file(Path(name))
