@@ -1,4 +1,4 @@
-"""Jobs for tests of executors, apart from tests, so that workers need not import what those do."""
+"""Jobs for tests of executors, in a module of their own that workers can import."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ from ganatomy.storage.files import write_atomic
 
 
 class ExecutorJob(NamedTuple):
-    """A job with a folder, that is no run."""
+    """A job with a folder that is not a run."""
 
     folder: Path
 
@@ -38,7 +38,7 @@ def does_as_it_is_called(job: ExecutorJob) -> Any:
     match job.folder.name:
         case "dies":
             dies(job)
-        case "gets on":  # from one checkpoint to the next, of which each costs a life
+        case "gets on":  # loses a worker after each checkpoint
             found = len(list(job.folder.glob("*.pt")))
             if found == 2:
                 return found

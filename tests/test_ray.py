@@ -1,4 +1,4 @@
-"""Studies on a Ray cluster: the same bits, and a worker that is lost costs what it did last."""
+"""Studies on a Ray cluster: the same bits, and a lost worker costs its last steps only."""
 
 import dataclasses
 import os
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("ray_of_the_tests")
 
 
 def head_and(cores: int, port: int | None = None) -> tuple["Cluster", Any]:
-    """Start a head that does nothing else and, beside it, a node with so many cores."""
+    """Start a head without cores, and a node with this many."""
     from ray.cluster_utils import Cluster  # reads the secret as it is imported
 
     head = {"num_cpus": 0, "ray_client_server_port": port, "include_dashboard": False}
@@ -44,7 +44,7 @@ def head_and(cores: int, port: int | None = None) -> tuple["Cluster", Any]:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """One that is free, for ray://."""
+    """Return a free port, for ray://."""
     with socket.socket() as free:
         free.bind(("", 0))
         return int(free.getsockname()[1])
@@ -52,14 +52,14 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def nodes(ray_of_the_tests: None, port: int) -> Iterator["Cluster"]:
-    """Two nodes, of which one works."""
+    """A cluster of two nodes, one of them with cores."""
     found, _ = head_and(2, port)
     yield found
     found.shutdown()
 
 
 def of_a_run(folder: Path) -> dict[str, bytes]:
-    """Files that do not say when and where."""
+    """Return the files of a run that do not depend on time and machine."""
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in folder.rglob("*")
@@ -97,17 +97,17 @@ def test_a_node_that_dies_costs_what_it_did_last(
     nodes, first = head_and(1)
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
 
-    looked, lost = clusters._looked, list[str]()
+    polled, lost = clusters._polled, list[str]()
 
     def then_lose_it(*given: Any) -> Any:
-        found = looked(*given)
+        found = polled(*given)
         if not lost and list(job.folder.glob("step-*.pt")):
             lost.extend(file.name for file in job.folder.glob("step-*.pt"))
             nodes.remove_node(first, allow_graceful=False)
             nodes.add_node(num_cpus=1)
         return found
 
-    monkeypatch.setattr(clusters, "_looked", then_lose_it)
+    monkeypatch.setattr(clusters, "_polled", then_lose_it)
     ((_, came),) = cluster(work, [job], 1)
     nodes.shutdown()
 

@@ -1,4 +1,4 @@
-"""A copy of a folder can be resumed from, whatever it is sent and whenever that is interrupted."""
+"""A copy of a folder can be resumed from at any time, whichever changes have arrived."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def step(folder: Path, copy: Path, sent: dict[str, Sent]) -> tuple[dict[str, int], dict[str, Sent]]:
-    """Bring a copy up to the folder; return the bytes sent of each file, too."""
+    """Synchronize a copy with its folder; return the bytes sent of each file, and the state."""
     found, sent = changes(folder, sent)
     apply(copy, found)
     assert files(copy) == files(folder)

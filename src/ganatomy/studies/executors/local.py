@@ -1,7 +1,7 @@
-"""Executors: each calls a function on every job and yields what came of it.
+"""Executors: each calls a function on every job and yields the outcomes.
 
 To add one, write such a function and add a line to EXECUTORS. A job that fails is tried once more;
-then its error is what came of it, and the others go on.
+then its outcome is a Failure, and the other jobs continue.
 """
 
 import multiprocessing
@@ -16,13 +16,13 @@ from ganatomy.studies.executors.ray import cluster
 
 
 def serial(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
-    """One after the other, in this process."""
+    """Run one job after the other, in this process."""
     for job in jobs:
         yield job, outcome(function, job)
 
 
 def processes(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
-    """So many at once, each in a process; results come as they are ready."""
+    """Run at_once jobs at a time, each in its own process; outcomes come in order of completion."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     with ProcessPoolExecutor(at_once, context, initializer=_end_with_parent) as pool:
         futures = {pool.submit(outcome, function, job): job for job in jobs}
@@ -34,9 +34,9 @@ def processes(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Ou
 
 
 def _end_with_parent() -> None:
-    """Let a worker end as soon as the process that began it has gone, however that ended.
+    """End this worker as soon as its parent process has ended, for any reason.
 
-    It would train on alone otherwise, and a study that is repeated would find its run locked.
+    Otherwise the worker would continue to train, and a repeated study would find its run locked.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,4 +1,4 @@
-"""What comes of a job, wherever it is carried out: a result, or why there is none."""
+"""The outcome of a job in any executor: its result, or the reason of its failure."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -11,19 +11,19 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed, in one line."""
+    """The failure of a job."""
 
     why: str
+    """reason, in one line"""
 
 
 Outcomes = Iterator[tuple[J, R | Failure]]
 
 
 def outcome(function: Callable[[J], R], job: J) -> R | Failure:
-    """Return what a function gives for a job, or why it gives nothing.
+    """Return the result of a function for a job, or the reason of its failure.
 
-    A ValueError is the user's to mend, and a second try would end alike; after any other error
-    there is one.
+    A job is tried again after any error but a ValueError, which a second try would only repeat.
     """
     for last in (False, True):
         try:

@@ -1,9 +1,9 @@
 """Jobs on a Ray cluster whose machines share no disk.
 
-A job is an actor with the job's folder in a temporary place. The driver, which is where the study
-is, asks each in turn what has changed there, and does the same to its own folder. So what a lost
-worker had done is here but for the last INTERVAL, and another one goes on from it. An actor that is
-asked, rather than a generator that tells, because generators do not pass through ray://.
+Each job is an actor with a temporary copy of the job's folder. The driver, on the machine of the
+study, polls each actor for changes and applies them to its own folder. If a worker is lost, another
+one continues from that folder, which lacks at most the last INTERVAL. Actors are polled because
+generators do not pass through ray://.
 """
 
 import contextlib
@@ -25,23 +25,23 @@ from ganatomy.studies.executors.outcome import Failure, J, Outcomes, R, outcome
 from ganatomy.studies.executors.sync import Changes, apply, changes
 
 INTERVAL = 1.0
-"""Seconds between two looks at a job's folder."""
+"""Seconds between two polls of a job's folder."""
 
 LIVES = 3
-"""Workers that a job may lose, one after the other, without a checkpoint from any of them."""
+"""Number of workers in a row that a job may lose without a new checkpoint."""
 
 
-class _Look(NamedTuple):
-    """What a worker says when it is asked."""
+class _Report(NamedTuple):
+    """The answer of a worker to a poll."""
 
     found: Changes
     ended: bool
     came: Any
-    """of the job, once it has ended"""
+    """outcome of the job, once it has ended"""
 
 
 class _Worker:
-    """A job on a machine of the cluster; a class, as that is what Ray keeps alive."""
+    """A job on a machine of the cluster: the class of a Ray actor."""
 
     def __init__(self, function: Callable[[Any], Any], job: Any, held: Changes) -> None:
         self.home, self.there = Path(tempfile.mkdtemp(prefix="ganatomy-")), _folder(job)
@@ -52,28 +52,28 @@ class _Worker:
         here = job if self.there is None else job._replace(folder=self.folder)
         self.outcome = ThreadPoolExecutor(1).submit(outcome, function, here)
 
-    def look(self, seconds: float) -> _Look:
-        """Return what has changed in the folder after so long, or at the job's end."""
+    def poll(self, seconds: float) -> _Report:
+        """Return the changes in the folder after this time, or at the end of the job."""
         wait([self.outcome], timeout=seconds)
-        ended = self.outcome.done()  # before looking, so that the last look sees all
+        ended = self.outcome.done()  # first, so that the last report is complete
         found, self.sent = changes(self.folder, self.sent, ended)
         if not ended:
-            return _Look(found, False, None)
+            return _Report(found, False, None)
         self.leave()
         error = self.outcome.exception()  # such as SystemExit, which would end the worker instead
         came = Failure(_line(error)) if error else self.outcome.result()
         if isinstance(came, Failure):
             came = Failure(came.why.replace(str(self.folder), str(self.there)))
-        return _Look(found, True, came)
+        return _Report(found, True, came)
 
     def leave(self) -> None:
-        """Remove what is on the worker's disk."""
+        """Remove the temporary folder."""
         shutil.rmtree(self.home, ignore_errors=True)
 
 
 @dataclass(frozen=True)
-class _Going:
-    """A job that is being carried out."""
+class _Running:
+    """A job that runs on a worker."""
 
     job: Any
     lock: contextlib.ExitStack
@@ -82,86 +82,88 @@ class _Going:
 
 
 def cluster(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
-    """So many at once on a Ray cluster, $RAY_ADDRESS or one made of this machine's cores.
+    """Run at_once jobs at a time on the Ray cluster at $RAY_ADDRESS, or on this machine's cores.
 
-    A job that has a folder, a named tuple's field as in studies, finds there what is in it here,
-    and what it writes there comes here. If its worker is lost, another one goes on from that.
+    The folder of a job, if it has a field of this name, is copied to the worker, and changes are
+    copied back. If a worker is lost, another one continues from the folder.
 
     Raises:
         ValueError: without Ray, or if the cluster cannot be reached.
     """
-    left, going = deque(jobs), dict[Any, _Going]()
+    left, running = deque(jobs), dict[Any, _Running]()
     with _connected(at_once * max(map(_cores, jobs), default=1)) as ray:
         try:
-            while left or going:
-                while left and len(going) < at_once:
+            while left or running:
+                while left and len(running) < at_once:
                     job = left.popleft()
                     try:
-                        at = _begin(ray, function, _Going(job, _lock(_folder(job)), None, LIVES))
-                        going[at.worker.look.remote(INTERVAL)] = at
+                        at = _begin(ray, function, _Running(job, _lock(_folder(job)), None, LIVES))
+                        running[at.worker.poll.remote(INTERVAL)] = at
                     except Timeout:
                         why = f"{_folder(job)} is being trained by another process"
                         yield job, Failure(why)
-                for ref in ray.wait(list(going), num_returns=1)[0] if going else ():
-                    at, look = _looked(ray, function, going[ref], ref)
-                    del going[ref]
-                    if not look.ended:
-                        going[at.worker.look.remote(INTERVAL)] = at
+                for ref in ray.wait(list(running), num_returns=1)[0] if running else ():
+                    at, report = _polled(ray, function, running[ref], ref)
+                    del running[ref]
+                    if not report.ended:
+                        running[at.worker.poll.remote(INTERVAL)] = at
                         continue
                     ray.kill(at.worker)
                     at.lock.close()
-                    yield at.job, look.came
+                    yield at.job, report.came
         finally:
-            _end(ray, list(going.values()))
+            _end(ray, list(running.values()))
 
 
-def _begin(ray: Any, function: Callable[[Any], Any], at: _Going) -> _Going:
-    """Send a job with what its folder holds, to the first machine that has the cores."""
+def _begin(ray: Any, function: Callable[[Any], Any], at: _Running) -> _Running:
+    """Send a job with the files of its folder to the first machine with enough free cores."""
     folder = _folder(at.job)
     held = changes(folder, {})[0] if folder else Changes({}, ())
-    # more cores than any machine has would be waited for for ever
+    # Ray waits for ever for more cores than any machine has
     most = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes()), default=0)
     remote = ray.remote(_Worker).options(num_cpus=min(_cores(at.job), most or 1))
     return dataclasses.replace(at, worker=remote.remote(function, at.job, held))
 
 
-def _looked(ray: Any, function: Callable[[Any], Any], at: _Going, ref: Any) -> tuple[_Going, _Look]:
-    """Do here what a worker has done there; begin anew if it is lost."""
+def _polled(
+    ray: Any, function: Callable[[Any], Any], at: _Running, ref: Any
+) -> tuple[_Running, _Report]:
+    """Apply the changes that a worker reports; start another worker if it is lost."""
     nothing = Changes({}, ())
     try:
-        look: _Look = ray.get(ref)
-    except ray.exceptions.RayTaskError as error:  # of looking: attempt tells of the job's own
-        return at, _Look(nothing, True, Failure(_line(error.cause)))
+        report: _Report = ray.get(ref)
+    except ray.exceptions.RayTaskError as error:  # of the poll: outcome catches those of the job
+        return at, _Report(nothing, True, Failure(_line(error.cause)))
     except ray.exceptions.RayError as error:
-        ray.kill(at.worker)  # in case that only the way to it is lost
+        ray.kill(at.worker)  # in case only the connection is lost
         if at.lives == 1:
             why = f"{LIVES} workers were lost one after the other: {_line(error)}"
-            return at, _Look(nothing, True, Failure(why))
+            return at, _Report(nothing, True, Failure(why))
         again = dataclasses.replace(at, lives=at.lives - 1)
-        return _begin(ray, function, again), _Look(nothing, False, None)
+        return _begin(ray, function, again), _Report(nothing, False, None)
     folder = _folder(at.job)
-    if folder and apply(folder, look.found):
+    if folder and apply(folder, report.found):
         at = dataclasses.replace(at, lives=LIVES)
-    return at, look
+    return at, report
 
 
-def _end(ray: Any, going: Sequence[_Going]) -> None:
-    """End the jobs that are going on, if the driver leaves before they are done."""
-    with contextlib.suppress(Exception):  # a cluster that is gone has nothing to be ended
-        leaving = [at.worker.leave.remote() for at in going]
+def _end(ray: Any, running: Sequence[_Running]) -> None:
+    """End the jobs that still run when the driver stops."""
+    with contextlib.suppress(Exception):  # on a cluster that is gone nothing runs
+        leaving = [at.worker.leave.remote() for at in running]
         if leaving:
             ray.wait(leaving, num_returns=len(leaving), timeout=2 * INTERVAL)
-        for at in going:
+        for at in running:
             ray.kill(at.worker)
-    for at in going:
+    for at in running:
         at.lock.close()
 
 
 @contextlib.contextmanager
 def _connected(cores: int) -> Iterator[Any]:
-    """Give Ray, connected as the user wants it."""
+    """Yield the ray module, connected to $RAY_ADDRESS or to a local cluster of these cores."""
     try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is run here
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
         import ray
     except ImportError as error:
         raise ValueError(
@@ -189,7 +191,7 @@ def _connected(cores: int) -> Iterator[Any]:
 
 
 def _lock(folder: Path | None) -> contextlib.ExitStack:
-    """Hold a folder as its run would, if it were carried out here."""
+    """Lock a folder as a run on this machine would."""
     with contextlib.ExitStack() as stack:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -206,7 +208,6 @@ def _cores(job: Any) -> int:
 
 
 def _line(error: BaseException) -> str:
-    """Say an error in one line: Ray's first one, or the last if a worker could not even begin."""
-    lines = str(error).split("\n")
-    told = [line.strip() for line in lines if line.strip()] or [""]
-    return f"{type(error).__name__}: {told[-getattr(error, 'actor_init_failed', False)]}"
+    """Return an error in one line: Ray's first line, or the last if a worker could not start."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()] or [""]
+    return f"{type(error).__name__}: {lines[-getattr(error, 'actor_init_failed', False)]}"

@@ -1,8 +1,8 @@
-"""A folder and its copy on another machine: what changes here, as something to send and do there.
+"""Synchronization of a folder with its copy on another machine, by changes that can be sent.
 
-The copy can be resumed from at any time, also if what is sent never comes or is done by half: rows
-are there before the checkpoint that needs them, and a checkpoint is there before the one that it
-replaces is gone.
+A run can be resumed from the copy at any time, even if changes are lost or only partly applied:
+rows are written before the checkpoint that needs them, and a new checkpoint before the old one is
+removed.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ from ganatomy.storage.files import write_atomic
 
 @dataclass(frozen=True)
 class Changes:
-    """What to do to a copy so that it is what the folder is."""
+    """The changes that make a copy equal to its folder."""
 
     written: Mapping[str, tuple[int, bytes]]
-    """file -> a position and what it holds from there on; what is before it stays"""
+    """file -> (offset, content from there on); the content before the offset stays"""
     gone: tuple[str, ...]
-    """files that are no more"""
+    """files to remove"""
 
 
 class Sent(NamedTuple):
-    """What the copy has of a file."""
+    """The state of a file in the copy."""
 
     stamp: tuple[int, int, int]
-    """inode, size and time when it was read; while they are the same, it need not be read again"""
+    """inode, size and modification time at the last read; an equal stamp means no change"""
     length: int
     digest: bytes
 
@@ -37,15 +37,15 @@ class Sent(NamedTuple):
 def changes(
     folder: Path, sent: Mapping[str, Sent], ended: bool = False
 ) -> tuple[Changes, dict[str, Sent]]:
-    """Compare a folder, which others may be writing to, with what its copy has.
+    """Compare a folder, which other processes may write to, with the state of its copy.
 
     Args:
-        folder: what to look at; files whose name starts with a dot are not.
-        sent: what this function returned the last time; empty for a copy that is empty.
-        ended: nobody writes any longer, so look at every file, whatever its stamp.
+        folder: the folder; files whose name starts with a dot are left out.
+        sent: the state that the last call returned; empty for an empty copy.
+        ended: whether writing has ended; then every file is read, whatever its stamp.
 
     Returns:
-        What has changed, and what the copy has once that is done.
+        The changes, and the state of the copy once they are applied.
     """
     missing = [name for name in sent if not (folder / name).exists()]  # before files are listed
     listed = _names(folder)
@@ -65,36 +65,35 @@ def changes(
         has[name] = Sent(stamp, len(content), hashlib.sha256(content).digest())
         if has[name].digest != digest:
             written[name] = (length, content[length:])
-    # what took the place of a file that has just gone may not be listed: then remove nothing yet
+    # the file that replaced a removed one may not be listed yet: then remove nothing
     gone = () if vanished else tuple(name for name in missing if name not in listed)
     return Changes(written, gone), {name: has[name] for name in has if name not in gone}
 
 
 def apply(folder: Path, found: Changes) -> bool:
-    """Do to a copy what was found in the folder; return whether a checkpoint has come."""
-    for name in sorted(found.written, key=_vouches):
+    """Apply changes to a copy; return whether they include a checkpoint."""
+    for name in sorted(found.written, key=_is_checkpoint):
         start, content = found.written[name]
         before = (folder / name).read_bytes()[:start] if start else b""
         write_atomic(folder / name, before + content)
     for name in found.gone:
         (folder / name).unlink(missing_ok=True)
-    return any(map(_vouches, found.written))
+    return any(map(_is_checkpoint, found.written))
 
 
 def _names(folder: Path) -> list[str]:
-    """List files, checkpoints first: rows that are read later reach at least as far as these."""
+    """List files, checkpoints first: rows that are read later reach at least as far."""
     files = [Path(at, name) for at, _, names in os.walk(folder) for name in names]
     shown = [file.relative_to(folder).as_posix() for file in files if file.name[0] != "."]
-    return sorted(shown, key=lambda name: (not _vouches(name), name))
+    return sorted(shown, key=lambda name: (not _is_checkpoint(name), name))
 
 
-def _vouches(name: str) -> bool:
-    """Whether a file says of the others that they reach as far as it does."""
+def _is_checkpoint(name: str) -> bool:
     return name.endswith(".pt")
 
 
 def _read(file: Path, sent: Sent | None) -> tuple[tuple[int, int, int], bytes | None]:
-    """Read a file unless its stamp is as it was; of rows, only whole ones."""
+    """Read a file unless its stamp is unchanged; of a jsonl file, only whole rows."""
     found = file.stat()
     stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
     if sent is not None and sent.stamp == stamp:

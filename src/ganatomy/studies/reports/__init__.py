@@ -1,21 +1,29 @@
-"""The studies of the reports' claims. To add one, add it to its report's module, or a module here.
+"""Named studies, which test claims of the five reports in docs/reports.md.
 
-Ids such as R3.c1 are rows of the study reports; reported numbers are theirs and were measured in
-ways that cannot be compared with ours: it is directions that are tested.
+A claim's id, such as R3.c1, is a row of its report. Reported numbers were measured in other ways
+and are only shown: a claim is about a direction. To add a study, add it to a module and to STUDIES.
 """
 
 from pathlib import Path
 
 from ganatomy.studies.files import from_file
-from ganatomy.studies.reports.r0 import R0
-from ganatomy.studies.reports.r1 import R1
-from ganatomy.studies.reports.r2 import R2
-from ganatomy.studies.reports.r3 import R3
-from ganatomy.studies.reports.r4 import R4
+from ganatomy.studies.reports import r0, r1, r2, r3, r4
 from ganatomy.studies.study import Study
 from ganatomy.validation import nearest
 
-STUDIES: dict[str, Study] = {study.name: study for study in (*R0, *R1, *R2, *R3, *R4)}
+STUDIES: dict[str, Study] = {
+    "r0-basic-vs-conv": r0.BASIC_VS_CONV,
+    "r1-original-vs-enhanced": r1.ORIGINAL_VS_ENHANCED,
+    "r1-step-ratio": r1.STEP_RATIO,
+    "r1-batchnorm-ablation": r1.BATCHNORM_ABLATION,
+    "r1-label-ranges": r1.LABEL_RANGES,
+    "r1-collapse-hides": r1.COLLAPSE_HIDES,
+    "r2-latent-200": r2.LATENT_200,
+    "r3-capacity": r3.CAPACITY,
+    "r3-modes": r3.MODES,
+    "r3-interpolation": r3.INTERPOLATION,
+    "r4-attention-wasserstein": r4.ATTENTION_WASSERSTEIN,
+}
 
 
 def study(name: str) -> Study:

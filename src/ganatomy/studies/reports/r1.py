@@ -1,4 +1,4 @@
-"""Studies of report R1: original and enhanced GAN, batch norm, steps, labels, collapse."""
+"""Studies of report R1: original and enhanced GAN, step ratio, batch norm, labels, collapse."""
 
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.study import Study
@@ -12,7 +12,7 @@ _NORMS = {
 
 
 def _smoother(letter: str, net: str, loss: str) -> Claim:
-    """Without batch norm in a net, whether or not the other has it, a loss jumps less."""
+    """Claim that a loss jumps less without batch norm in a network, whether the other has it."""
     without, other = {"G": ("no-g", "no-d"), "D": ("no-d", "no-g")}[net]
     return Claim(
         id=f"R1.c3{letter}",
@@ -24,153 +24,155 @@ def _smoother(letter: str, net: str, loss: str) -> Claim:
     )
 
 
-R1 = (
-    Study(
-        name="r1-original-vs-enhanced",
-        question="Does a convolutional GAN learn digits better, and faster, than the original one?",
-        base="enhanced-gan",
-        conditions={
-            "original": {"base": "original-gan", "steps": 4688},
-            "enhanced": {"steps": 18_750},
-            "original-early": {"base": "original-gan", "steps": 938},
-            "enhanced-early": {"steps": 3750},
-            "original-160": {"base": "original-gan", "steps": 75_040},
-            "original-200": {"base": "original-gan", "steps": 93_800},
-        },
-        steps=18_750,
-        seeds=5,
-        claims=(
-            Claim(
-                id="R1.c1a",
-                text="after ten epochs the convolutional GAN has the lower FID",
-                metric="fd",
-                conditions=("original", "enhanced"),
-                direction="falls",
-                reported=(1.3335, 0.0285),
-            ),
-            Claim(
-                id="R1.c1b",
-                text="it converges faster: it has it after two epochs already",
-                metric="fd",
-                conditions=("original-early", "enhanced-early"),
-                direction="falls",
-            ),
-            Claim(
-                id="R1.c5",
-                text="the original GAN has a higher FID at epoch 200 than at 160",
-                metric="fd",
-                conditions=("original-160", "original-200"),
-                direction="rises",
-                reported=(0.1694, 0.2634),
-            ),
+ORIGINAL_VS_ENHANCED = Study(
+    name="r1-original-vs-enhanced",
+    question="Does a convolutional GAN learn digits better, and faster, than the original one?",
+    base="enhanced-gan",
+    conditions={
+        "original": {"base": "original-gan", "steps": 4688},
+        "enhanced": {"steps": 18_750},
+        "original-early": {"base": "original-gan", "steps": 938},
+        "enhanced-early": {"steps": 3750},
+        "original-160": {"base": "original-gan", "steps": 75_040},
+        "original-200": {"base": "original-gan", "steps": 93_800},
+    },
+    steps=18_750,
+    seeds=5,
+    claims=(
+        Claim(
+            id="R1.c1a",
+            text="after ten epochs the convolutional GAN has the lower FID",
+            metric="fd",
+            conditions=("original", "enhanced"),
+            direction="falls",
+            reported=(1.3335, 0.0285),
+        ),
+        Claim(
+            id="R1.c1b",
+            text="it converges faster: it has it after two epochs already",
+            metric="fd",
+            conditions=("original-early", "enhanced-early"),
+            direction="falls",
+        ),
+        Claim(
+            id="R1.c5",
+            text="the original GAN has a higher FID at epoch 200 than at 160",
+            metric="fd",
+            conditions=("original-160", "original-200"),
+            direction="rises",
+            reported=(0.1694, 0.2634),
         ),
     ),
-    Study(
-        name="r1-step-ratio",
-        question="Should the generator take more steps than the discriminator?",
-        base="enhanced-gan",
-        conditions={"k1": {"g_steps": 1}, "k3": {}, "k1-longer": {"g_steps": 1, "steps": 1800}},
-        steps=900,
-        seeds=4,
-        claims=(
-            Claim(
-                id="R1.c2a",
-                text="three G steps to a D step have a lower FID than one, after as many D steps",
-                metric="fd",
-                conditions=("k1", "k3"),
-                direction="falls",
-            ),
-            Claim(
-                id="R1.c2b",
-                text="and after as many updates of both nets together: 1 + 1 has twice the steps",
-                metric="fd",
-                conditions=("k1-longer", "k3"),
-                direction="falls",
-            ),
+)
+
+STEP_RATIO = Study(
+    name="r1-step-ratio",
+    question="Should the generator take more steps than the discriminator?",
+    base="enhanced-gan",
+    conditions={"k1": {"g_steps": 1}, "k3": {}, "k1-longer": {"g_steps": 1, "steps": 1800}},
+    steps=900,
+    seeds=4,
+    claims=(
+        Claim(
+            id="R1.c2a",
+            text="three G steps to a D step have a lower FID than one, after as many D steps",
+            metric="fd",
+            conditions=("k1", "k3"),
+            direction="falls",
+        ),
+        Claim(
+            id="R1.c2b",
+            text="and after as many updates of both nets together: 1 + 1 has twice the steps",
+            metric="fd",
+            conditions=("k1-longer", "k3"),
+            direction="falls",
         ),
     ),
-    Study(
-        name="r1-batchnorm-ablation",
-        question="Does batch norm make the losses fluctuate?",
-        base="enhanced-gan",
-        conditions=_NORMS,
-        steps=900,
-        seeds=3,
-        log_every=1,
-        claims=(
-            _smoother("a", "G", "d"),
-            _smoother("b", "G", "g"),
-            _smoother("c", "D", "d"),
-            _smoother("d", "D", "g"),
+)
+
+BATCHNORM_ABLATION = Study(
+    name="r1-batchnorm-ablation",
+    question="Does batch norm make the losses fluctuate?",
+    base="enhanced-gan",
+    conditions=_NORMS,
+    steps=900,
+    seeds=3,
+    log_every=1,
+    claims=(
+        _smoother("a", "G", "d"),
+        _smoother("b", "G", "g"),
+        _smoother("c", "D", "d"),
+        _smoother("d", "D", "g"),
+    ),
+)
+
+LABEL_RANGES = Study(
+    name="r1-label-ranges",
+    question="What do labels drawn from ranges do, against 0 and 1?",
+    base="original-gan",
+    conditions={"hard": {"real_label": [1, 1], "fake_label": [0, 0]}, "ranges": {}},
+    steps=4688,
+    seeds=4,
+    claims=(
+        Claim(
+            id="R1.3a",
+            text="labels drawn from [0, 0.3] and [0.7, 1] lower FID",
+            metric="fd",
+            conditions=("hard", "ranges"),
+            direction="falls",
+        ),
+        Claim(
+            id="R1.3b",
+            text="and let D be less sure of real digits",
+            metric="mean:d_real",
+            conditions=("hard", "ranges"),
+            direction="falls",
         ),
     ),
-    Study(
-        name="r1-label-ranges",
-        question="What do labels drawn from ranges do, against 0 and 1?",
-        base="original-gan",
-        conditions={"hard": {"real_label": [1, 1], "fake_label": [0, 0]}, "ranges": {}},
-        steps=4688,
-        seeds=4,
-        claims=(
-            Claim(
-                id="R1.3a",
-                text="labels drawn from [0, 0.3] and [0.7, 1] lower FID",
-                metric="fd",
-                conditions=("hard", "ranges"),
-                direction="falls",
-            ),
-            Claim(
-                id="R1.3b",
-                text="and let D be less sure of real digits",
-                metric="mean:d_real",
-                conditions=("hard", "ranges"),
-                direction="falls",
-            ),
+)
+
+COLLAPSE_HIDES = Study(
+    name="r1-collapse-hides",
+    question="Do losses show that a GAN has collapsed?",
+    base="original-gan",
+    conditions={"healthy": {}, "collapsed": {"g_steps": 8}},
+    steps=4688,
+    seeds=5,
+    claims=(
+        Claim(
+            id="R1.c4a",
+            text="digits are missing (8 G steps to a D step make it collapse)",
+            metric="missing",
+            conditions=("healthy", "collapsed"),
+            direction="rises",
         ),
-    ),
-    Study(
-        name="r1-collapse-hides",
-        question="Do losses show that a GAN has collapsed?",
-        base="original-gan",
-        conditions={"healthy": {}, "collapsed": {"g_steps": 8}},
-        steps=4688,
-        seeds=5,
-        claims=(
-            Claim(
-                id="R1.c4a",
-                text="digits are missing (8 G steps to a D step make it collapse)",
-                metric="missing",
-                conditions=("healthy", "collapsed"),
-                direction="rises",
-            ),
-            Claim(
-                id="R1.c4b",
-                text="samples repeat one another",
-                metric="near_duplicates",
-                conditions=("healthy", "collapsed"),
-                direction="rises",
-            ),
-            Claim(
-                id="R1.c4c",
-                text="while the loss of G is lower",
-                metric="mean:g_loss",
-                conditions=("healthy", "collapsed"),
-                direction="falls",
-            ),
-            Claim(
-                id="R1.c4d",
-                text="and jumps less",
-                metric="jump:g_loss",
-                conditions=("healthy", "collapsed"),
-                direction="falls",
-            ),
-            Claim(
-                id="R1.c4e",
-                text="and so does the loss of D",
-                metric="jump:d_loss",
-                conditions=("healthy", "collapsed"),
-                direction="falls",
-            ),
+        Claim(
+            id="R1.c4b",
+            text="samples repeat one another",
+            metric="near_duplicates",
+            conditions=("healthy", "collapsed"),
+            direction="rises",
+        ),
+        Claim(
+            id="R1.c4c",
+            text="while the loss of G is lower",
+            metric="mean:g_loss",
+            conditions=("healthy", "collapsed"),
+            direction="falls",
+        ),
+        Claim(
+            id="R1.c4d",
+            text="and jumps less",
+            metric="jump:g_loss",
+            conditions=("healthy", "collapsed"),
+            direction="falls",
+        ),
+        Claim(
+            id="R1.c4e",
+            text="and so does the loss of D",
+            metric="jump:d_loss",
+            conditions=("healthy", "collapsed"),
+            direction="falls",
         ),
     ),
 )

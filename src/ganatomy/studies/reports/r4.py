@@ -14,23 +14,21 @@ def _repairs(letter: str, condition: str, metric: str, text: str) -> Claim:
     )
 
 
-R4 = (
-    Study(
-        name="r4-attention-wasserstein",
-        question="Do self-attention and Wasserstein training repair what DCGAN lacks on CIFAR-10?",
-        base="dcgan-cifar10",
-        conditions={
-            "dcgan": {},
-            "attention": {"base": "sagan-cifar10"},
-            "wasserstein": {"base": "wgan-gp-cifar10"},
-        },
-        steps=46_920,
-        seeds=5,
-        claims=(
-            _repairs("a", "attention", "fd", "self-attention lowers FID"),
-            _repairs("b", "wasserstein", "fd", "Wasserstein training lowers FID"),
-            _repairs("c", "attention", "recall", "self-attention repairs mode collapse: recall"),
-            _repairs("d", "wasserstein", "recall", "Wasserstein training repairs mode collapse"),
-        ),
+ATTENTION_WASSERSTEIN = Study(
+    name="r4-attention-wasserstein",
+    question="Do self-attention and Wasserstein training repair what DCGAN lacks on CIFAR-10?",
+    base="dcgan-cifar10",
+    conditions={
+        "dcgan": {},
+        "attention": {"base": "sagan-cifar10"},
+        "wasserstein": {"base": "wgan-gp-cifar10"},
+    },
+    steps=46_920,
+    seeds=5,
+    claims=(
+        _repairs("a", "attention", "fd", "self-attention lowers FID"),
+        _repairs("b", "wasserstein", "fd", "Wasserstein training lowers FID"),
+        _repairs("c", "attention", "recall", "self-attention repairs mode collapse: recall"),
+        _repairs("d", "wasserstein", "recall", "Wasserstein training repairs mode collapse"),
     ),
 )
