@@ -28,8 +28,8 @@ from ganatomy.evaluation import classifier
 from ganatomy.recipes import named
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
+from ganatomy.storage.cache import cache_root
 from ganatomy.storage.checksums import DamagedError, line, seal
-from ganatomy.storage.files import cache_root
 from ganatomy.studies import files
 from ganatomy.validation import to_dict
 

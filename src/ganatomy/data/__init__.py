@@ -10,7 +10,7 @@ from ganatomy.data.celeba import celeba
 from ganatomy.data.folder import load_images
 from ganatomy.data.samples import Samples, Split, balanced, batch_indices, derive_seed, digest
 from ganatomy.data.shape import Shape, reshape_all
-from ganatomy.storage.files import cache_root
+from ganatomy.storage.cache import cache_root
 from ganatomy.validation import nearest
 
 DATASETS: dict[str, tuple[str, Callable[..., Samples]]] = {

@@ -27,7 +27,8 @@ from ganatomy.data.pixels import LIMIT
 from ganatomy.data.samples import Samples
 from ganatomy.data.shape import Shape
 from ganatomy.storage import checksums
-from ganatomy.storage.files import cache_root, write_atomic
+from ganatomy.storage.cache import cache_root
+from ganatomy.storage.files import write_atomic
 
 LARGE = 2000
 """Images from which on they are cached; fewer are decoded sooner than looked for."""

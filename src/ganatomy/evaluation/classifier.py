@@ -25,7 +25,8 @@ from ganatomy.data import load as read_images
 from ganatomy.data.shape import check
 from ganatomy.evaluation.metrics import Moments, moments
 from ganatomy.models.classifier import FEATURES, Classifier, conv, mlp
-from ganatomy.storage.files import cache_root, write_atomic
+from ganatomy.storage.cache import cache_root
+from ganatomy.storage.files import write_atomic
 from ganatomy.validation import lookup
 
 CHUNK = 500

@@ -31,7 +31,7 @@ from ganatomy.figures.images import to_uint8, ungrid
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Row, Run, step_of
 from ganatomy.runs.sampling import GeneratorMode, generate, load_generator
-from ganatomy.storage.files import cached
+from ganatomy.storage.cache import cached
 from ganatomy.validation import from_dict, lookup, to_dict
 
 MIN_SAMPLES = 2048

@@ -20,7 +20,7 @@ from ganatomy.evaluation import classifier
 from ganatomy.evaluation.features import FEATURES, FeatureRequest, Space
 from ganatomy.evaluation.metrics import Extracted, Moments, moments
 from ganatomy.evaluation.protocol import Protocol
-from ganatomy.storage.files import cache_root, keep, kept
+from ganatomy.storage.cache import cache_root, read_cache, write_cache
 from ganatomy.validation import lookup
 
 REAL = 10_000
@@ -145,10 +145,10 @@ def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Extracte
     text = json.dumps([*parts, protocol.n_real, kept_back, torch.__version__])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     file = cache_root() / "references" / key
-    if (content := kept(file)) is not None:
+    if (content := read_cache(file)) is not None:
         return _unpack(read_tensors(content))
     seen = look()
-    keep(file, write_tensors(_pack(seen)))
+    write_cache(file, write_tensors(_pack(seen)))
     return seen
 
 
