@@ -24,7 +24,7 @@ from ganatomy.evaluation import evaluate
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
-from ganatomy.figures.images import COLOURS
+from ganatomy.figures.charts import COLOURS
 
 COLUMNS = (
     "fd",

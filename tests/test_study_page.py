@@ -20,7 +20,7 @@ from ganatomy.figures.images import grid, png, scatter
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import Claim
-from ganatomy.studies.figures import axis, bands, strips
+from ganatomy.studies.figures import axis, bands
 from ganatomy.studies.page import contents, fitted
 from ganatomy.studies.study import Job, Study, begin
 from ganatomy.studies.tables import read, tables
@@ -295,18 +295,6 @@ def test_axes() -> None:
     same = axis([3.0, 3.0], [])
     assert same.low < 3 < same.high
     assert axis([0.0, 0.0], [("real", 0.9)]).high > 0.9  # there is nothing to squeeze
-
-
-def test_strips_show_every_seed_and_the_floor() -> None:
-    conditions = {"a": [10.0, 12.0, 20.0], HOSTILE: [11.0]}
-    marks = [("real", 9.0)]
-    svg = strips(conditions, "FD", axis([10.0, 20.0], marks), marks)
-    far = strips(conditions, "FD", axis([10.0, 20.0], []), marks)
-    assert "off the axis: ← real 9" in far and "off the axis" not in svg
-    assert svg.count('aria-roledescription="circle"') == 4 and "real 9" in svg
-    assert "<script" not in svg and "real" not in strips(
-        conditions, "FD", axis([10.0, 20.0], []), []
-    )
 
 
 def test_pooled_claims_show_every_row_of_conditions_once() -> None:

@@ -172,7 +172,7 @@ class ClassCounts:
         from ganatomy.evaluation import evaluate
         from ganatomy.evaluation.protocol import Protocol
         from ganatomy.evaluation.reference import EvalOptions, reference
-        from ganatomy.figures import images
+        from ganatomy.figures import modes
         from ganatomy.runs import sampling
         from ganatomy.runs.folder import Run
         from ganatomy.storage.files import write_atomic
@@ -191,7 +191,7 @@ class ClassCounts:
         assert ref.class_shares is not None
         expected = (ref.class_shares * self.n).tolist()
         form = self.out.suffix[1:]
-        drawn = images.class_counts_figure(pixels, predicted, ref.classes, expected, form)
+        drawn = modes.class_counts(pixels, predicted, ref.classes, expected, form)
         write_atomic(self.out, drawn)
         counts = dict(zip(ref.classes, row["class_counts"], strict=True))
         result = {"out": str(self.out), "step": step, "counts": counts} | row

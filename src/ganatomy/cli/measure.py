@@ -185,12 +185,12 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
 def _curve(run: "Run", ref: "Reference") -> Path:
     """Draw the Fréchet distance by step, of all that was measured alike, into the run's folder."""
     from ganatomy.evaluation import evaluate, tables
-    from ganatomy.figures.images import curves
+    from ganatomy.figures.charts import curves
     from ganatomy.storage.files import write_atomic
 
     alike = [r for r in evaluate.measured(run) if r["fingerprint"] == ref.protocol.fingerprint]
     path = run.path / f"fd-{ref.protocol.fingerprint}.svg"
-    write_atomic(path, curves([tables.series(alike, "fd")], "step", None).encode())
+    write_atomic(path, curves({"FD": tables.series(alike, "fd")}, "step").encode())
     return path
 
 

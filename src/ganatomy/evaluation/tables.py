@@ -6,7 +6,7 @@ from typing import Any
 from ganatomy.evaluation.evaluate import protocol_of, title
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.protocol import PROTOCOLS, require_same
-from ganatomy.figures.images import Series
+from ganatomy.figures.charts import Series
 from ganatomy.runs.folder import Row
 
 COLUMNS = ("measure", "value", "95 % interval", "real", "better")

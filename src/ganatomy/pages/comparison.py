@@ -11,7 +11,7 @@ import numpy as np
 from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.statistics import fluctuation
 from ganatomy.evaluation.tables import comparable, heading, many
-from ganatomy.figures.images import COLOURS, Series, curves
+from ganatomy.figures.charts import COLOURS, Series, curves
 from ganatomy.gan.losses import LOSSES
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Row, Run
@@ -63,7 +63,9 @@ def compare(runs: list[Run]) -> str:
         {
             "title": title,
             "about": about,
-            "svg": curves([_series(s, field) for s in shown], "epoch", None if scored else y_range),
+            "svg": curves(
+                {s.name: _series(s, field) for s in shown}, "epoch", None if scored else y_range
+            ),
         }
         for field, title, about, y_range in CHARTS
     ]

@@ -16,12 +16,12 @@ from PIL import Image
 
 from ganatomy.evaluation.protocol import PROTOCOLS
 from ganatomy.evaluation.tables import heading, number
-from ganatomy.figures.images import COLOURS, DASHES, curves, span
+from ganatomy.figures.charts import COLOURS, DASHES, curves, dot_plot, span
 from ganatomy.gan.losses import LOSSES
 from ganatomy.pages.comparison import CHARTS
 from ganatomy.runs.folder import Row
 from ganatomy.studies.claim import Claim
-from ganatomy.studies.figures import axis, bands, strips
+from ganatomy.studies.figures import axis, bands
 from ganatomy.studies.study import ALPHA, Job, Study
 from ganatomy.studies.tables import (
     Finished,
@@ -120,7 +120,7 @@ def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]
         name = finding.measure
         shown = axis(*shared[name])
         own = _marks(finding.claim, measured)
-        svg = strips(finding.groups(), name, shown, own, longest)
+        svg = dot_plot(finding.groups(), name, shown, own, longest)
         panels.append({"judged": finding, "svg": svg, "log": shown.log})
     return panels
 
@@ -130,7 +130,7 @@ def _marks(claim: Claim, measured: Row | None) -> list[tuple[str, float]]:
     values = measured["values"] if measured and claim.to is None else {}
     real = values.get(claim.metric, {}).get("real")
     known = (("claimed", claim.value), ("real", real))
-    return [(name, x) for name, x in known if x is not None]
+    return [(f"{name} {number(x)}", x) for name, x in known if x is not None]
 
 
 def _curves(runs: Sequence[Finished], scored: bool) -> list[dict[str, Any]]:
@@ -147,8 +147,8 @@ def _curves(runs: Sequence[Finished], scored: bool) -> list[dict[str, Any]]:
         names = list(conditions)[begin : begin + size]
         charts = []
         for field, title, about, y_range in CHARTS:
-            shared = span([*lines[field].values()]) if scored or y_range is None else y_range
-            svg = curves([lines[field][c] for c in names], "step", shared, dashed=True)
+            shared = span(lines[field].values()) if scored or y_range is None else y_range
+            svg = curves({c: lines[field][c] for c in names}, "step", shared)
             charts.append({"title": title, "about": about, "svg": svg})
         dashes = [" ".join(map(str, dash)) for dash in DASHES]
         key = list(zip(names, COLOURS, dashes, strict=False))
