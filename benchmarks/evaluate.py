@@ -23,7 +23,7 @@ from ganatomy.training.loop import fit
 def main() -> None:
     """Run it all and print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        recipe = RECIPES["conv-gan"][1].replace(dataset="mnist10k", steps=20)
+        recipe = RECIPES["conv-gan"].recipe.replace(dataset="mnist10k", steps=20)
         run = fit(recipe, Path(folder) / "run", RunOptions(device="cpu"))
         home = {"XDG_CACHE_HOME": str(Path(folder) / "cache")}
         torch_alone = measured("import torch, torchvision", home)[1]

@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ganatomy.gan.cost import Size, cost, disk, memory
+from ganatomy.data import Size
+from ganatomy.gan.cost import cost, disk, memory
 from ganatomy.gan.machine import environment
 from ganatomy.gan.step import State
 from ganatomy.recipes.named import RECIPES
@@ -44,7 +45,7 @@ def on_disk(folder: Path) -> int:
 
 def main(total: int) -> None:
     """Train, and look ten times."""
-    recipe = RECIPES["basic-gan"][1].replace(dataset="mnist10k", steps=total)
+    recipe = RECIPES["basic-gan"].recipe.replace(dataset="mnist10k", steps=total)
     size, state = Size(10_000, (1, 28, 28)), State.new(recipe, (1, 28, 28))
     cost(state, recipe, measure=False)
     predicted = disk(memory(state, size)["checkpoint"], recipe, size, OPTIONS)

@@ -24,7 +24,7 @@ def main(repeats: int = 5) -> None:
     """Run it all and print the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        recipe = RECIPES["conv-gan"][1].replace(dataset="mnist10k", steps=20)
+        recipe = RECIPES["conv-gan"].recipe.replace(dataset="mnist10k", steps=20)
         run = str(fit(recipe, folder / "run", RunOptions(device="cpu")).path)
         one_step = ["train", "basic-gan", "--dataset", "mnist10k", "--steps", "1", "--quiet"]
         commands = {

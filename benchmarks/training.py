@@ -45,14 +45,14 @@ class Workload:
     turn: int
 
 
-DIGITS = DATASETS["mnist10k"][1](Path())
-_SIXTEEN = RECIPES["capacity-z100-g16-d16"][1]
+DIGITS = DATASETS["mnist10k"].load(Path())
+_SIXTEEN = RECIPES["capacity-z100-g16-d16"].recipe
 WORKLOADS = [
-    Workload("MLP, batch 100", RECIPES["basic-gan"][1], 200),
+    Workload("MLP, batch 100", RECIPES["basic-gan"].recipe, 200),
     Workload("DCGAN 28 px, 16 channels, batch 64", _SIXTEEN, 100),
-    Workload("DCGAN 28 px, 100 channels, batch 64", RECIPES["capacity-z100-g100-d100"][1], 15),
-    Workload("DCGAN 64 px, batch 64", RECIPES["dcgan64"][1], 6),
-    Workload("DCGAN CIFAR size, batch 128", RECIPES["dcgan-cifar10"][1].replace(batch=128), 8),
+    Workload("DCGAN 28 px, 100 channels, batch 64", RECIPES["capacity-z100-g100-d100"].recipe, 15),
+    Workload("DCGAN 64 px, batch 64", RECIPES["dcgan64"].recipe, 6),
+    Workload("DCGAN CIFAR size, batch 128", RECIPES["dcgan-cifar10"].recipe.replace(batch=128), 8),
 ]
 
 
@@ -62,7 +62,7 @@ def data_of(recipe: Recipe) -> Samples:
         rng = torch.Generator().manual_seed(0)
         pixels = torch.randint(256, (10_000, 3, 32, 32), dtype=torch.uint8, generator=rng)
         return Samples(pixels, torch.zeros(10_000, dtype=torch.long))
-    return DATASETS["mnist10k"][1](Path(), "train", recipe.data.shape)
+    return DATASETS["mnist10k"].load(Path(), "train", recipe.data.shape)
 
 
 class Images(Dataset[Tensor]):

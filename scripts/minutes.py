@@ -39,8 +39,8 @@ def clock(names: list[str]) -> None:
     for name in names:
         kind, _, how = name.partition(":")
         precision: Precision = "bf16" if how == "bf16" else "fp32"
-        recipe = RECIPES[kind][1].replace(steps=10**6)
-        data = DATASETS["mnist10k"][1](Path(), "train", recipe.data.shape)
+        recipe = RECIPES[kind].recipe.replace(steps=10**6)
+        data = DATASETS["mnist10k"].load(Path(), "train", recipe.data.shape)
         stepping[name] = steps(State.new(recipe, data.shape), recipe, data, precision)
     for name in names * (TURNS + 1):
         begun, taken = time.perf_counter(), 0
@@ -69,7 +69,7 @@ def table(clock_file: str, minutes: str, paths: list[str]) -> None:
     """Print a row for each recipe: mean over seeds, and least to most."""
     seconds = json.loads(Path(clock_file).read_text())["seconds"]
     groups: dict[str, list[list[Row]]] = defaultdict(list)
-    names = {r.replace(steps=1).key: n for n, (_, r) in RECIPES.items()}
+    names = {e.recipe.replace(steps=1).key: n for n, e in RECIPES.items()}
     for run in map(Run.open, map(Path, paths)):
         plain = run.recipe.replace(steps=1, seed=0)
         groups[f"{names[plain.key]}:{run.options.precision}"].append(_alike(measured(run)))

@@ -115,10 +115,10 @@ GENERATORS: dict[str, Generator] = {
     "Gaussian noise of 128": gaussian(128),
 }
 
-BASIC = RECIPES["basic-gan"][1].replace(
+BASIC = RECIPES["basic-gan"].recipe.replace(
     dataset="mnist10k", z_dim=32, g_widths=(64, 128), d_widths=(128, 64), batch=64, steps=600
 )
-_CONV = RECIPES["conv-gan"][1].replace(
+_CONV = RECIPES["conv-gan"].recipe.replace(
     dataset="mnist10k", g_widths=(16,), d_widths=(8,), batch=64, steps=400
 )
 _STRONG = BASIC.replace(lr_d=1e-3, d_steps=3, steps=600)

@@ -1,5 +1,6 @@
 """Commands do what they say; every mistake gets one line on stderr and its exit code."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -45,7 +46,7 @@ def test_train_resume_sample(call: Call, tmp_path: Path) -> None:
     assert code == 0 and said.splitlines()[-1] == f"{out}: complete at step 2"
     assert "D(x)" in said  # plain lines where there is no terminal
     recipe = Run.open(out).recipe
-    assert recipe == RECIPES["basic-gan"][1].replace(
+    assert recipe == RECIPES["basic-gan"].recipe.replace(
         dataset="mnist10k", epochs=0.02, g_widths=(8,), d_widths=(8,)
     )
 
@@ -111,7 +112,7 @@ def test_recipes_print_as_recipe_files(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(call("recipes", "conv-gan", "--json")[1])
     listed = call("recipes", file, "--json")[1]
-    assert json.loads(listed) == to_dict(RECIPES["conv-gan"][1])
+    assert json.loads(listed) == to_dict(RECIPES["conv-gan"].recipe)
     assert set(json.loads(call("recipes", "--json")[1])) == set(RECIPES)
     assert all(name in call("recipes")[1] for name in RECIPES)
 
@@ -254,7 +255,7 @@ def test_the_newest_whole_checkpoint_is_used_and_the_other_set_aside(
 def test_diverged_training_gets_one_line_and_1(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = LOSSES["non_saturating"]._replace(g=lambda real, fake: fake.mean() * math.nan)
+    bad = dataclasses.replace(LOSSES["non_saturating"], g=lambda real, fake: fake.mean() * math.nan)
     monkeypatch.setitem(LOSSES, "non_saturating", bad)
     code, _, complaint = call(
         "train", "basic-gan", *QUICK, "--out", tmp_path / "run", "--log_every", 1, "--quiet"

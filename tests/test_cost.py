@@ -17,11 +17,11 @@ from PIL import Image
 from torch import nn
 
 from ganatomy.cli.summary import Summary, duration, quantity
-from ganatomy.data import DATASETS, toy
+from ganatomy.data import DATASETS, Size, toy
 from ganatomy.data.mnist import MNIST
 from ganatomy.data.published import CIFAR10, FASHION_MNIST
 from ganatomy.gan import cost as cost_module
-from ganatomy.gan.cost import SIZES, Cost, Layer, Size, cost, known_size, layers, memory
+from ganatomy.gan.cost import Cost, Layer, cost, known_size, layers, memory
 from ganatomy.gan.losses import LOSSES
 from ganatomy.gan.step import State
 from ganatomy.recipes.named import RECIPES
@@ -29,6 +29,8 @@ from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
 
 Line = tuple[str, tuple[int, ...], int]
+
+SIZES = {name: dataset.size for name, dataset in DATASETS.items() if dataset.size}
 
 TABLE_I: list[Line] = [
     ("Linear", (1, 256), 25_856),
@@ -72,7 +74,7 @@ def nets(recipe: Recipe, shape: tuple[int, ...]) -> tuple[list[Layer], list[Laye
 
 
 def named(name: str, **changes: Any) -> tuple[list[Layer], list[Layer], State]:
-    recipe = RECIPES[name][1].replace(**changes)
+    recipe = RECIPES[name].recipe.replace(**changes)
     size = known_size(recipe)
     assert size is not None
     return nets(recipe, size.shape)
@@ -224,7 +226,7 @@ def test_flops_of_a_second_derivative() -> None:
     "changes", [{}, {"gp": 10.0, "d_norm": "none"}, {"spectral": "both", "d_norm": "none"}]
 )
 def test_flops_grow_with_the_batch(changes: dict[str, Any]) -> None:
-    recipe = RECIPES["conv-gan"][1].replace(g_widths=(4,), d_widths=(4,), **changes)
+    recipe = RECIPES["conv-gan"].recipe.replace(g_widths=(4,), d_widths=(4,), **changes)
     one, two = (
         cost(State.new(r, (1, 28, 28)), r, measure=False)
         for r in (recipe.replace(batch=3), recipe.replace(batch=6))
@@ -235,7 +237,7 @@ def test_flops_grow_with_the_batch(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["mnist10k", "ring8", "grid25", "moons"])
 def test_sizes_are_those_of_the_data(name: str) -> None:
-    samples = DATASETS[name][1](Path())
+    samples = DATASETS[name].load(Path())
     assert SIZES[name] == Size(len(samples), samples.shape)
     state = State.new(SMALL, samples.shape)
     assert memory(state, SIZES[name])["data"] == samples.values.nbytes
@@ -249,7 +251,7 @@ def test_sizes_are_those_published() -> None:
 
 
 def test_shape_of_the_recipe_comes_first() -> None:
-    recipe = RECIPES["enhanced-gan-celeba"][1]
+    recipe = RECIPES["enhanced-gan-celeba"].recipe
     assert known_size(recipe.replace(shape=None)) == Size(162_770, (3, 64, 64), mapped=True)
     assert known_size(recipe.replace(shape=(1, 32, 32))) == Size(162_770, (1, 32, 32), mapped=True)
     assert known_size(recipe.replace(dataset="my-images")) is None
@@ -325,7 +327,7 @@ def test_measures_on_a_gpu() -> None:
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = RECIPES["original-gan"][1].replace(batch=8, d_steps=2)
+    recipe = RECIPES["original-gan"].recipe.replace(batch=8, d_steps=2)
     result = json.loads(run(capsys, recipe, no_measure=True, json=True))
     assert result.keys() == {
         "recipe",
@@ -386,7 +388,7 @@ def test_shown_in_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    recipe = RECIPES[name][1].replace(batch=2)
+    recipe = RECIPES[name].recipe.replace(batch=2)
     g, d, state = named(name)
     said = run(capsys, recipe, no_measure=True).splitlines()
     assert max(map(len, said)) <= 80
@@ -450,14 +452,14 @@ def test_pictures_of_a_path_are_counted(capsys: pytest.CaptureFixture[str], tmp_
     [
         ({"model": "dcgan"}, "dcgan takes one number in g_widths"),
         ({"model": "dcgan", "shape": (1, 30, 30)}, "dcgan makes square images"),
-        ({"attention": (8,)}, "mlp has no feature maps"),
+        ({"attention": (8,)}, "mlp does not take attention"),
         ({"loss": "hing"}, "unknown loss 'hing'"),
         ({"dataset": "mnits"}, "unknown dataset 'mnits'"),
     ],
 )
 def test_a_recipe_that_cannot_be_built(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Summary(name="it", recipe=RECIPES["basic-gan"][1].replace(**changes), device="cpu")()
+        Summary(name="it", recipe=RECIPES["basic-gan"].recipe.replace(**changes), device="cpu")()
     with pytest.raises(ValueError, match="threads must lie in"):
         Summary(name="it", threads=0)()
 

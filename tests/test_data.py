@@ -34,7 +34,7 @@ READ = ("mnist", "fashion-mnist", "cifar10", "celeba")
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if n not in READ])
 def test_datasets_are_the_same_each_time(name: str) -> None:
-    first, second = DATASETS[name][1](Path()), DATASETS[name][1](Path())
+    first, second = DATASETS[name].load(Path()), DATASETS[name].load(Path())
     assert torch.equal(first.values, second.values) and len(first.labels) == len(first)
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from conftest import Call
 
+from ganatomy.data import Size
 from ganatomy.evaluation import classifier
-from ganatomy.gan.cost import Cost, Size, cost, disk, memory
+from ganatomy.gan.cost import Cost, cost, disk, memory
 from ganatomy.gan.step import State
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.training import doctor

@@ -109,7 +109,7 @@ def test_averaged_and_raw_weights_are_told_apart(runs: dict[str, Run]) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_named_recipe_is_exported_and_read(name: str, tmp_path: Path) -> None:
-    full = RECIPES[name][1]
+    full = RECIPES[name].recipe
     small = {w: (8,) * len(flat(full)[w]) for w in ("g_widths", "d_widths")}
     recipe = full.replace(steps=2, z_dim=min(full.network.z_dim, 20), **small)
     net = stirred(recipe)

@@ -151,7 +151,7 @@ def test_kill_and_resume_give_the_same_bytes(recipe: Recipe, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", RECIPES)
 def test_named_recipes_survive_five_kills(name: str, tmp_path: Path) -> None:
     """Killed at random moments of one run, each time by the system, a recipe as users train it."""
-    recipe = RECIPES[name][1].replace(dataset="mnist10k", steps=150)
+    recipe = RECIPES[name].recipe.replace(dataset="mnist10k", steps=150)
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(to_dict(recipe)))
     begun = time.monotonic()
@@ -201,7 +201,7 @@ def test_nan_keeps_the_last_good_checkpoint(
         on_real, on_fake = good.d(real, fake, labels)
         return on_real * (math.nan if next(calls) >= 2 * 7 else 1.0), on_fake
 
-    monkeypatch.setitem(LOSSES, "non_saturating", good._replace(d=turns_bad))
+    monkeypatch.setitem(LOSSES, "non_saturating", dataclasses.replace(good, d=turns_bad))
     seldom = dataclasses.replace(OPTIONS, log_every=10)  # each step is watched, logged or not
     with pytest.raises(
         FloatingPointError,

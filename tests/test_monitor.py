@@ -1,5 +1,6 @@
 """A training is warned of what its rows and grids have shown for a while, once."""
 
+import dataclasses
 import math
 import warnings
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_a_measure_that_cannot_be_had_is_refused_before_anything_is_written(
 def test_what_ended_a_training_is_kept_for_its_diagnosis(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = LOSSES["non_saturating"]._replace(g=lambda real, fake: fake.mean() * math.nan)
+    bad = dataclasses.replace(LOSSES["non_saturating"], g=lambda real, fake: fake.mean() * math.nan)
     monkeypatch.setitem(LOSSES, "non_saturating", bad)
     with pytest.raises(FloatingPointError):
         fit(MLP, tmp_path / "run", RunOptions(log_every=1, device="cpu"))

@@ -25,7 +25,7 @@ from ganatomy.runs.sampling import generate
 from ganatomy.training.loop import fit
 from ganatomy.validation import flat, leaves
 
-DATA = DATASETS["mnist10k"][1](Path())
+DATA = DATASETS["mnist10k"].load(Path())
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 """Of the datasets that recipes name and that need not be here."""
 
@@ -50,7 +50,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_named_recipe_trains_resumes_and_samples(name: str) -> None:
-    full = RECIPES[name][1]
+    full = RECIPES[name].recipe
     small = {w: (4,) * len(flat(full)[w]) for w in ("g_widths", "d_widths")}
     recipe = full.replace(steps=2, batch=4, z_dim=min(full.network.z_dim, 20), **small)
     shape = recipe.data.shape or SHAPES[recipe.data.dataset]
@@ -195,7 +195,7 @@ def test_label_ranges_go_with_losses_that_have_labels(loss: str) -> None:
         (MLP.replace(model="sagn"), "unknown model 'sagn' .did you mean 'sagan'"),
         (
             MLP.replace(attention=(14,)),
-            "attention: mlp has no feature maps; use model dcgan or sagan",
+            "the model mlp does not take attention; leave it out, or use dcgan, sagan",
         ),
         (
             CONV.replace(attention=(16,)),

@@ -44,7 +44,7 @@ class Kernels(TorchDispatchMode):
 
 def small(name: str) -> tuple[Recipe, tuple[int, ...]]:
     """A recipe of few channels, for a quick step, and the shape of its images."""
-    full = RECIPES[name][1]
+    full = RECIPES[name].recipe
     recipe = full.replace(steps=10, batch=BATCH)
     if full.network.model != "mlp":
         recipe = recipe.replace(g_widths=(8,), d_widths=(8,))

@@ -15,7 +15,7 @@ from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.gan.step import State, steps, update_discriminator, update_ema, update_generator
 from ganatomy.recipes.recipe import Recipe
 
-DATA = DATASETS["mnist10k"][1](Path())
+DATA = DATASETS["mnist10k"].load(Path())
 GOLDEN = {
     "mlp": {
         "d_loss": 1.368484,
@@ -164,9 +164,36 @@ def test_nothing_is_differentiated_that_does_not_move(recipe: Recipe) -> None:
     assert all(p.grad is None for p in state.generator.parameters())
     assert all(p.grad is not None for p in state.discriminator.parameters())
     state.opt_d.zero_grad()
-    update_generator(state, loss, x, state.generator(z))
+    update_generator(state, recipe, loss, x, state.generator(z))
     assert all(p.grad is None for p in state.discriminator.parameters())
     assert all(p.grad is not None for p in state.generator.parameters())
+
+
+class Columns(nn.Module):
+    """A discriminator that returns its logits as (N, width)."""
+
+    def __init__(self, inner: nn.Module, width: int) -> None:
+        super().__init__()
+        self.inner, self.width = inner, width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)[:, None].expand(-1, self.width)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_logits_in_a_column_train_as_logits_in_a_row(loss: str) -> None:
+    recipe = MLP.replace(loss=loss, real_label=(1, 1), fake_label=(0, 0), steps=2)
+    row, column = State.new(recipe, DATA.shape), State.new(recipe, DATA.shape)
+    column.discriminator = Columns(column.discriminator, 1)
+    for a, b in zip(steps(row, recipe, DATA), steps(column, recipe, DATA), strict=True):
+        assert same(a, b)
+
+
+def test_other_logits_are_refused() -> None:
+    state = State.new(MLP, DATA.shape)
+    state.discriminator = Columns(state.discriminator, 2)
+    with pytest.raises(ValueError, match=r"one logit per sample, of shape \(N,\) = \(16,\), got"):
+        next(steps(state, MLP, DATA))
 
 
 def test_steps_go_to_the_recipes_end() -> None:

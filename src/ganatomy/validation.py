@@ -8,11 +8,13 @@ import dataclasses
 import difflib
 import functools
 import hashlib
+import importlib
 import json
 import math
+import sys
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -217,6 +219,55 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     if name not in table:
         raise ValueError(f"unknown {kind} {name!r} {nearest(name, table)}")
     return table[name]
+
+
+def resolve(table: Mapping[str, T], name: str, kind: str, adapt: Callable[[Any], T]) -> T:
+    """Return the part of a registry, or the object of an importable name.
+
+    Args:
+        table: registered parts by name.
+        name: a key of table, or package.module:object, which is imported as `python -m` would
+            import it: the current directory comes first.
+        kind: word for such parts in messages, such as "model".
+        adapt: converts an imported object to a part, or raises ValueError.
+
+    Raises:
+        ValueError: if the name is unknown, cannot be imported, or is not such a part.
+    """
+    if name in table or ":" not in name:
+        return lookup(table, name, kind)
+    try:
+        return adapt(_import(name))
+    except ValueError as error:
+        raise ValueError(f"{name} is not a {kind}: {error}") from error
+
+
+def register(table: MutableMapping[str, T], name: str, part: T, kind: str) -> None:
+    """Add a part to a registry.
+
+    Raises:
+        ValueError: if the name is taken, empty, or has the colon of an importable name.
+    """
+    if name in table:
+        raise ValueError(f"there is a {kind} {name!r} already; choose another name")
+    if not name or ":" in name:
+        raise ValueError(f"the name of a {kind} is not empty and has no colon, got {name!r}")
+    table[name] = part
+
+
+def _import(name: str) -> Any:
+    """Import package.module:object."""
+    module, _, attributes = name.partition(":")
+    try:
+        if module not in sys.modules:
+            importlib.invalidate_caches()  # the file may be newer than the last look
+            if (here := str(Path.cwd())) not in sys.path:
+                sys.path.insert(0, here)
+        found = importlib.import_module(module)
+        return functools.reduce(getattr, attributes.split("."), found)
+    except Exception as error:  # a module may raise anything
+        said = " ".join(str(error).split())
+        raise ValueError(f"cannot import it ({type(error).__name__}: {said})") from error
 
 
 def _plain(value: Any) -> Any:

@@ -28,10 +28,10 @@ class Recipes:
         if self.name is not None:
             fields = to_dict(read(self.name))
             if self.name in RECIPES and not self.json:
-                terminal.say(RECIPES[self.name][0])
+                terminal.say(RECIPES[self.name].about)
             return answer(self.json, fields, lambda: fields_table("field", "value", fields))
-        rows = [(name, recipe.key, about) for name, (about, recipe) in RECIPES.items()]
-        values = {name: {"about": about} | to_dict(r) for name, (about, r) in RECIPES.items()}
+        rows = [(name, entry.recipe.key, entry.about) for name, entry in RECIPES.items()]
+        values = {name: {"about": e.about} | to_dict(e.recipe) for name, e in RECIPES.items()}
         return answer(self.json, values, lambda: terminal.table(("recipe", "key", "what"), rows))
 
 
@@ -46,7 +46,7 @@ class Datasets:
         """Run the command."""
         from ganatomy.data import DATASETS, data_root
 
-        abouts = {name: about for name, (about, _) in DATASETS.items()}
+        abouts = {name: dataset.about for name, dataset in DATASETS.items()}
 
         def show() -> None:
             fields_table("dataset", "what", abouts)

@@ -17,7 +17,8 @@ from ganatomy.validation import to_dict
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ganatomy.gan.cost import Cost, Layer, Size
+    from ganatomy.data import Size
+    from ganatomy.gan.cost import Cost, Layer
 
 Values = dict[str, Any]
 
@@ -42,7 +43,7 @@ class Summary:
     """only count and compute; do not time steps, which takes a second to half a minute"""
     json: bool = False
     """print the result as JSON, in plain numbers, bytes and seconds"""
-    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"][1])
+    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
 
     def __call__(self) -> int:
         """Run the command."""
@@ -76,7 +77,8 @@ class Summary:
 
 def _size(recipe: Recipe, options: RunOptions) -> "Size":
     """Of the recipe's dataset, which is loaded only if nothing is known of it."""
-    from ganatomy.gan.cost import Size, known_size
+    from ganatomy.data import Size
+    from ganatomy.gan.cost import known_size
 
     if (known := known_size(recipe)) is not None:
         return known

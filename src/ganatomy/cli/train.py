@@ -35,7 +35,7 @@ class Train:
     """show no progress"""
     json: bool = False
     """print the result as JSON"""
-    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"][1])
+    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
     options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
         default=RunOptions()
     )
@@ -64,7 +64,7 @@ class Resume:
     """show no progress"""
     json: bool = False
     """print the result as JSON"""
-    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"][1])
+    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
     options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
         default=RunOptions()
     )
@@ -129,7 +129,8 @@ def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) ->
 
 def _plan(command: Train, folder: Path) -> int:
     """Say what a training would do, building the networks but writing nothing."""
-    from ganatomy.gan.cost import Size, cost, disk, memory
+    from ganatomy.data import Size
+    from ganatomy.gan.cost import cost, disk, memory
     from ganatomy.gan.machine import pick_device
     from ganatomy.gan.step import State
     from ganatomy.training.loop import load_data

@@ -1,35 +1,140 @@
-"""Datasets. To add one, write its loader and add a line to DATASETS."""
+"""Datasets by name or path. To add one, write its loader and add an entry to DATASETS."""
 
 import os
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ganatomy.data import mnist, published, toy
 from ganatomy.data.celeba import celeba
 from ganatomy.data.folder import load_images
-from ganatomy.data.samples import Samples, Split, balanced, batch_indices, derive_seed, digest
+from ganatomy.data.samples import (
+    Samples,
+    Size,
+    Split,
+    balanced,
+    batch_indices,
+    derive_seed,
+    digest,
+)
 from ganatomy.data.shape import Shape, reshape_all
 from ganatomy.storage.cache import cache_root
-from ganatomy.validation import nearest
+from ganatomy.validation import nearest, resolve
 
-DATASETS: dict[str, tuple[str, Callable[..., Samples]]] = {
-    "mnist": ("MNIST: 60,000 digits, 10,000 for tests; downloaded where absent", mnist.mnist),
-    "mnist10k": ("1,000 training digits of each class; part of the package", mnist.mnist10k),
-    "fashion-mnist": (
-        "Fashion-MNIST: 60,000 pieces of clothing, 10,000 for tests; downloaded where absent",
+
+class Load(Protocol):
+    """Function that loads one split of a dataset."""
+
+    def __call__(self, root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
+        """Load the split.
+
+        Args:
+            root: folder of full datasets; loaders look for their files below it.
+            split: training or test samples.
+            shape: (C, H, W) that images are cropped and resized to; None keeps them.
+
+        Returns:
+            The same samples in the same order at every call.
+
+        Raises:
+            ValueError: if the files are absent or damaged, or the shape cannot be had.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that is loaded by name."""
+
+    load: Load
+    about: str = ""
+    """one line of description"""
+    size: Size | None = None
+    """of the training split; None if it is known only after loading"""
+
+
+DATASETS: dict[str, Dataset] = {
+    "mnist": Dataset(
+        mnist.mnist,
+        "MNIST: 60,000 digits, 10,000 for tests; downloaded where absent",
+        Size(60_000, (1, 28, 28)),
+    ),
+    "mnist10k": Dataset(
+        mnist.mnist10k,
+        "1,000 training digits of each class; part of the package",
+        Size(10_000, (1, 28, 28)),
+    ),
+    "fashion-mnist": Dataset(
         published.fashion_mnist,
+        "Fashion-MNIST: 60,000 pieces of clothing, 10,000 for tests; downloaded where absent",
+        Size(60_000, (1, 28, 28)),
     ),
-    "cifar10": (
-        "CIFAR-10: 50,000 images of 32 x 32, 10,000 for tests; downloaded where absent",
+    "cifar10": Dataset(
         published.cifar10,
+        "CIFAR-10: 50,000 images of 32 x 32, 10,000 for tests; downloaded where absent",
+        Size(50_000, (3, 32, 32)),
     ),
-    "celeba": ("CelebA: 162,770 faces, 19,962 for tests, 64 x 64; put there by you", celeba),
-    "ring8": ("points: eight normal modes on a circle", partial(toy.load, "ring8")),
-    "grid25": ("points: 5 x 5 normal modes on a grid", partial(toy.load, "grid25")),
-    "moons": ("points: two half circles with noise", partial(toy.load, "moons")),
+    "celeba": Dataset(
+        celeba,
+        "CelebA: 162,770 faces, 19,962 for tests, 64 x 64; not downloaded",
+        Size(162_770, (3, 64, 64), mapped=True),
+    ),
+    "ring8": Dataset(
+        partial(toy.load, "ring8"),
+        "points: eight normal modes on a circle",
+        Size(toy.POINTS, (2,)),
+    ),
+    "grid25": Dataset(
+        partial(toy.load, "grid25"),
+        "points: 5 x 5 normal modes on a grid",
+        Size(toy.POINTS, (2,)),
+    ),
+    "moons": Dataset(
+        partial(toy.load, "moons"),
+        "points: two half circles with noise",
+        Size(toy.POINTS, (2,)),
+    ),
 }
-"""name -> (one line, loader(data root, split="train", shape=None))"""
+
+
+def find_dataset(name: str) -> Dataset:
+    """Return a dataset by its name in DATASETS or by an importable name, package.module:object.
+
+    The object is a Dataset, a loader (see Load), or Samples.
+
+    Raises:
+        ValueError: if there is no such dataset.
+    """
+    return resolve(DATASETS, name, "dataset", as_dataset)
+
+
+def is_name(name: str) -> bool:
+    """Whether this names a dataset, in DATASETS or by an importable name, rather than a path."""
+    return name in DATASETS or (":" in name and not Path(name).exists())
+
+
+def as_dataset(part: object) -> Dataset:
+    """Return a Dataset as it is; make one of a loader, or of Samples, which have no test split.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(part, Dataset):
+        return part
+    if isinstance(part, Samples):
+        return Dataset(partial(_given, part), size=Size(len(part), part.shape))
+    if callable(part):
+        return Dataset(part, (part.__doc__ or "").partition("\n")[0])
+    raise ValueError(f"expected a Dataset, a loader or Samples, got a {type(part).__name__}")
+
+
+def _given(
+    samples: Samples, root: Path, split: Split = "train", shape: Shape | None = None
+) -> Samples:
+    if split == "test":
+        raise ValueError("these samples have no test split; register a loader that has one")
+    return reshape_all(samples, shape)
 
 
 def load(
@@ -39,31 +144,32 @@ def load(
     skip_bad: bool = False,
     shape: Shape | None = None,
 ) -> Samples:
-    """Load a dataset by its name in DATASETS or by the path of a folder, zip, tar or npz.
+    """Load a dataset by name, or from a folder, zip, tar or npz of images.
 
     Args:
-        name: what to load; the names come first, so a folder called mnist is ./mnist.
-        root: the data root, for datasets by name.
-        split: None for the training images of a name, and for all that is in a path.
-        skip_bad: leave out the bad images of a path, with a warning.
-        shape: (C, H, W) that images are cut and resized to (see shape.py); None leaves them.
+        name: name in DATASETS, importable name, or path. Names come first: a folder called mnist
+            is ./mnist.
+        root: folder of full datasets, for datasets by name.
+        split: None means the training split of a name, and all images of a path.
+        skip_bad: skip unreadable images of a path, with a warning.
+        shape: (C, H, W) that images are cropped and resized to (see shape.py); None keeps them.
 
     Raises:
         ValueError: if there is no such name or path, or it cannot be used.
         OSError: if there is no space for the cache.
     """
-    if name in DATASETS:
-        return DATASETS[name][1](root, split or "train", shape)
+    if is_name(name):
+        return find_dataset(name).load(root, split or "train", shape)
     if not name or not Path(name).exists():
         raise ValueError(
             f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar "
-            "or npz of images works too, but this is none"
+            "or npz of images, or package.module:object, works too"
         )
     return load_images(Path(name), split, skip_bad, shape)
 
 
 def data_root(given: Path | None = None) -> Path:
-    """Return the folder of full datasets: the one given, $GANATOMY_DATA or a cache folder."""
+    """Return the folder of full datasets: the given one, $GANATOMY_DATA, or a cache folder."""
     if given is not None:
         return given
     if named := os.environ.get("GANATOMY_DATA"):
@@ -73,14 +179,19 @@ def data_root(given: Path | None = None) -> Path:
 
 __all__ = [
     "DATASETS",
+    "Dataset",
+    "Load",
     "Samples",
     "Shape",
+    "Size",
     "Split",
     "balanced",
     "batch_indices",
     "data_root",
     "derive_seed",
     "digest",
+    "find_dataset",
+    "is_name",
     "load",
     "load_images",
     "reshape_all",

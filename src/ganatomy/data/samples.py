@@ -20,6 +20,17 @@ READ = 4096
 
 
 @dataclass(frozen=True)
+class Size:
+    """Number and shape of samples."""
+
+    n: int
+    shape: tuple[int, ...]
+    """of one sample: (C, H, W) of images, (2,) of points"""
+    mapped: bool = False
+    """whether they are read from a file as they are needed, rather than held in memory"""
+
+
+@dataclass(frozen=True)
 class Samples:
     """A dataset: uint8 images (N, C, H, W) or float32 points (N, D), with one label each (N,).
 

@@ -20,7 +20,7 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import DATASETS, Samples, Shape, balanced, derive_seed, digest
+from ganatomy.data import Samples, Shape, balanced, derive_seed, digest, is_name
 from ganatomy.data import load as read_images
 from ganatomy.data.shape import check
 from ganatomy.evaluation.metrics import Moments, moments
@@ -318,8 +318,8 @@ def train_test_split(
 ) -> tuple[Samples, Samples | None]:
     """Return training and test images of a dataset or a path.
 
-    Of an undivided path a tenth, drawn at random and always the same, is for test; a dataset of
-    DATASETS that has no test images gives None. Images are brought to shape, if one is given,
+    Of an undivided path a tenth, drawn at random and always the same, is for test; a name that has
+    no test images gives None. Images are brought to shape, if one is given,
     and bad ones of a path left out with skip_bad.
 
     Raises:
@@ -329,7 +329,7 @@ def train_test_split(
     try:
         return train, read_images(data, root, "test", skip_bad, shape)
     except ValueError:
-        if data in DATASETS:
+        if is_name(data):
             return train, None
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
     tenth = order % 10 == 9  # not every tenth: images may be in an order with a period

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganatomy.gan.losses import LOSSES
+from ganatomy.gan.losses import find_loss
 from ganatomy.recipes.recipe import Recipe
 
 Row = dict[str, Any]
@@ -217,7 +217,7 @@ def _windows(recipe: Recipe, logs: Sequence[Row], names: Sequence[str]) -> list[
     medians = np.median(np.lib.stride_tricks.sliding_window_view(table, WINDOW, axis=0), axis=2)
     named = [dict(zip(names, row, strict=True)) for row in medians.tolist()]
     gap = float(np.mean(recipe.objective.real_label) - np.mean(recipe.objective.fake_label))
-    gap = gap if LOSSES[recipe.objective.loss].probabilities else 0.0
+    gap = gap if find_loss(recipe.objective.loss).probabilities else 0.0
     return [
         (rows[i + WINDOW // 2 if i else 0]["step"], Window(now, named[0], gap))
         for i, now in enumerate(named)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
-from ganatomy.data import Samples
+from ganatomy.data import DATASETS, Samples, Size
 from ganatomy.figures.images import GRID
 from ganatomy.gan.step import Logs, State, steps
 from ganatomy.recipes.recipe import Precision, Recipe, RunOptions
@@ -24,36 +24,14 @@ LEAST_SECONDS, LEAST_STEPS, MOST_SECONDS = 1.0, 3, 20.0
 """How long steps are timed: so long and so many at least; none begins after the last."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large a dataset is."""
-
-    n: int
-    shape: tuple[int, ...]
-    mapped: bool = False
-    """whether it is read from a file as it is needed, rather than held in memory"""
-
-
-SIZES: dict[str, Size] = {
-    "mnist": Size(60_000, (1, 28, 28)),
-    "mnist10k": Size(10_000, (1, 28, 28)),
-    "fashion-mnist": Size(60_000, (1, 28, 28)),
-    "cifar10": Size(50_000, (3, 32, 32)),
-    "celeba": Size(162_770, (3, 64, 64), mapped=True),
-    "ring8": Size(100_000, (2,)),
-    "grid25": Size(100_000, (2,)),
-    "moons": Size(100_000, (2,)),
-}
-"""Training samples of named datasets, known without loading them; others are loaded."""
-
-
 def known_size(recipe: Recipe) -> Size | None:
     """Return the size of the recipe's dataset in the recipe's shape; None if it must be loaded.
 
     Raises:
         ValueError: if points are to have a shape of images.
     """
-    size = SIZES.get(recipe.data.dataset)
+    name = recipe.data.dataset
+    size = DATASETS[name].size if name in DATASETS else None
     if size is None or recipe.data.shape is None:
         return size
     if len(size.shape) != 3:

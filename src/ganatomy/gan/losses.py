@@ -1,38 +1,45 @@
 """Adversarial losses and gradient penalties: pure functions of logits and samples.
 
-A loss is a pair: what the discriminator minimises, given logits and label targets of the real and
-the generated batch, and what the generator minimises. To add one, write the pair and add a line to
-LOSSES. docs/losses has a page for each.
+A loss is a pair: the discriminator's objective, of logits and label targets of a real and a
+generated batch, and the generator's. To add one, write the pair and add an entry to LOSSES.
+docs/losses has a page for each.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import relu, softplus
+
+from ganatomy.validation import resolve
 
 
 class Labels(NamedTuple):
-    """Targets in [0, 1] of the discriminator, one per sample of each batch."""
+    """Targets of the discriminator in [0, 1], of shape (N,) for each batch."""
 
     real: Tensor
     fake: Tensor
 
 
-class Loss(NamedTuple):
-    """What each player minimises; every logit tensor has shape (N,), every result is a scalar."""
+@dataclass(frozen=True)
+class Loss:
+    """The objectives that both networks minimize: scalars of logits (N,)."""
 
     d: Callable[[Tensor, Tensor, Labels], tuple[Tensor, Tensor]]
-    """(real logits, fake logits, labels) to what is lost on real and on generated samples, of which
-    D minimises the sum; a loss without labels ignores them"""
+    """(real logits, fake logits, labels) to the terms of real and of generated samples, whose sum
+    the discriminator minimizes"""
     g: Callable[[Callable[[], Tensor], Tensor], Tensor]
-    """(real logits, fake logits); the real ones are computed only if the loss calls for them"""
-    takes_labels: bool
-    """whether label ranges mean anything to it"""
-    probabilities: bool
-    """whether the sigmoid of a logit is the probability of being real, D(x); else a logit is a
-    score that only compares"""
+    """(function that returns the real logits, fake logits) to the generator's objective; real
+    logits are computed only where the function is called"""
+    takes_labels: bool = False
+    """whether the labels have an effect"""
+    probabilities: bool = False
+    """whether sigmoid(logit) is the probability D(x) that a sample is real; otherwise a logit is a
+    score that only compares samples"""
+    about: str = ""
+    """one line of description"""
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -101,13 +108,51 @@ def relativistic_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {
-    "non_saturating": Loss(logistic_d, non_saturating_g, takes_labels=True, probabilities=True),
-    "minimax": Loss(logistic_d, minimax_g, takes_labels=True, probabilities=True),
-    "least_squares": Loss(least_squares_d, least_squares_g, takes_labels=True, probabilities=False),
-    "hinge": Loss(hinge_d, raise_g, takes_labels=False, probabilities=False),
-    "wasserstein": Loss(wasserstein_d, raise_g, takes_labels=False, probabilities=False),
-    "relativistic": Loss(relativistic_d, relativistic_g, takes_labels=False, probabilities=False),
+    "non_saturating": Loss(
+        logistic_d,
+        non_saturating_g,
+        takes_labels=True,
+        probabilities=True,
+        about="cross-entropy; the generator maximizes log D(G(z)) (Goodfellow et al. 2014)",
+    ),
+    "minimax": Loss(
+        logistic_d,
+        minimax_g,
+        takes_labels=True,
+        probabilities=True,
+        about="cross-entropy; the generator minimizes log(1 - D(G(z))) (Goodfellow et al. 2014)",
+    ),
+    "least_squares": Loss(
+        least_squares_d,
+        least_squares_g,
+        takes_labels=True,
+        about="squared distance of scores to labels (Mao et al. 2017)",
+    ),
+    "hinge": Loss(hinge_d, raise_g, about="scores within a margin of 1 count (Lim and Ye 2017)"),
+    "wasserstein": Loss(
+        wasserstein_d, raise_g, about="difference of mean scores (Arjovsky et al. 2017)"
+    ),
+    "relativistic": Loss(
+        relativistic_d,
+        relativistic_g,
+        about="differences of scores in pairs (Jolicoeur-Martineau 2019)",
+    ),
 }
+
+
+def find_loss(name: str) -> Loss:
+    """Return a loss by its name in LOSSES or by an importable name, package.module:loss.
+
+    Raises:
+        ValueError: if there is no such loss.
+    """
+    return resolve(LOSSES, name, "loss", _as_loss)
+
+
+def _as_loss(part: Any) -> Loss:
+    if not isinstance(part, Loss):
+        raise ValueError(f"expected a ganatomy.gan.losses.Loss, got a {type(part).__name__}")
+    return part
 
 
 def gradient_norm_penalty(logits: Tensor, samples: Tensor) -> Tensor:
@@ -118,7 +163,7 @@ def gradient_norm_penalty(logits: Tensor, samples: Tensor) -> Tensor:
     return _gradient(logits, samples).square().sum(1).mean() / 2
 
 
-def gradient_unit_norm_penalty(discriminator: nn.Module, at: Tensor) -> Tensor:
+def gradient_unit_norm_penalty(discriminator: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     """Mean squared distance of D's gradient norm to 1 at samples (N, ...).
 
     The norm is over all of a sample. WGAN-GP between real and generated ones (Gulrajani et al.

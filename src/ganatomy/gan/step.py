@@ -1,12 +1,13 @@
-"""The training loop. Everything a GAN does in one step is on this page.
+"""The training loop: everything that a GAN does in one step.
 
-Nothing random is carried from step to step: batches, noise, labels and dropout are functions of
-(seed, step), so a run resumed at step k is the run that never stopped.
+No random state is carried from step to step. Batches, noise, labels and dropout are functions of
+(seed, step), so a run that resumes at step k equals the run that never stopped.
 """
 
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,23 +15,24 @@ from torch import Tensor, nn
 
 from ganatomy.data import Samples, batch_indices, derive_seed
 from ganatomy.gan import losses
-from ganatomy.gan.losses import LOSSES, Labels, Loss
+from ganatomy.gan.losses import LOSSES, Labels, Loss, find_loss
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, initialise
+from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_model, initialise
+from ganatomy.models.net import Networks, Support, squeeze_logits
 from ganatomy.recipes.recipe import Optimizer, Precision, Recipe
-from ganatomy.validation import lookup
+from ganatomy.validation import flat, leaves
 
 Logs = dict[str, Tensor]
 
 
 @dataclass
 class State:
-    """All that a run remembers between steps."""
+    """Everything that a run keeps between steps."""
 
     generator: nn.Module
     discriminator: nn.Module
     ema: nn.Module
-    """averaged generator; the generator itself if the recipe does not average"""
+    """averaged generator; the generator itself where the recipe does not average"""
     opt_g: torch.optim.Optimizer
     opt_d: torch.optim.Optimizer
     shape: tuple[int, ...]
@@ -41,18 +43,24 @@ class State:
     def new(
         cls, recipe: Recipe, shape: tuple[int, ...], device: torch.device | str = "cpu"
     ) -> "State":
-        """Build networks and optimisers for samples of this shape from the recipe's seed."""
-        g_net, d_net = network_configs(recipe)
+        """Build networks and optimizers from the recipe's seed.
+
+        Args:
+            recipe: the settings.
+            shape: of one sample: (C, H, W) of images, (2,) of points.
+            device: where the networks are.
+
+        Raises:
+            ValueError: as build_networks does.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(recipe.training.seed))
-            g, d = lookup(MODELS, recipe.network.model, "model")(
-                shape, recipe.network.z_dim, g_net, d_net
-            )
+            g, d = build_networks(recipe, shape)
             for net in (g, d):
                 initialise(net, recipe.network.init)
             for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.network.spectral]:
                 apply_spectral_norm(net)
-        for net in (g, d):  # channels last: the same sums in the order that CPUs and GPUs read
+        for net in (g, d):  # channels last: the order in which CPUs and GPUs read
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(g).requires_grad_(False) if recipe.generator.ema else g
         opt_g = _optimizer(recipe.generator.optimizer, g, recipe.generator.lr, recipe)
@@ -60,16 +68,16 @@ class State:
         return cls(g, d, ema, opt_g, opt_d, shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, as plain tensors and numbers."""
+        """Return everything as plain tensors and numbers."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         return {"step": self.step, "shape": list(self.shape)} | parts
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Put back what state_dict gave."""
+        """Restore the output of state_dict; learning rates and betas stay those of the recipe."""
         self.step = saved["step"]
         for name, part in self._parts().items():
             kept = saved[name]
-            if isinstance(part, torch.optim.Optimizer):  # rates and betas are those of the recipe
+            if isinstance(part, torch.optim.Optimizer):
                 now = part.state_dict()["param_groups"]
                 kept = kept | {"param_groups": now}
             part.load_state_dict(kept)
@@ -80,35 +88,40 @@ class State:
 
 
 def network_configs(recipe: Recipe) -> tuple[NetworkConfig, NetworkConfig]:
-    """Return what the recipe says of the generator and of the discriminator."""
-    sides = recipe.network.attention
-    return (
+    """Return the recipe's settings of the generator and of the discriminator."""
+    g, d = (
         NetworkConfig(
-            widths=recipe.generator.widths,
-            norm=recipe.generator.norm,
-            dropout=recipe.generator.dropout,
-            activation=recipe.generator.activation,
-            attention=sides,
-        ),
-        NetworkConfig(
-            widths=recipe.discriminator.widths,
-            norm=recipe.discriminator.norm,
-            dropout=recipe.discriminator.dropout,
-            activation=recipe.discriminator.activation,
-            attention=sides,
-        ),
+            widths=section.widths,
+            norm=section.norm,
+            dropout=section.dropout,
+            activation=section.activation,
+            attention=recipe.network.attention,
+        )
+        for section in (recipe.generator, recipe.discriminator)
     )
+    return g, d
+
+
+def build_networks(recipe: Recipe, shape: tuple[int, ...]) -> Networks:
+    """Build the recipe's networks for samples of one shape, with PyTorch's initial weights.
+
+    Raises:
+        ValueError: for settings that the model does not take or cannot build.
+    """
+    _check_model(recipe)
+    model = find_model(recipe.network.model)
+    return model.build(shape, recipe.network.z_dim, *network_configs(recipe))
 
 
 def check_recipe(recipe: Recipe) -> Loss:
-    """Return the recipe's loss, once its named parts are known to exist and to go together.
+    """Check that the recipe's model and loss exist and take its settings; return the loss.
 
     Raises:
-        ValueError: naming the fields that do not, and the cure.
+        ValueError: naming the fields that do not go together, and the fix.
     """
-    lookup(MODELS, recipe.network.model, "model")
+    _check_model(recipe)
     objective = recipe.objective
-    loss = lookup(LOSSES, objective.loss, "loss")
+    loss = find_loss(objective.loss)
     softened = (objective.real_label, objective.fake_label) != ((1, 1), (0, 0))
     if softened and not loss.takes_labels:
         with_labels = ", ".join(name for name, other in LOSSES.items() if other.takes_labels)
@@ -119,8 +132,43 @@ def check_recipe(recipe: Recipe) -> Loss:
     return loss
 
 
+_SUPPORT: dict[Support, tuple[str, ...]] = {
+    "norm": ("g_norm", "d_norm"),
+    "dropout": ("g_dropout", "d_dropout"),
+    "activation": ("g_activation", "d_activation"),
+    "attention": ("attention",),
+}
+"""Recipe fields that only some models take, by the support that these claim."""
+
+
+def unsupported(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields that the recipe sets but its model does not take, with their defaults.
+
+    recipe.replace(**unsupported(recipe)) is a recipe that the model takes.
+
+    Raises:
+        ValueError: if there is no such model.
+    """
+    supports, values = find_model(recipe.network.model).supports, flat(recipe)
+    defaults = {name: leaf.default for name, leaf in leaves(Recipe).items()}
+    fields = [name for part, names in _SUPPORT.items() if part not in supports for name in names]
+    return {name: defaults[name] for name in fields if values[name] != defaults[name]}
+
+
+def _check_model(recipe: Recipe) -> None:
+    fields = unsupported(recipe)
+    if not fields:
+        return
+    taken = [part for part, names in _SUPPORT.items() if fields.keys() & {*names}]
+    others = [name for name, model in MODELS.items() if model.supports.issuperset(taken)]
+    raise ValueError(
+        f"the model {recipe.network.model} does not take {', '.join(fields)}; leave "
+        f"{'it' if len(fields) == 1 else 'them'} out, or use {', '.join(others)}"
+    )
+
+
 def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> Tensor:
-    """Draw latent vectors (n, z_dim) on the CPU, so that they are the same for every device."""
+    """Draw latent vectors (n, z_dim), float32, on the CPU: the same ones for every device."""
     size = (n, recipe.network.z_dim)
     if recipe.network.latent == "normal":
         return torch.randn(*size, generator=rng)
@@ -131,12 +179,21 @@ def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> T
 def steps(
     state: State, recipe: Recipe, data: Samples, precision: Precision = "fp32"
 ) -> Iterator[Logs]:
-    """Train from state.step to the recipe's end, yielding the logs of each step.
+    """Train from state.step to the recipe's end and yield the logs of each step.
 
-    Logs are scalars: d_loss, g_loss; d_loss_real and d_loss_fake, the parts of d_loss; d_penalty,
-    of steps that have any; d_real, the mean of D(x); d_fake and d_fake_after, the mean of D(G(z))
-    before and after the discriminator moved (of scores, if the loss knows no probabilities);
-    g_grad, the norm of G's gradient.
+    Logs are scalars: d_loss and g_loss; d_loss_real and d_loss_fake, the terms of d_loss;
+    d_penalty, in steps that have penalties; d_real, the mean of D(x); d_fake and d_fake_after, the
+    mean of D(G(z)) before and after the discriminator's update (means of scores for a loss without
+    probabilities); g_grad, the norm of the generator's gradient.
+
+    Args:
+        state: networks and optimizers, updated in place.
+        recipe: the settings.
+        data: the real samples.
+        precision: of matrix products and convolutions.
+
+    Raises:
+        ValueError: as check_recipe does.
     """
     device = next(state.generator.parameters()).device
     loss = check_recipe(recipe)
@@ -160,7 +217,7 @@ def steps(
     while state.step < total:
         set_rates(state, recipe, state.step / total)
         logs: Logs = {}
-        # what follows draws from a generator of this step
+        # everything below draws random numbers that belong to this step
         with torch.random.fork_rng(devices), _computing(precision, device):
             _seed(derive_seed(recipe.training.seed, state.step), device)
             first, last = (
@@ -176,7 +233,7 @@ def steps(
             for k in range(recipe.generator.steps):
                 fresh = k > 0 or not recipe.training.same_fakes
                 fake = state.generator(noise()).to(batch.dtype) if fresh else fake
-                logs |= update_generator(state, loss, batch, fake)
+                logs |= update_generator(state, recipe, loss, batch, fake)
         update_ema(state.ema, state.generator, recipe.generator.ema)
         state.step += 1
         yield logs
@@ -191,15 +248,28 @@ def update_discriminator(
     labels: Labels,
     penalised: bool = True,
 ) -> Logs:
-    """Take one discriminator step: real batch, generated batch, one update from both."""
+    """Take one discriminator step: one update from a real and a generated batch.
+
+    Args:
+        state: networks and optimizers, updated in place.
+        recipe: the settings.
+        loss: the recipe's loss.
+        real: real samples (N, ...).
+        fake: generated samples (N, ...).
+        labels: targets of both batches.
+        penalised: whether gradient penalties are due.
+
+    Returns:
+        Logs as in steps: d_loss, its terms, d_penalty, d_real, d_fake.
+    """
     d = state.discriminator.requires_grad_(True)
     real, fake = real.detach(), fake.detach()
     real.requires_grad_(penalised and recipe.objective.r1 > 0)
     fake.requires_grad_(penalised and recipe.objective.r2 > 0)
     if _mixes(recipe) or real.requires_grad or fake.requires_grad:
-        on_real, on_fake = (d(x).to(x.dtype) for x in (real, fake))
-    else:  # one pass for both, which is the same
-        on_real, on_fake = d(torch.cat([real, fake])).to(real.dtype).chunk(2)
+        on_real, on_fake = (discriminate(recipe, d, x) for x in (real, fake))
+    else:  # one pass over both gives the same logits
+        on_real, on_fake = discriminate(recipe, d, torch.cat([real, fake])).chunk(2)
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
     due = _penalties(recipe, d, (on_real, real), (on_fake, fake)) if penalised else ()
@@ -215,11 +285,22 @@ def update_discriminator(
     return logs | {"d_real": _mean_d(loss, on_real), "d_fake": _mean_d(loss, on_fake)}
 
 
-def update_generator(state: State, loss: Loss, real: Tensor, fake: Tensor) -> Logs:
-    """Take one generator step, from its fakes, against a discriminator held still."""
+def update_generator(state: State, recipe: Recipe, loss: Loss, real: Tensor, fake: Tensor) -> Logs:
+    """Take one generator step against a fixed discriminator.
+
+    Args:
+        state: networks and optimizers, updated in place.
+        recipe: the settings.
+        loss: the recipe's loss.
+        real: real samples (N, ...), which few losses use.
+        fake: samples (N, ...) that carry the generator's graph.
+
+    Returns:
+        Logs as in steps: g_loss, d_fake_after, g_grad.
+    """
     d = state.discriminator.requires_grad_(False)
-    on_fake = d(fake).to(fake.dtype)
-    g_loss = loss.g(lambda: d(real).to(real.dtype), on_fake)
+    on_fake = discriminate(recipe, d, fake)
+    g_loss = loss.g(lambda: discriminate(recipe, d, real), on_fake)
     _descend(state.opt_g, g_loss)
     grads = [p.grad for p in state.generator.parameters() if p.grad is not None]
     return {
@@ -229,9 +310,20 @@ def update_generator(state: State, loss: Loss, real: Tensor, fake: Tensor) -> Lo
     }
 
 
+def discriminate(recipe: Recipe, d: nn.Module, samples: Tensor) -> Tensor:
+    """Return the discriminator's logits (N,) of real or generated samples (N, ...).
+
+    All samples that the discriminator sees in training pass here, so an augmentation belongs here.
+
+    Raises:
+        ValueError: if the logits have another shape than (N,) or (N, 1).
+    """
+    return squeeze_logits(d(samples), len(samples)).to(samples.dtype)
+
+
 def set_rates(state: State, recipe: Recipe, done: float) -> None:
-    """Set both learning rates to what the schedule says at this share of the training."""
-    factor = SCHEDULES[recipe.training.schedule](done)
+    """Set both learning rates as the schedule has them at a share of the training, in [0, 1)."""
+    factor = SCHEDULES[recipe.training.schedule].factor(done)
     for optimizer, rate in (
         (state.opt_g, recipe.generator.lr),
         (state.opt_d, recipe.discriminator.lr),
@@ -242,7 +334,7 @@ def set_rates(state: State, recipe: Recipe, done: float) -> None:
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, source: nn.Module, decay: float) -> None:
-    """Move averaged weights towards the source and copy its buffers; nothing if they are one."""
+    """Move averaged weights towards the source and copy its buffers; nothing if both are one."""
     if ema is source:
         return
     for average, now in zip(ema.parameters(), source.parameters(), strict=True):
@@ -254,20 +346,21 @@ def update_ema(ema: nn.Module, source: nn.Module, decay: float) -> None:
 def _penalties(
     recipe: Recipe, d: nn.Module, on_real: tuple[Tensor, Tensor], on_fake: tuple[Tensor, Tensor]
 ) -> Iterator[Tensor]:
-    """The gradient penalties that the recipe has, given logits and samples of both batches."""
+    """Yield the recipe's weighted gradient penalties, given logits and samples of both batches."""
     (_, real), (_, fake) = on_real, on_fake
+    scored = partial(discriminate, recipe, d)
 
-    def share() -> Tensor:  # drawn on the CPU, as all that is random
+    def share() -> Tensor:  # drawn on the CPU, as all random numbers are
         return torch.rand(len(real)).to(real.device)
 
     if recipe.objective.gp:
         yield recipe.objective.gp * losses.gradient_unit_norm_penalty(
-            d, losses.interpolate_points(real, fake, share())
+            scored, losses.interpolate_points(real, fake, share())
         )
     if recipe.objective.dragan:
         noise = torch.rand(real.shape).to(real.device)
         yield recipe.objective.dragan * losses.gradient_unit_norm_penalty(
-            d, losses.perturb_points(real, noise, share())
+            scored, losses.perturb_points(real, noise, share())
         )
     if recipe.objective.r1:
         yield recipe.objective.r1 * losses.gradient_norm_penalty(*on_real)
@@ -276,25 +369,26 @@ def _penalties(
 
 
 def _mixes(recipe: Recipe) -> bool:
-    """Whether what D says of a sample depends on the other ones of its batch, or on chance."""
+    """Whether a sample's logit may depend on the other samples of its batch, or on chance."""
     return (
         recipe.discriminator.norm != "none"
         or recipe.discriminator.dropout > 0
         or recipe.network.spectral != "none"
+        or "one_pass" not in find_model(recipe.network.model).supports
     )
 
 
 def _computing(precision: Precision, device: torch.device) -> torch.autocast:
-    """In which products and convolutions are computed; what leaves a network is as what enters.
+    """Autocast of products and convolutions; outputs are cast back to the inputs' type.
 
-    Weights are cast once between two updates, see `_descend`: a generator's without gradients are
-    gone by the time that they are wanted with them, as D has been updated between.
+    Weights are cast once between two updates, see `_descend`. A generator's weights that were cast
+    without gradients are never reused with gradients, because D is updated in between.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Do as torch.manual_seed, which on a CPU walks the stack for the sake of absent devices."""
+    """Do the same as torch.manual_seed, which on a CPU inspects the stack for absent devices."""
     (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
 
 
@@ -320,4 +414,4 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=[w for group in optimizer.param_groups for w in group["params"]])
     optimizer.step()
-    torch.clear_autocast_cache()  # of weights that were cast before they moved
+    torch.clear_autocast_cache()  # of weights that were cast before the update

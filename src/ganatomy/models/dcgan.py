@@ -1,8 +1,8 @@
 """DCGAN (Radford et al. 2016, arXiv 1511.06434) for images of 28, 32, 64, 128 or more pixels.
 
-Sizes double from 4 x 4 in the generator while channels halve down to the one width it is given;
-the discriminator mirrors it. 28 pixels take the plan of 32 with two more pixels of padding at the
-8-pixel layer (4, 8, 14, 28), as in report row R1.4.
+Sides double from 4 in the generator while channels halve, down to its one width; the discriminator
+mirrors it. 28 pixels take the layers of 32 with two more pixels of padding at the 8-pixel layer
+(4, 8, 14, 28), as in the convolutional-GAN report with three generator updates per step.
 """
 
 from itertools import pairwise
@@ -10,17 +10,15 @@ from itertools import pairwise
 from torch import nn
 
 from ganatomy.models.attention import SelfAttention
-from ganatomy.models.net import NetworkConfig, check_attention, one_width
+from ganatomy.models.net import Model, NetworkConfig, Networks, check_attention, one_width
 
 _SIDES = {28: (28, 14, 8, 4)} | {
     4 << n: tuple(4 << k for k in range(n, -1, -1)) for n in (3, 4, 5, 6)
 }
-"""Sides of a image and of its feature maps, from the image down to 4."""
+"""Sides of an image and of its feature maps, from the image down to 4."""
 
 
-def build(
-    shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
-) -> tuple[nn.Module, nn.Module]:
+def build(shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig) -> Networks:
     """Build both networks.
 
     Raises:
@@ -88,3 +86,11 @@ def _between(
         *([nn.Dropout(net.dropout)] if net.dropout else []),
         *([SelfAttention(width)] if side in net.attention else []),
     ]
+
+
+DCGAN = Model(
+    build,
+    "convolutional, doubling from 4 x 4, for square images of 28, 32, 64 … pixels; one number of "
+    "channels, of the layer next to the image (Radford et al. 2016)",
+    frozenset({"norm", "dropout", "activation", "attention", "one_pass"}),
+)

@@ -5,20 +5,11 @@ from itertools import pairwise
 
 from torch import nn
 
-from ganatomy.models.net import NetworkConfig
+from ganatomy.models.net import Model, NetworkConfig, Networks
 
 
-def build(
-    shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
-) -> tuple[nn.Module, nn.Module]:
-    """Stack one linear layer per hidden size; samples are flattened, G ends in Tanh.
-
-    Raises:
-        ValueError: if attention is asked for, as there are no feature maps.
-    """
-    for net in (g, d):
-        if net.attention:
-            raise ValueError("attention: mlp has no feature maps; use model dcgan or sagan")
+def build(shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig) -> Networks:
+    """Build both networks: one linear layer per hidden size; the generator ends in Tanh."""
     size = math.prod(shape)
     generator = nn.Sequential(*_stack(z_dim, g, size), nn.Tanh(), nn.Unflatten(1, shape))
     discriminator = nn.Sequential(nn.Flatten(), *_stack(size, d, 1), nn.Flatten(0))
@@ -35,3 +26,10 @@ def _stack(inputs: int, net: NetworkConfig, outputs: int) -> list[nn.Module]:
         if net.dropout:
             layers.append(nn.Dropout(net.dropout))
     return [*layers, nn.Linear((inputs, *net.widths)[-1], outputs)]
+
+
+MLP = Model(
+    build,
+    "fully connected, one layer per number of g_widths and d_widths (Goodfellow et al. 2014)",
+    frozenset({"norm", "dropout", "activation", "one_pass"}),
+)

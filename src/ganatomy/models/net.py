@@ -1,17 +1,22 @@
-"""What every architecture is told and what it must give, and the parts that they share."""
+"""Model: what builds a pair of networks and what it supports; the parts that models share."""
 
+import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+Networks = tuple[nn.Module, nn.Module]
+"""Generator and discriminator."""
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
-    "leaky_relu": partial(nn.LeakyReLU, 0.2),
+    "leaky_relu": functools.partial(nn.LeakyReLU, 0.2),
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
 }
@@ -20,38 +25,114 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """The settings of one network."""
+    """Settings of one network."""
 
     widths: tuple[int, ...]
-    """hidden sizes; what each means is the architecture's to say"""
+    """hidden sizes; their meaning depends on the model"""
     norm: Literal["batch", "batch_all", "none"] = "none"
+    """normalization between layers"""
     dropout: float = 0.0
+    """probability in [0, 1]"""
     activation: str | None = None
-    """name in ACTIVATIONS; None means the architecture's own"""
+    """name in ACTIVATIONS; None takes the model's default"""
     attention: tuple[int, ...] = ()
-    """sides of the feature maps that self-attention follows"""
+    """side lengths, in pixels, of the feature maps that self-attention follows"""
 
     def active(self, own: str) -> nn.Module:
-        """Return a new activation: the one asked for, or the architecture's own."""
+        """Return a new activation: the configured one, or own, a name in ACTIVATIONS."""
         return ACTIVATIONS[self.activation or own]()
 
 
 class Build(Protocol):
-    """Makes a generator and a discriminator for samples of one shape.
-
-    The generator maps (N, z_dim) to (N, *shape) in [-1, 1]; the discriminator maps (N, *shape) to
-    N logits.
-    """
+    """Function that makes a generator and a discriminator for samples of one shape."""
 
     def __call__(
         self, shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
-    ) -> tuple[nn.Module, nn.Module]:
-        """Build both networks; raise ValueError, with a cure, for what cannot be built."""
+    ) -> Networks:
+        """Build both networks.
+
+        Args:
+            shape: of one sample: (C, H, W) of images, (2,) of points.
+            z_dim: size of the latent vector.
+            g: settings of the generator.
+            d: settings of the discriminator.
+
+        Returns:
+            The generator, latent vectors (N, z_dim) to samples (N, *shape) in [-1, 1], and the
+            discriminator, samples (N, *shape) to logits (N,), or (N, 1), which training squeezes.
+
+        Raises:
+            ValueError: for settings that it cannot build, with the fix.
+        """
         ...
 
 
+Support = Literal["norm", "dropout", "activation", "attention", "one_pass"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A pair of networks and the settings that it takes."""
+
+    build: Build
+    about: str = ""
+    """one line of description"""
+    supports: frozenset[Support] = frozenset()
+    """fields of NetworkConfig that have an effect; "one_pass" if the discriminator scores each
+    sample alone while norm, dropout and spectral normalization are off, so that real and
+    generated samples may share one pass"""
+
+
+def as_model(part: object) -> Model:
+    """Return a Model as it is; make one of a function (shape, z_dim) or of a Build.
+
+    A function claims support of nothing: recipes must leave norm, dropout, activation and attention
+    at their defaults. To claim more, write a Model.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(part, Model):
+        return part
+    if callable(part):
+        return _of_function(part)
+    raise ValueError(f"{_EXPECTED}, got a {type(part).__name__}")
+
+
+_EXPECTED = "expected a Model or a function (shape, z_dim) -> (generator, discriminator)"
+
+
+@functools.lru_cache
+def _of_function(make: Callable[..., Networks]) -> Model:
+    about, signature = (make.__doc__ or "").partition("\n")[0], inspect.signature(make)
+    with contextlib.suppress(TypeError):
+        signature.bind((), 1)
+        return Model(lambda shape, z_dim, g, d: make(shape, z_dim), about)
+    try:
+        signature.bind((), 1, None, None)
+    except TypeError as error:
+        raise ValueError(f"{_EXPECTED}, got a function {signature}") from error
+    return Model(make, about)
+
+
+def squeeze_logits(logits: Tensor, n: int) -> Tensor:
+    """Return a discriminator's output for n samples, (n,) or (n, 1), as (n,).
+
+    Raises:
+        ValueError: for another shape.
+    """
+    if logits.shape == (n, 1):
+        return logits.squeeze(1)
+    if logits.shape != (n,):
+        raise ValueError(
+            f"the discriminator must return one logit per sample, of shape (N,) = ({n},), got "
+            f"{tuple(logits.shape)}"
+        )
+    return logits
+
+
 def one_width(model: str, nets: Sequence[tuple[str, NetworkConfig]]) -> None:
-    """See that each named network has one width.
+    """Check that each named network has one width.
 
     Raises:
         ValueError: naming the field that has not.
@@ -64,10 +145,10 @@ def one_width(model: str, nets: Sequence[tuple[str, NetworkConfig]]) -> None:
 
 
 def check_attention(model: str, net: NetworkConfig, sides: Sequence[int]) -> None:
-    """See that attention is asked for where the network has feature maps.
+    """Check that the network has feature maps of the sides that attention names.
 
     Raises:
-        ValueError: naming the sides that there are.
+        ValueError: naming the sides that it has.
     """
     absent = [side for side in net.attention if side not in sides]
     if absent:
@@ -81,7 +162,7 @@ def check_attention(model: str, net: NetworkConfig, sides: Sequence[int]) -> Non
 def apply_spectral_norm(net: nn.Module) -> None:
     """Divide the weights of every layer by their spectral norm (Miyato et al. 2018, 1802.05957).
 
-    PyTorch's own parametrisation, one power iteration at each use in training, in full precision.
+    PyTorch's parametrization: one power iteration per forward pass in training, in float32.
     """
     for module in list(net.modules()):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -91,7 +172,7 @@ def apply_spectral_norm(net: nn.Module) -> None:
 
 
 class _Full(nn.Module):
-    """A parametrisation that is computed in full precision where autocast is on too."""
+    """A parametrization that is computed in float32 under autocast too."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -104,10 +185,10 @@ class _Full(nn.Module):
 
 
 def initialise(net: nn.Module, kind: Literal["pytorch", "dcgan", "xavier"]) -> None:
-    """Draw the weights of every layer anew, or leave them as PyTorch drew them.
+    """Initialize the weights of every layer, in place; "pytorch" leaves them as they are.
 
-    DCGAN's (Radford et al. 2016): normal ones of deviation 0.02, of batch norm about 1; Glorot and
-    Bengio's (2010): uniform ones, as in SAGAN. Biases are 0 in both.
+    "dcgan": normal with deviation 0.02, around 1 in batch norm (Radford et al. 2016, arXiv
+    1511.06434). "xavier": uniform (Glorot and Bengio 2010), as in SAGAN. Biases are 0 in both.
     """
     for module in net.modules() if kind != "pytorch" else ():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganatomy.models.attention import SelfAttention
-from ganatomy.models.net import NetworkConfig, check_attention, one_width
+from ganatomy.models.net import Model, NetworkConfig, Networks, check_attention, one_width
 
 
 class UpBlock(nn.Module):
@@ -68,9 +68,7 @@ class SumPool(nn.Module):
         return x.sum((2, 3))
 
 
-def build(
-    shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
-) -> tuple[nn.Module, nn.Module]:
+def build(shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig) -> Networks:
     """Build both networks, every block with the one width that each is given.
 
     Raises:
@@ -135,3 +133,11 @@ def _attention(channels: int, net: NetworkConfig, side: int) -> list[nn.Module]:
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+SAGAN = Model(
+    build,
+    "residual, with self-attention, for square images; one number of channels, of every block "
+    "(Zhang et al. 2019)",
+    frozenset({"norm", "dropout", "activation", "attention", "one_pass"}),
+)

@@ -12,7 +12,7 @@ from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.statistics import fluctuation
 from ganatomy.evaluation.tables import comparable, heading, many
 from ganatomy.figures.charts import COLOURS, Series, curves
-from ganatomy.gan.losses import LOSSES
+from ganatomy.gan.losses import find_loss
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Row, Run
 from ganatomy.validation import to_dict
@@ -56,7 +56,7 @@ def compare(runs: list[Run]) -> str:
         {
             s.recipe.objective.loss
             for s in shown
-            if not LOSSES[s.recipe.objective.loss].probabilities
+            if not find_loss(s.recipe.objective.loss).probabilities
         }
     )
     charts = [

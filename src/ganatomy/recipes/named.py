@@ -1,14 +1,26 @@
-"""The named recipes, and recipes read from files. To add one, add a line to RECIPES.
+"""Named recipes, and recipes read from files. To add one, add an entry to RECIPES.
 
-Ids such as R0.1 are rows of the study reports whose systems these are; one without is our own.
+Most are systems of five study reports, see docs/reports.md. Each description says which settings
+the report or paper states, and which were chosen here.
 """
 
 import json
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.validation import from_keyed, nearest
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that is chosen by name."""
+
+    about: str
+    """source, and the settings that the source does not state"""
+    recipe: Recipe
+
 
 _ENHANCED = Recipe.of(
     dataset="mnist",
@@ -61,10 +73,10 @@ _CAPACITY = Recipe.of(
 )
 _CIFAR = _DCGAN64.replace(dataset="cifar10", shape=None, d_norm="batch_all", epochs=120)
 
-RECIPES: dict[str, tuple[str, Recipe]] = {
-    "basic-gan": (
-        "R0.1: fully connected GAN on MNIST. Not stated there and chosen here: Adam's own betas "
-        "(0.9, 0.999), leak 0.2, a normal latent",
+RECIPES: dict[str, NamedRecipe] = {
+    "basic-gan": NamedRecipe(
+        "Fully connected GAN on MNIST, from the report on basic and convolutional GANs. Chosen "
+        "here: Adam's default betas (0.9, 0.999), leak 0.2, a normal latent",
         Recipe.of(
             dataset="mnist",
             model="mlp",
@@ -79,10 +91,11 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             beta2=0.999,
         ),
     ),
-    "conv-gan": (
-        "R0.2: convolutional GAN on MNIST. Not stated there and chosen here: DCGAN's plan for "
-        "28 pixels with 64 (G) and 32 (D) channels beside the image, PyTorch's own initial "
-        "weights, leak 0.2, a normal latent of 100, smoothed labels for D only",
+    "conv-gan": NamedRecipe(
+        "Convolutional GAN on MNIST, from the report on basic and convolutional GANs. Chosen "
+        "here: DCGAN's layers for 28 pixels with 64 (G) and 32 (D) channels next to the image, "
+        "PyTorch's initial weights, leak 0.2, a normal latent of 100, smoothed labels for D "
+        "only",
         Recipe.of(
             dataset="mnist",
             model="dcgan",
@@ -100,10 +113,11 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             beta2=0.999,
         ),
     ),
-    "original-gan": (
-        "R1.1, R1.2: fully connected GAN on MNIST, layers as in its tables I and II. Chosen among "
-        "the settings that R1.3 tried: lr 2e-4, latent 100, its label ranges. Not stated: dropout "
-        "0.3, batch 128, Adam with betas (0.5, 0.999), leak 0.2",
+    "original-gan": NamedRecipe(
+        "Fully connected GAN on MNIST, from the report on the original and an enhanced GAN, "
+        "with the layers of its tables. Chosen among the settings that it tried: lr 2e-4, "
+        "latent 100, its label ranges. Chosen here: dropout 0.3, batch 128, betas (0.5, 0.999), "
+        "leak 0.2",
         Recipe.of(
             dataset="mnist",
             model="mlp",
@@ -121,43 +135,47 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             beta2=0.999,
         ),
     ),
-    "enhanced-gan": (
-        "R1.4: convolutional GAN on MNIST with three G steps per D step; 10 epochs as in R1.10, "
-        "for R1.7 give --steps 900. Not stated: 64 channels beside the image, latent 100, "
-        "PyTorch's initial weights",
+    "enhanced-gan": NamedRecipe(
+        "Convolutional GAN on MNIST with three G updates per D update, from the report on the "
+        "original and an enhanced GAN: 10 epochs as in its ablation; its FID table has 900 "
+        "steps. Chosen here: 64 channels next to the image, latent 100, PyTorch's initial "
+        "weights",
         _ENHANCED,
     ),
-    "enhanced-gan-no-g-norm": (
-        "R1.10: enhanced-gan without batch norm in G",
+    "enhanced-gan-no-g-norm": NamedRecipe(
+        "enhanced-gan without batch norm in G, an ablation in its report",
         _ENHANCED.replace(g_norm="none"),
     ),
-    "enhanced-gan-no-d-norm": (
-        "R1.10: enhanced-gan without batch norm in D",
+    "enhanced-gan-no-d-norm": NamedRecipe(
+        "enhanced-gan without batch norm in D, an ablation in its report",
         _ENHANCED.replace(d_norm="none"),
     ),
-    "enhanced-gan-no-norm": (
-        "R1.10: enhanced-gan without batch norm",
+    "enhanced-gan-no-norm": NamedRecipe(
+        "enhanced-gan without batch norm, an ablation in its report",
         _ENHANCED.replace(g_norm="none", d_norm="none"),
     ),
-    "enhanced-gan-celeba": (
-        "R1.5: enhanced-gan on CelebA, one more block, three colours. Not stated beyond R1.4's: "
-        "the centre 178 pixels of each image, resized to 64",
+    "enhanced-gan-celeba": NamedRecipe(
+        "enhanced-gan on CelebA with one more block and three channels, as in its report. "
+        "Chosen here, besides enhanced-gan's choices: the central 178 pixels of each image, "
+        "resized to 64",
         _ENHANCED.replace(dataset="celeba", shape=(3, 64, 64)),
     ),
-    "dcgan64": (
-        "R2.1, R2.2: DCGAN on MNIST at 64 pixels, G learning from the fakes that D has just seen. "
-        "Batch 64 as its text has it (its log shows 128). Not stated: lr 2e-4, betas (0.5, 0.999) "
-        "and normal initial weights of deviation 0.02, as in the paper; biases where no norm is",
+    "dcgan64": NamedRecipe(
+        "DCGAN on MNIST at 64 pixels, from the report on PyTorch's DCGAN example: G learns from "
+        "the fakes that D has just seen. Batch 64 as in its text (its log has 128). Chosen "
+        "here, as in the DCGAN paper: lr 2e-4, betas (0.5, 0.999), normal initial weights of "
+        "deviation 0.02; biases in layers without norm",
         _DCGAN64,
     ),
-    "dcgan64-z200": (
-        "R2.5: dcgan64 with a latent of 200",
+    "dcgan64-z200": NamedRecipe(
+        "dcgan64 with a latent of 200, the comparison in its report",
         _DCGAN64.replace(z_dim=200),
     ),
     **{
-        f"capacity-z{z}-g{g}-d{d}": (
-            f"R3.1: DCGAN on MNIST, latent {z}, gh {g} and dh {d} channels beside the image. Not "
-            "stated: 28 pixels, lr 2e-4, betas (0.5, 0.999), PyTorch's initial weights",
+        f"capacity-z{z}-g{g}-d{d}": NamedRecipe(
+            f"DCGAN on MNIST with latent {z} and {g} (G) and {d} (D) channels next to the image, "
+            "from the report on DCGAN's capacity. Chosen here: 28 pixels, lr 2e-4, betas (0.5, "
+            "0.999), PyTorch's initial weights",
             _CAPACITY.replace(z_dim=z, g_widths=(g,), d_widths=(d,)),
         )
         for z, g, d in (
@@ -169,15 +187,17 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             (100, 100, 100),
         )
     },
-    "dcgan-cifar10": (
-        "R4.1: DCGAN on CIFAR-10, batch norm after the first three layers of D. Not stated: 64 "
-        "channels beside the image, latent 100, batch 64, and the rest as DCGAN's paper",
+    "dcgan-cifar10": NamedRecipe(
+        "DCGAN on CIFAR-10 with batch norm after the first three layers of D, from the report "
+        "on GANs for CIFAR-10. Chosen here: 64 channels next to the image, latent 100, batch "
+        "64, the rest as in the DCGAN paper",
         _CIFAR,
     ),
-    "sagan-cifar10": (
-        "R4.2: self-attention GAN on CIFAR-10. Nothing but self-attention is stated; as its paper: "
-        "hinge loss, spectral norm in both, two time scales (1e-4, 4e-4), betas (0, 0.9), Glorot's "
-        "weights. Chosen: residual blocks of 48 channels, attention at 16 x 16, batch 64",
+    "sagan-cifar10": NamedRecipe(
+        "Self-attention GAN on CIFAR-10, from the report on GANs for CIFAR-10, which states "
+        "self-attention only. As in the SAGAN paper: hinge loss, spectral norm in both "
+        "networks, learning rates 1e-4 and 4e-4, betas (0, 0.9), Glorot's initial weights. "
+        "Chosen here: residual blocks of 48 channels, attention at 16 x 16, batch 64",
         _CIFAR.replace(
             model="sagan",
             z_dim=128,
@@ -195,9 +215,10 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             beta2=0.9,
         ),
     ),
-    "wgan-cifar10": (
-        "R4.3: Wasserstein GAN on CIFAR-10. Nothing but its loss is stated; as its paper: D's "
-        "weights clipped to 0.01, RMSprop at 5e-5, five D steps per G step, DCGAN's networks",
+    "wgan-cifar10": NamedRecipe(
+        "Wasserstein GAN on CIFAR-10, from the report on GANs for CIFAR-10, which states the "
+        "loss only. As in the WGAN paper: D's weights clipped to 0.01, RMSprop at 5e-5, five D "
+        "updates per G update, DCGAN's networks",
         _CIFAR.replace(
             d_norm="batch",
             loss="wasserstein",
@@ -210,10 +231,11 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             lr_d=5e-5,
         ),
     ),
-    "wgan-gp-cifar10": (
-        "R4.3: Wasserstein GAN with gradient penalty on CIFAR-10. Nothing but its loss is stated; "
-        "as Gulrajani et al. for CIFAR-10: penalty 10, five D steps per G step, Adam at 2e-4 with "
-        "betas (0, 0.9), no norm in D; chosen: DCGAN's networks",
+    "wgan-gp-cifar10": NamedRecipe(
+        "Wasserstein GAN with gradient penalty on CIFAR-10, from the report on GANs for "
+        "CIFAR-10, which states the loss only. As in Gulrajani et al. for CIFAR-10: penalty 10, "
+        "five D updates per G update, Adam at 2e-4 with betas (0, 0.9), no norm in D. Chosen "
+        "here: DCGAN's networks",
         _CIFAR.replace(
             d_norm="none",
             init="pytorch",
@@ -227,11 +249,11 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             beta2=0.9,
         ),
     ),
-    "mnist-fast": (
-        "The best digits for the time, of what was tried on two CPU cores: DCGAN of 32 channels, "
-        "no norm in D, lazy R1, Adam without momentum at 1e-3, averaged weights. For --precision "
-        "bf16 where doctor finds it faster; for an hour or more add --r1 1 --ema 0.9998; see "
-        "studies/quality-per-minute",
+    "mnist-fast": NamedRecipe(
+        "Best digits per minute of the settings tried on two CPU cores: DCGAN of 32 channels, "
+        "no norm in D, lazy R1, Adam without momentum at 1e-3, averaged weights. Use "
+        "--precision bf16 where doctor finds it faster; for an hour or more add --r1 1 --ema "
+        "0.9998; see studies/quality-per-minute",
         Recipe.of(
             dataset="mnist",
             model="dcgan",
@@ -255,13 +277,15 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
 
 
 def read(name: str) -> Recipe:
-    """Return a named recipe, or the one in a .json or .toml file of Recipe fields.
+    """Return a named recipe, or read one from a .json or .toml file of recipe fields.
+
+    Fields have their public names, or are in tables of their sections.
 
     Raises:
-        ValueError: for a name that is neither, or a file that is not a recipe.
+        ValueError: for an unknown name, or a file that is not a recipe.
     """
     if name in RECIPES:
-        return RECIPES[name][1]
+        return RECIPES[name].recipe
     path = Path(name)
     if path.suffix not in (".json", ".toml"):
         raise ValueError(

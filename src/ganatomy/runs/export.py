@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ganatomy import __version__
-from ganatomy.gan.step import draw_latent, network_configs
-from ganatomy.models import MODELS
+from ganatomy.gan.step import build_networks, draw_latent
 from ganatomy.recipes.recipe import Recipe
-from ganatomy.validation import from_dict, lookup, to_dict
+from ganatomy.validation import from_dict, to_dict
 
 FORMAT = "ganatomy generator"
 """What the files' metadata say they are."""
@@ -168,12 +167,8 @@ def _used(generator: nn.Module) -> nn.Module:
 
 def _build(recipe: Recipe, metadata: dict[str, str], tensors: dict[str, Tensor]) -> nn.Module:
     """Return a generator of plain layers with these tensors, in evaluation mode."""
-    build, shape = (
-        lookup(MODELS, recipe.network.model, "model"),
-        tuple(json.loads(metadata["shape"])),
-    )
     with torch.device("meta"):  # no weights are drawn to be replaced, nor memory taken
-        net, _ = build(shape, recipe.network.z_dim, *network_configs(recipe))
+        net, _ = build_networks(recipe, tuple(json.loads(metadata["shape"])))
     net.load_state_dict(tensors, assign=True)
     # channels last as in training: the order of memory is that of sums, and decides last bits
     net.to(dtype=torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]

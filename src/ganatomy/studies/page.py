@@ -17,7 +17,7 @@ from PIL import Image
 from ganatomy.evaluation.protocol import PROTOCOLS
 from ganatomy.evaluation.tables import heading, number
 from ganatomy.figures.charts import COLOURS, DASHES, curves, dot_plot, span
-from ganatomy.gan.losses import LOSSES
+from ganatomy.gan.losses import find_loss
 from ganatomy.pages.comparison import CHARTS
 from ganatomy.runs.folder import Row
 from ganatomy.studies.claim import Claim
@@ -71,7 +71,7 @@ def html(
         {
             r.job.recipe.objective.loss
             for r in runs
-            if not LOSSES[r.job.recipe.objective.loss].probabilities
+            if not find_loss(r.job.recipe.objective.loss).probabilities
         }
     )
     differing, shared = _fields(runs)

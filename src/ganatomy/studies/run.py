@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ganatomy.data import data_root, load
-from ganatomy.gan.cost import Size, cost, disk, known_size, memory, peak
+from ganatomy.data import Size, data_root, load
+from ganatomy.gan.cost import cost, disk, known_size, memory, peak
 from ganatomy.gan.step import State
 from ganatomy.recipes.recipe import Precision, RunOptions
 from ganatomy.storage.files import write_atomic

@@ -88,7 +88,7 @@ def learn(p: Mixture, q: Mixture, seed: int, steps: int, batch: int = 256) -> di
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed))
-        _, net = MODELS["mlp"](
+        _, net = MODELS["mlp"].build(
             (p.dim,), 1, NetworkConfig(widths=(1,)), NetworkConfig(widths=(64, 64))
         )
     net.double()

@@ -96,7 +96,7 @@ def bf16(device: torch.device) -> str:
     """
     if not native_bf16(device):
         return "emulated: use --precision fp32"
-    recipe = RECIPES["mnist-fast"][1].replace(dataset=EMBEDDED, steps=1000)
+    recipe = RECIPES["mnist-fast"].recipe.replace(dataset=EMBEDDED, steps=1000)
     seconds = {}
     for precision in PRECISIONS:
         state = State.new(recipe, (1, 28, 28), device)
