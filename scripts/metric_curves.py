@@ -121,9 +121,9 @@ def measure(real: Samples, ref: Reference) -> dict[str, list[dict[str, Any]]]:
         found[name] = []
         for level in damage.levels:
             images = damage.harm(real, n, level, torch.Generator().manual_seed(0))
-            row = evaluate.evaluate(images, ref)
-            found[name].append({"level": level} | row)
-            print(name, level, number(row["values"]["fd"]["value"]), flush=True)
+            e = evaluate.evaluate(images, ref)
+            found[name].append({"level": level} | e.to_dict())
+            print(name, level, number(e["fd"]), flush=True)
     return found
 
 

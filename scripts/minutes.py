@@ -20,14 +20,15 @@ from pathlib import Path
 import pages
 
 from ganatomy.data import DATASETS
-from ganatomy.evaluation.evaluate import measured, protocol_of
+from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.protocol import require_same
-from ganatomy.evaluation.tables import number
+from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.text import number
 from ganatomy.gan.machine import environment, keep_memory
 from ganatomy.gan.step import State, steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Precision
-from ganatomy.runs.folder import Row, Run
+from ganatomy.runs.folder import Run
 
 TURNS, TURN_SECONDS = 9, 2.0
 
@@ -53,39 +54,39 @@ def clock(names: list[str]) -> None:
     print(json.dumps({"seconds": seconds, "spread": spread, "where": environment()}, indent=1))
 
 
-def fd_at(rows: list[Row], step: float) -> float:
+def fd_at(rows: list[Evaluation], step: float) -> float:
     """FD of the last checkpoint that is at most 1 % later than a step, nor over 10 % earlier."""
-    row = next(row for row in reversed(rows) if row["step"] <= step * 1.01)
-    assert row["step"] >= 0.9 * step, f"no checkpoint near step {step:.0f}"
-    return float(row["values"]["fd"]["value"])
+    found = next(e for e in reversed(rows) if (e.step or 0) <= step * 1.01)
+    assert (found.step or 0) >= 0.9 * step, f"no checkpoint near step {step:.0f}"
+    return found["fd"]
 
 
-def _alike(rows: list[Row]) -> list[Row]:
-    """Of a run that was measured at several shapes, keep the rows measured at 28 pixels."""
-    return [row for row in rows if row["settings"]["resize"] == "none"]
+def _alike(rows: list[Evaluation]) -> list[Evaluation]:
+    """Of a run that was measured at several shapes, keep the evaluations at 28 pixels."""
+    return [e for e in rows if e.protocol.resize == "none"]
 
 
 def table(clock_file: str, minutes: str, paths: list[str]) -> None:
     """Print a row for each recipe: mean over seeds, and least to most."""
     seconds = json.loads(Path(clock_file).read_text())["seconds"]
-    groups: dict[str, list[list[Row]]] = defaultdict(list)
+    groups: dict[str, list[list[Evaluation]]] = defaultdict(list)
     names = {e.recipe.replace(steps=1).key: n for n, e in RECIPES.items()}
     for run in map(Run.open, map(Path, paths)):
         plain = run.recipe.replace(steps=1, seed=0)
         groups[f"{names[plain.key]}:{run.options.precision}"].append(_alike(measured(run)))
-    require_same((n, protocol_of(rows[0])) for n, runs in groups.items() for rows in runs)
+    require_same((n, rows[0].protocol) for n, runs in groups.items() for rows in runs)
     marks: list[float] = [float(m) for m in minutes.split(",")]
     lines: list[list[str]] = []
     for name, runs in groups.items():
         cells = [f"`{name}`", str(len(runs)), f"{seconds[name] * 1e3:.1f}"]
         for mark in marks:
             step = mark * 60 / seconds[name]
-            found = [fd_at(rows, step) for rows in runs if rows[-1]["step"] >= 0.9 * step]
+            found = [fd_at(rows, step) for rows in runs if (rows[-1].step or 0) >= 0.9 * step]
             low, high = (number(end(found)) if found else "" for end in (min, max))
             cells.append(f"{number(statistics.mean(found))} ({low}–{high})" if found else "–")
         lines.append(cells)
-    floor = next(iter(groups.values()))[0][-1]["values"]["fd"]["real"]
-    lines.append(["real digits", "", "", *itertools.repeat(number(floor), len(marks))])
+    real = next(iter(groups.values()))[0][-1].real("fd")
+    lines.append(["real digits", "", "", *itertools.repeat(number(real), len(marks))])
     print(pages.table(("recipe", "seeds", "ms a step", *(f"{m:g} min" for m in marks)), lines))
 
 

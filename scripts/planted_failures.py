@@ -25,6 +25,7 @@ from ganatomy.evaluation import evaluate
 from ganatomy.evaluation.diagnose import WINDOW, diagnose
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.figures.images import GRID
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
@@ -56,22 +57,22 @@ def looked_at(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
             looks = []
             for seed in range(times):
                 pixels = generator(pools, n, torch.Generator().manual_seed(seed))
-                looks.append({"step": 1} | measure(pixels, n, ref))
+                looks.append(measure(pixels, n, ref))
             row[str(n)] = [[d.name for d in diagnose(BASIC, [], [look])] for look in looks]
             if n > GRID:
-                row["values"] = {k: v["value"] for k, v in looks[0]["values"].items()}
+                row["values"] = dict(looks[0])
         print(name, row["2048"], Counter(map(tuple, row[str(GRID)])), flush=True)
         found.append(row)
     return found
 
 
-def measure(pixels: Tensor, n: int, ref: Reference) -> dict[str, Any]:
+def measure(pixels: Tensor, n: int, ref: Reference) -> Evaluation:
     """Measure by what diagnoses rest on, or glance at a few."""
     given = ref.protocol.replace(n=len(pixels), mode="given", weights="given")
     alike = ref._replace(protocol=given)
     if n == GRID:
-        return evaluate.evaluate_grid(pixels, alike)
-    return evaluate.evaluate(pixels, alike, evaluate.DIAGNOSTIC_METRICS)
+        return evaluate.evaluate_grid(pixels, alike).replace(step=1)
+    return evaluate.evaluate(pixels, alike, evaluate.DIAGNOSTIC_METRICS).replace(step=1)
 
 
 def silent(pools: Pools, ref: Reference) -> dict[str, int]:
@@ -80,7 +81,7 @@ def silent(pools: Pools, ref: Reference) -> dict[str, int]:
     seen: dict[str, int] = {}
     for n in LOOKS:
         parts = [p for p in pools.test.values[order].split(n) if len(p) == n]
-        named = [diagnose(BASIC, [], [{"step": 1} | measure(p, n, ref)]) for p in parts]
+        named = [diagnose(BASIC, [], [measure(p, n, ref)]) for p in parts]
         seen |= {f"draws of {n}": len(parts), f"named of {n}": sum(map(bool, named))}
     return seen
 
@@ -101,7 +102,7 @@ def trained() -> list[dict[str, Any]]:
             run = Run.open(Path(folder) / "run")
             logs, failure = run.rows("log"), run.sessions[-1].get("failure")
         rows = np.array([[row[k] for k in LOGGED] for row in logs[-WINDOW:]] or [[np.nan] * 5])
-        diagnoses = [d._asdict() for d in diagnose(recipe, logs, [], failure)]
+        diagnoses = [d.to_dict() for d in diagnose(recipe, logs, [], failure)]
         print(name, [d["name"] for d in diagnoses], flush=True)
         medians = dict(zip(LOGGED, np.median(rows, axis=0).tolist(), strict=True))
         last = logs[-1]["step"] if logs else 0
@@ -121,16 +122,16 @@ def diagnosed(folders: Sequence[Path], ref: Reference) -> list[dict[str, Any]]:
             )
         )
         few = ref._replace(protocol=ref.protocol.replace(n=GRID))
-        looks = [row for row in evaluate.evaluate_grids(run, few) if row["step"] != last[0]["step"]]
+        looks = [e for e in evaluate.evaluate_grids(run, few) if e.step != last[0].step]
         diagnoses = diagnose(
             run.recipe, run.rows("log"), [*looks, *last], run.sessions[-1].get("failure")
         )
         found.append(
             {
                 "run": folder.name,
-                "step": last[0]["step"],
+                "step": last[0].step,
                 "looks": len(looks) + 1,
-                "diagnoses": [d._asdict() for d in diagnoses],
+                "diagnoses": [d.to_dict() for d in diagnoses],
             }
         )
     return found

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from pages import DOCS, table
 
 from ganatomy.evaluation.evaluate import measured
-from ganatomy.evaluation.tables import number
-from ganatomy.runs.folder import Row, Run
+from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.text import interval, number
+from ganatomy.runs.folder import Run
 
 HEAD = (
     "recipe",
@@ -33,32 +34,32 @@ class Measured(NamedTuple):
 
     name: str
     epochs: float
-    row: Row
+    evaluation: Evaluation
 
 
 def newest(runs: Path, name: str) -> Measured | None:
     """Return how the run of a recipe was last measured by classifier-10k; None if there is none."""
     for file in runs.rglob(f"{name}/recipe.json"):
         run = Run.open(file.parent)
-        rows = [row for row in measured(run) if row["protocol"] == "classifier-10k"]
+        rows = [e for e in measured(run) if e.protocol.name == "classifier-10k"]
         if rows:
             last = run.rows("log")[-1]
-            return Measured(name, rows[-1]["step"] * last["epoch"] / last["step"], rows[-1])
+            return Measured(name, (rows[-1].step or 0) * last["epoch"] / last["step"], rows[-1])
     return None
 
 
 def cells(found: Measured) -> list[str]:
     """Write a measurement under HEAD."""
-    values = found.row["values"]
-    fd = values["fd"]
+    e = found.evaluation
+    fd = e.score("fd")
     return [
         f"`{found.name}`",
-        f"{found.row['step']:,}",
+        f"{e.step:,}",
         f"{found.epochs:.3g}",
-        f"{number(fd['value'])} [{number(fd['low'])}, {number(fd['high'])}]",
-        number(values["precision"]["value"]),
-        number(values["recall"]["value"]),
-        number(fd["real"]),
+        f"{number(fd.value)} {interval(fd.low, fd.high)}",
+        number(e["precision"]),
+        number(e["recall"]),
+        number(fd.real),
     ]
 
 
@@ -67,12 +68,12 @@ def tables(runs: Path, names: list[str], root: str) -> str:
     found = {name: newest(runs, name) for name in names}
     seen = [one for one in found.values() if one is not None]
     parts = []
-    for fingerprint in dict.fromkeys(one.row["fingerprint"] for one in seen):
-        alike = [one for one in seen if one.row["fingerprint"] == fingerprint]
-        settings = alike[0].row["settings"]
-        resized = "." if settings["resize"] == "none" else f",\nresized {settings['resize']}."
+    for fingerprint in dict.fromkeys(one.evaluation.fingerprint for one in seen):
+        alike = [one for one in seen if one.evaluation.fingerprint == fingerprint]
+        protocol = alike[0].evaluation.protocol
+        resized = "." if protocol.resize == "none" else f",\nresized {protocol.resize}."
         title = (
-            f"Protocol `classifier-10k` [{fingerprint}], reference {settings['dataset']}{resized} "
+            f"Protocol `classifier-10k` [{fingerprint}], reference {protocol.dataset}{resized} "
             "One run for each recipe:"
         )
         parts += [title, table(HEAD, [cells(one) for one in alike])]

@@ -9,29 +9,30 @@ from pathlib import Path
 
 import pages
 
-from ganatomy.evaluation.evaluate import measured, protocol_of
+from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.protocol import require_same
-from ganatomy.evaluation.tables import number
-from ganatomy.runs.folder import Row, Run
+from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.text import interval, number
+from ganatomy.runs.folder import Run
 
 NAMES = ("fd", "score", "precision", "recall", "coverage", "missing")
 HEAD = ("FD [95 % interval]", "score", "precision", "recall", "coverage", "missing classes")
 
 
-def cells(row: Row) -> list[str]:
-    """Write a row's values."""
-    fd = row["values"]["fd"]
-    first = f"{number(fd['value'])} [{number(fd['low'])}, {number(fd['high'])}]"
-    return [first, *(number(row["values"][name]["value"]) for name in NAMES[1:])]
+def cells(e: Evaluation) -> list[str]:
+    """Write the values of an evaluation."""
+    fd = e.score("fd")
+    first = f"{number(fd.value)} {interval(fd.low, fd.high)}"
+    return [first, *(number(e[name]) for name in NAMES[1:])]
 
 
-def table(labelled: list[tuple[str, Row]], label: str) -> str:
-    """Write rows of one protocol under each other, and their floor."""
-    require_same((name, protocol_of(row)) for name, row in labelled)
-    row = labelled[0][1]
-    floor = ["real", *(number(row["values"][name]["real"]) for name in NAMES)]
-    lines = [*([name, *cells(row)] for name, row in labelled), floor]
-    title = f"{row['protocol']} `{row['fingerprint']}`, {row['n']:,} samples"
+def table(labelled: list[tuple[str, Evaluation]], label: str) -> str:
+    """Write evaluations of one protocol under each other, and the real score."""
+    require_same((name, e.protocol) for name, e in labelled)
+    first = labelled[0][1]
+    real = ["real", *(number(first.real(name)) for name in NAMES)]
+    lines = [*([name, *cells(e)] for name, e in labelled), real]
+    title = f"{first.protocol.name} `{first.fingerprint}`, {first.n:,} samples"
     return f"{title}\n\n{pages.table((label, *HEAD), lines)}\n"
 
 
@@ -41,5 +42,5 @@ if __name__ == "__main__":
     if newest:
         print(table([(f"`{name}`", found[-1]) for name, found in rows.items()], "run"))
     for name, found in {} if newest else rows.items():
-        labelled = [(f"{row['step']:,}", row) for row in found]
+        labelled = [(f"{e.step:,}", e) for e in found]
         print(f"### {name}\n\n{table(labelled, 'step')}")

@@ -1,7 +1,6 @@
 """Rules over rows: what fires, since when, and what must not."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,8 +10,9 @@ from torch import Tensor
 from ganatomy.data import load
 from ganatomy.evaluation import evaluate
 from ganatomy.evaluation.diagnose import LOG_RULES, MEASURE_RULES, WINDOW, Diagnosis, Row, diagnose
-from ganatomy.evaluation.protocol import preset
+from ganatomy.evaluation.protocol import Protocol, preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
+from ganatomy.evaluation.result import Evaluation, Score
 
 PLAIN = MLP.replace(real_label=(1.0, 1.0), fake_label=(0.0, 0.0))
 BASIC = {
@@ -48,13 +48,13 @@ def logs(*stretches: tuple[int, dict[str, float]], every: int = 50) -> list[Row]
     return [{"step": every * (i + 1), "epoch": 0.0} | kind for i, kind in enumerate(kinds)]
 
 
-def measured(step: int, *changes: dict[str, float], n: int = 2048) -> Row:
-    """A row of evaluate.evaluate, or with n = 64 what a glance gives."""
+def measured(step: int, *changes: dict[str, float], n: int = 2048) -> Evaluation:
+    """An evaluation of a checkpoint, or with n = 64 that of a sample grid."""
     values = {name: GOOD[name] for name in (FEW if n == 64 else GOOD)}
     for change in changes:
         values |= change
-    kept = {name: {"value": value} for name, value in values.items()}
-    return {"step": step, "n": n, "values": kept, "class_counts": [n // 10] * 10}
+    scores = {name: Score(value) for name, value in values.items()}
+    return Evaluation(Protocol(n=n), n, 64, None, scores, (n // 10,) * 10, step=step)
 
 
 @pytest.mark.parametrize("loss", ["wasserstein", "hinge", "least_squares", "relativistic"])
@@ -227,12 +227,11 @@ def test_a_glance_does_not_end_what_it_cannot_see() -> None:
 
 
 def test_rows_without_a_classifier_are_judged_by_the_rest() -> None:
-    row = measured(100, {"exact_duplicates": 1.0})
-    row |= {"class_counts": None}
-    for name in ("missing", "chi2_p", "class_diversity"):
-        del row["values"][name]
-    assert names(diagnose(PLAIN, [], [row])) == ["mode collapse"]
-    assert diagnose(PLAIN, [], [row | {"values": {"fd": {"value": 9.0}}}]) == []
+    found = measured(100, {"exact_duplicates": 1.0})
+    rest = found.scores.keys() - {"missing", "chi2_p", "class_diversity"}
+    plain = found.replace(class_counts=None, scores={name: found.scores[name] for name in rest})
+    assert names(diagnose(PLAIN, [], [plain])) == ["mode collapse"]
+    assert diagnose(PLAIN, [], [plain.replace(scores={"fd": Score(9.0)})]) == []
 
 
 def test_what_lasts_comes_first_then_by_step() -> None:
@@ -255,8 +254,7 @@ def ref() -> Reference:
 
 
 def glanced(pixels: Tensor, ref: Reference) -> list[str]:
-    row: dict[str, Any] = {"step": 1} | evaluate.evaluate_grid(pixels, ref)
-    return names(diagnose(PLAIN, [], [row]))
+    return names(diagnose(PLAIN, [], [evaluate.evaluate_grid(pixels, ref).replace(step=1)]))
 
 
 def test_glances_at_real_digits_and_at_planted_failures(ref: Reference) -> None:
@@ -280,8 +278,8 @@ def test_glances_at_real_digits_and_at_planted_failures(ref: Reference) -> None:
 def test_copies_of_the_training_digits_are_named(ref: Reference) -> None:
     digits = load("mnist10k", Path(), "train").values[::40]
     values = ("diversity", "pixel_diversity", "exact_duplicates", "copies")
-    row = {"step": 1} | evaluate.evaluate(digits, ref, values)
-    assert names(diagnose(PLAIN, [], [row])) == ["memorisation"]
+    found = evaluate.evaluate(digits, ref, values).replace(step=1)
+    assert names(diagnose(PLAIN, [], [found])) == ["memorisation"]
 
 
 def test_the_page_tells_of_every_rule() -> None:

@@ -16,11 +16,12 @@ from ganatomy.data import balanced, load
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier, evaluate, tables
 from ganatomy.evaluation.metrics import VALUES
-from ganatomy.evaluation.protocol import preset
+from ganatomy.evaluation.protocol import Protocol, preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
+from ganatomy.evaluation.result import Evaluation, Score
 from ganatomy.figures.images import grid, png, ungrid
 from ganatomy.recipes.recipe import RunOptions
-from ganatomy.runs.folder import Row, Run
+from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
 
 OPTIONS = RunOptions(log_every=2, save_every=7, sample_every=7, device="cpu")
@@ -39,7 +40,7 @@ def ref() -> Reference:
 
 
 @pytest.fixture(scope="module")
-def row(ref: Reference) -> Row:
+def row(ref: Reference) -> Evaluation:
     """All metrics of real digits."""
     return evaluate.evaluate(evaluate.choose(DIGITS.values, 2048, 0), ref)
 
@@ -63,10 +64,10 @@ def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
     assert torch.equal(evaluate.fitted(chosen, there), chosen)
     alike = evaluate.evaluate(chosen, there, ["fd", "classes"])
     unlike = evaluate.evaluate(evaluate.fitted(chosen, ref), ref, ["fd"])
-    assert unlike["values"]["fd"]["value"] > 10 * alike["values"]["fd"]["value"]
-    assert alike["fingerprint"] != unlike["fingerprint"]
-    assert alike["settings"]["resize"].startswith("to the classifier's shape")
-    assert alike["values"]["missing"]["value"] == 0 and sum(alike["class_counts"]) == 2048
+    assert unlike["fd"] > 10 * alike["fd"]
+    assert alike.fingerprint != unlike.fingerprint
+    assert alike.protocol.resize.startswith("to the classifier's shape")
+    assert alike["missing"] == 0 and sum(alike.class_counts or ()) == 2048
     assert there.class_shares is not None and ref.class_shares is not None
     assert torch.equal(there.class_shares, ref.class_shares)  # not those of an even choice
 
@@ -76,32 +77,54 @@ def test_points_have_no_protocol() -> None:
         reference(preset("classifier-2k"), "ring8", place())
 
 
-def test_all_is_measured_and_travels_with_its_protocol(row: Row, ref: Reference) -> None:
-    assert {*row["values"]} == {*VALUES}
-    assert row["protocol"] == "classifier-2k" and row["fingerprint"] == ref.protocol.fingerprint
-    assert (row["n"], row["dim"], row["real_n"]) == (2048, 64, 2048)
-    assert row["settings"]["features_sha256"] == classifier.SHIPPED["conv"][1]
-    assert row["settings"]["reference_sha256"] == classifier.MNIST
-    assert row["settings"]["dataset"] == "mnist" and sum(row["class_counts"]) == 2048
-    assert json.loads(json.dumps(row, allow_nan=False)) == row
+def test_all_is_measured_and_travels_with_its_protocol(row: Evaluation, ref: Reference) -> None:
+    assert {*row} == {*VALUES}
+    assert row.protocol == ref.protocol and row.protocol.name == "classifier-2k"
+    assert (row.n, row.dim, row.real_n) == (2048, 64, 2048)
+    assert row.protocol.features_sha256 == classifier.SHIPPED["conv"][1]
+    assert row.protocol.reference_sha256 == classifier.MNIST
+    assert row.protocol.dataset == "mnist" and sum(row.class_counts or ()) == 2048
     without_pixels = {"pixel_diversity", "exact_duplicates", "copies"}  # of held-out images
-    assert {n for n, v in row["values"].items() if v["real"] is None} == without_pixels
+    assert {name for name in row if row.real(name) is None} == without_pixels
 
 
-def test_real_digits_score_like_the_floor(row: Row) -> None:
-    values = row["values"]
+@pytest.mark.parametrize("step", [None, 7])
+def test_an_evaluation_becomes_json_and_comes_back(row: Evaluation, step: int | None) -> None:
+    at = row.replace(step=step)
+    written = json.loads(json.dumps(at.to_dict(), allow_nan=False))
+    assert written == at.to_dict() and ("step" in written) == (step is not None)
+    assert Evaluation.from_dict(written) == at
+    assert written["fingerprint"] == row.fingerprint and written["protocol"] == "classifier-2k"
+    assert written["values"]["fd"].keys() == {"value", "low", "high", "std", "real"}
+
+
+def test_an_evaluation_is_a_mapping_that_shows_itself(row: Evaluation) -> None:
+    assert row["fid"] == row["fd"] == dict(row)["fd"] and row["is"] == row["score"]
+    low, high = row.interval("fd") or (0, 0)
+    assert low < row["fd"] < high and row.interval("chi2") is None
+    with pytest.raises(ValueError, match=r"unknown value 'precison' .*'precision'"):
+        row.interval("precison")
+    with pytest.raises(KeyError):
+        row["precison"]
+    lines = repr(row).splitlines()
+    assert lines[0] == row.heading() and len(lines) == 2 + len(row)
+    assert lines[1].split()[:2] == ["measure", "value"] and lines[2].startswith("FD ")
+    assert row._repr_html_().count("<tr>") == 1 + len(row)
+
+
+def test_real_digits_score_like_the_floor(row: Evaluation) -> None:
     for name in ("fd", "score", "precision", "recall", "density", "confidence", "diversity"):
-        assert values[name]["value"] == pytest.approx(values[name]["real"], rel=0.1, abs=0.35)
-    assert values["copies"]["value"] == 1 and values["memorised"]["value"] > 0.9  # they are
+        assert row[name] == pytest.approx(row.real(name), rel=0.1, abs=0.35)
+    assert row["copies"] == 1 and row["memorised"] > 0.9  # they are
 
 
 def test_measuring_is_deterministic_and_order_does_not_matter(ref: Reference) -> None:
     pixels = evaluate.choose(DIGITS.values, 600, 0)
     one, two, other = (
-        evaluate.evaluate(p, ref, FEW)["values"] for p in (pixels, pixels.clone(), pixels.flip(0))
+        evaluate.evaluate(p, ref, FEW) for p in (pixels, pixels.clone(), pixels.flip(0))
     )
     assert one == two
-    assert one["fd"]["value"] == pytest.approx(other["fd"]["value"], rel=1e-9)
+    assert one["fd"] == pytest.approx(other["fd"], rel=1e-9)
 
 
 def test_embedded_digits_are_the_reference_that_the_full_set_gives(full_data: Path) -> None:
@@ -127,8 +150,8 @@ def test_protocols_fill_in_what_they_measure_against() -> None:
     assert raw.protocol.dataset == "mnist10k" and raw.held_out is None
     assert raw.space.dim == 784 and raw.moments.n == 10_000 and raw.class_shares is None
     measured = evaluate.evaluate(DIGITS.values[:500], raw, ("fd", "diversity"))
-    assert measured["real_n"] is None and measured["values"]["fd"]["real"] is None
-    assert measured["class_counts"] is None
+    assert measured.real_n is None and measured.real("fd") is None
+    assert measured.class_counts is None
     hinge = reference(preset("mlp-hinge-10k"), "mnist", place(Path("nowhere")))
     judged = reference(preset("classifier-10k"), "mnist", place())
     assert hinge.protocol.fingerprint != judged.protocol.fingerprint
@@ -144,14 +167,14 @@ def test_pictures_of_ones_own(tmp_path: Path) -> None:
     protocol = preset("raw-10k").replace(n=50)
     ref = reference(protocol, str(tmp_path), place())
     row = evaluate.evaluate(DIGITS.values[200:250], ref)
-    assert row["real_n"] == 40 and row["values"]["precision"]["real"] is not None
-    assert "score" not in row["values"] and row["values"]["copies"]["real"] is None
+    assert row.real_n == 40 and row.real("precision") is not None
+    assert "score" not in row and row.real("copies") is None
     (tmp_path / "test/000.png").write_bytes(png(255 - DIGITS.values[0]))
     other = reference(protocol, str(tmp_path), place())  # the cache knows those that were there
     assert other.held_out is not None and ref.held_out is not None
     assert not torch.equal(other.held_out.features, ref.held_out.features)
     again = evaluate.evaluate(DIGITS.values[200:250], other)
-    assert again["values"]["fd"]["real"] != row["values"]["fd"]["real"]
+    assert again.real("fd") != row.real("fd")
     with pytest.raises(ValueError, match=r"no conv classifier .*ganatomy classifier fit"):
         reference(preset("classifier-2k"), str(tmp_path), place())
 
@@ -178,9 +201,9 @@ def test_small_samples_are_warned_of(ref: Reference) -> None:
     with pytest.warns(UserWarning) as told:
         row = evaluate.evaluate(DIGITS.values[:50], ref, ("fd",))
     said = [str(w.message) for w in told]
-    assert said == row["warnings"] and len(said) == 2
+    assert tuple(said) == row.warnings and len(said) == 2
     assert "below the 64 dimensions" in said[0] and "below 2,048" in said[1]
-    assert evaluate.evaluate(DIGITS.values[:50], ref, ("classes",))["warnings"] == []
+    assert evaluate.evaluate(DIGITS.values[:50], ref, ("classes",)).warnings == ()
 
 
 def test_checkpoints_by_name(run: Run, tmp_path: Path) -> None:
@@ -206,12 +229,12 @@ def test_modes_and_weights_are_other_samples_and_other_protocols(run: Run, ref: 
         next(evaluate.evaluate_run(run, run.checkpoints()[-1:], ref._replace(protocol=p), FEW))
         for p in variants
     ]
-    assert len({row["values"]["fd"]["value"] for row in rows}) == 4
-    assert len({row["fingerprint"] for row in rows}) == 4
-    columns, _ = tables.unlike([(row["settings"]["mode"], row) for row in rows])
-    assert all(row["fingerprint"] in c for row, c in zip(rows, columns[1:], strict=True))
-    with pytest.raises(ValueError, match=f"{rows[0]['fingerprint']}.*{rows[1]['fingerprint']}"):
-        tables.many([("eval", rows[0]), ("train", rows[1])], "mode")
+    assert len({row["fd"] for row in rows}) == 4
+    assert len({row.fingerprint for row in rows}) == 4
+    columns, _ = tables.protocols_table([(row.protocol.mode, row) for row in rows])
+    assert all(row.fingerprint in c for row, c in zip(rows, columns[1:], strict=True))
+    with pytest.raises(ValueError, match=f"{rows[0].fingerprint}.*{rows[1].fingerprint}"):
+        tables.comparison_table([("eval", rows[0]), ("train", rows[1])], "mode")
 
 
 def test_the_best_is_picked_on_other_samples(
@@ -219,9 +242,9 @@ def test_the_best_is_picked_on_other_samples(
 ) -> None:
     seeds = []
 
-    def scored(run: Run, files: list[Path], ref: Reference, *_: object) -> list[Row]:
+    def scored(run: Run, files: list[Path], ref: Reference, *_: object) -> list[dict[str, float]]:
         seeds.append(ref.protocol.seed)
-        return [{"values": {"fd": {"value": value}}} for value in (1.0, 3.0)]
+        return [{"fd": value} for value in (1.0, 3.0)]
 
     monkeypatch.setattr(evaluate, "evaluate_run", scored)
     assert evaluate.best(run, run.checkpoints(), ref) == run.checkpoints()[0]
@@ -230,17 +253,19 @@ def test_the_best_is_picked_on_other_samples(
 
 def test_rows_of_one_step_and_protocol_are_joined(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", MLP)
-    for step, fingerprint, values in (
-        (5, "a", {"fd": 1}),
-        (3, "a", {"fd": 2}),
-        (5, "b", {"fd": 3}),
-        (5, "a", {"fd": 4, "kid": 5}),
-        (5, "a", {"score": 6}),
+    for step, n, values in (
+        (5, 20, {"fd": 1}),
+        (3, 20, {"fd": 2}),
+        (5, 30, {"fd": 3}),
+        (5, 20, {"fd": 4, "kid": 5}),
+        (5, 20, {"score": 6}),
     ):
-        run.append("metrics", {"step": step, "fingerprint": fingerprint, "values": values})
-    found = [(r["step"], r["fingerprint"], r["values"]) for r in evaluate.measured(run)]
+        scores = {name: Score(value) for name, value in values.items()}
+        made = Evaluation(Protocol(n=n), n, 64, None, scores, step=step)
+        run.append("metrics", made.to_dict())
+    found = {(e.step, e.n): dict(e) for e in evaluate.measured(run)}
     joined = {"fd": 4, "kid": 5, "score": 6}
-    assert found == [(3, "a", {"fd": 2}), (5, "a", joined), (5, "b", {"fd": 3})]
+    assert found == {(3, 20): {"fd": 2}, (5, 20): joined, (5, 30): {"fd": 3}}
 
 
 def test_grids_are_cut_back_into_their_pictures(run: Run, ref: Reference) -> None:
@@ -254,17 +279,15 @@ def test_grids_are_cut_back_into_their_pictures(run: Run, ref: Reference) -> Non
         with pytest.raises(ValueError, match=r"expected a grid|not a readable PNG"):
             ungrid(content, (1, 28, 28))
     rows = evaluate.evaluate_grids(run, ref)
-    assert [row["step"] for row in rows] == [0, 7, 14]
-    assert all(row["values"]["diversity"]["value"] < 0.6 for row in rows)  # it knows nothing yet
+    assert [row.step for row in rows] == [0, 7, 14]
+    assert all(row["diversity"] < 0.6 for row in rows)  # it knows nothing yet
 
 
 def test_measuring_while_training(tmp_path: Path, ref: Reference) -> None:
     options = RunOptions(eval_every=10, eval_protocol="classifier-2k", device="cpu")
     run = fit(CONV, tmp_path / "run", options)
     rows = evaluate.measured(run)
-    assert [row["step"] for row in rows] == [10, 14]
+    assert [row.step for row in rows] == [10, 14]
     (again,) = evaluate.evaluate_run(run, run.checkpoints()[-1:], ref, FEW)
-    assert again["fingerprint"] == rows[-1]["fingerprint"]
-    assert again["values"].items() <= rows[-1]["values"].items() and {*rows[0]["values"]} == {
-        *VALUES
-    }
+    assert again.fingerprint == rows[-1].fingerprint
+    assert again.items() <= rows[-1].items() and {*rows[0]} == {*VALUES}

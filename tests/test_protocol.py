@@ -4,10 +4,9 @@ import dataclasses
 
 import pytest
 
-from ganatomy.evaluation.evaluate import protocol_of
 from ganatomy.evaluation.features import FEATURES
 from ganatomy.evaluation.protocol import PROTOCOLS, Protocol, preset, require_same
-from ganatomy.validation import to_dict
+from ganatomy.validation import from_dict
 
 PUBLISHED = {
     "classifier-10k": "3e6589de",
@@ -60,7 +59,7 @@ def test_presets_have_their_names_and_a_feature_space(name: str) -> None:
 
 def test_rows_give_their_protocol_back() -> None:
     protocol = preset("r1-64f-128").replace(seed=3)
-    assert protocol_of({"settings": to_dict(protocol)}) == protocol
+    assert from_dict(Protocol, protocol.settings) == protocol
 
 
 def test_unlike_protocols_are_refused_with_both_fingerprints() -> None:

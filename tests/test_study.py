@@ -16,6 +16,8 @@ from executor_jobs import dies, fails_once, fails_or_not
 from test_study_page import finish, image
 
 from ganatomy.evaluation.metrics import METRICS, VALUES
+from ganatomy.evaluation.protocol import preset
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import GROUPS, Claim
@@ -470,4 +472,5 @@ def test_verdicts_are_shown_with_what_was_reported() -> None:
     ],
 )
 def test_claims_name_what_they_measure(metric: str, name: str) -> None:
-    assert measure(dataclasses.replace(FALLS, metric=metric), {}) == name
+    evaluation = Evaluation(preset("classifier-2k"), 2048, 64, None, {})
+    assert measure(dataclasses.replace(FALLS, metric=metric), evaluation) == name

@@ -82,6 +82,7 @@ def finish(job: Job, fd: float, image: bytes, metrics: tuple[str, ...] = ("fd",)
     }
     how: dict[str, Any] = {"protocol": job.protocol, "fingerprint": PROTOCOL.fingerprint}
     how |= {"settings": dataclasses.asdict(PROTOCOL), "n": 2048, "dim": 128, "real_n": 2048}
+    how |= {"class_counts": None, "warnings": []}
     run.append("metrics", {"step": job.recipe.training.steps} | how | {"values": values})
     (job.folder / "samples").mkdir()
     run.write("samples/step-00000006.png", image)

@@ -25,7 +25,6 @@ from ganatomy.evaluation.metrics import METRICS, Comparison, Extracted, moments
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, reference
 from ganatomy.figures.images import png
-from ganatomy.runs.folder import Row
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,16 +89,13 @@ def test_files_to_numbers(folders: tuple[Path, Path], inception: Path, layer: st
     fakes = load_images(folders[0]).values
     metrics = ("fd", "kid", "prdc") + (("score",) if layer == "2048" else ())
     row = evaluate.evaluate(fakes, ref, metrics, force=True)
-    found = {name: value["value"] for name, value in row["values"].items()}
+    found = dict(row)
     for ours in found.keys() & NAMES.keys():
         name = NAMES[ours]
         assert found[ours] == pytest.approx(expected[name], rel=WITHIN[layer]), ours
-    assert evaluate.title("fd", row) == "FD"  # as these are not the weights of the field
-    assert evaluate.title("fd", _official(row)) == ("FID" if layer == "2048" else "FD")
-
-
-def _official(row: Row) -> Row:
-    return row | {"settings": row["settings"] | {"features_sha256": INCEPTION_SHA256}}
+    assert row.title("fd") == "FD"  # as these are not the weights of the field
+    official = row.replace(protocol=row.protocol.replace(features_sha256=INCEPTION_SHA256))
+    assert official.title("fd") == ("FID" if layer == "2048" else "FD")
 
 
 def test_the_command_itself(call: Call, folders: tuple[Path, Path], inception: Path) -> None:

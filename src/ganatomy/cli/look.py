@@ -186,15 +186,15 @@ class ClassCounts:
         ref = reference(protocol, run.recipe.data.dataset, place)
         step, generator = sampling.load_generator(run)
         pixels = evaluate.samples(generator, run.recipe, ref)
-        row = evaluate.evaluate(pixels, ref, ["classes"])
+        found = evaluate.evaluate(pixels, ref, ["classes"])
         predicted = evaluate.predict(pixels, ref)
         assert ref.class_shares is not None
         expected = (ref.class_shares * self.n).tolist()
         form = self.out.suffix[1:]
         drawn = modes.class_counts(pixels, predicted, ref.classes, expected, form)
         write_atomic(self.out, drawn)
-        counts = dict(zip(ref.classes, row["class_counts"], strict=True))
-        result = {"out": str(self.out), "step": step, "counts": counts} | row
+        counts = dict(zip(ref.classes, found.class_counts or (), strict=True))
+        result = {"out": str(self.out), "step": step, "counts": counts} | found.to_dict()
 
         def show() -> None:
             lines = [
@@ -202,10 +202,9 @@ class ClassCounts:
                 for name, e in zip(ref.classes, expected, strict=True)
             ]
             terminal.table(("class", "samples", "expected"), lines)
-            values = row["values"]
             terminal.say(
-                f"χ² {values['chi2']['value']:.1f} (p {values['chi2_p']['value']:.2g}), "
-                f"{values['missing']['value']:.0f} classes missing, step {step}: {self.out}"
+                f"χ² {found['chi2']:.1f} (p {found['chi2_p']:.2g}), "
+                f"{found['missing']:.0f} classes missing, step {step}: {self.out}"
             )
 
         return answer(self.json, result, show)

@@ -13,7 +13,8 @@ from ganatomy.evaluation.protocol import PROTOCOLS, preset
 if TYPE_CHECKING:
     from ganatomy.data import Shape
     from ganatomy.evaluation.reference import Reference
-    from ganatomy.runs.folder import Row, Run
+    from ganatomy.evaluation.result import Evaluation
+    from ganatomy.runs.folder import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +81,11 @@ class Diagnose:
     def __call__(self) -> int:
         """Run the command."""
         from ganatomy.data import data_root
-        from ganatomy.evaluation import evaluate, tables
+        from ganatomy.evaluation import evaluate
         from ganatomy.evaluation.diagnose import diagnose
         from ganatomy.evaluation.metrics import VALUES
         from ganatomy.evaluation.reference import EvalOptions, reference
+        from ganatomy.evaluation.text import number
         from ganatomy.figures.images import GRID
         from ganatomy.gan.machine import pick_device
         from ganatomy.runs.folder import Run
@@ -100,32 +102,29 @@ class Diagnose:
         ref = reference(preset("classifier-2k"), run.recipe.data.dataset, place)
         few = ref._replace(protocol=ref.protocol.replace(n=GRID))
         # the rules are about what a classifier sees
-        rows = [
-            row for row in evaluate.measured(run) if row["settings"]["features"] == "classifier"
-        ]
+        rows = [e for e in evaluate.measured(run) if e.protocol.features == "classifier"]
         newest = [f for f in [run.newest_whole()] if f]  # none, if it diverged before the first
         rows += evaluate.evaluate_run(run, newest, ref, evaluate.DIAGNOSTIC_METRICS)
-        known = {row["step"] for row in rows}  # by more samples than a grid has
-        rows += [row for row in evaluate.evaluate_grids(run, few) if row["step"] not in known]
-        rows.sort(key=lambda row: row["step"])
+        known = {e.step for e in rows}  # by more samples than a grid has
+        rows += [e for e in evaluate.evaluate_grids(run, few) if e.step not in known]
+        rows.sort(key=lambda e: e.step or 0)
         failure = run.sessions[-1].get("failure") if run.sessions else None
         found = diagnose(run.recipe, run.rows("log"), rows, failure)
-        newest_values = rows[-1]["values"] if rows else {}
-        values = {name: value["value"] for name, value in newest_values.items()}
+        values = dict(rows[-1]) if rows else {}
 
         def show() -> None:
             if not any(d.until is None for d in found):
-                terminal.say(f"nothing wrong is seen, up to step {rows[-1]['step']:,}")
+                terminal.say(f"nothing wrong is seen, up to step {rows[-1].step:,}")
             for d in found:
                 until = "to the end" if d.until is None else f"to step {d.until:,}, then no more"
                 terminal.say(f"{d.name}, from step {d.begins:,} {until}")
                 terminal.say(f"  seen:  {d.evidence}")
                 if d.until is None:
                     terminal.say(f"  try:   {d.advice}")
-            told = "  ".join(f"{VALUES[n].title} {tables.number(v)}" for n, v in values.items())
+            told = "  ".join(f"{VALUES[n].title} {number(v)}" for n, v in values.items())
             terminal.say(f"\nlooked at {len(rows)} measurements; newest: {told}")
 
-        result = {"run": str(run.path), "found": [d._asdict() for d in found], "values": values}
+        result = {"run": str(run.path), "found": [d.to_dict() for d in found], "values": values}
         return answer(self.json, result, show)
 
 
@@ -173,11 +172,11 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
         refs = [ref._replace(protocol=ref.protocol.replace(mode=mode)) for mode in evaluate.MODES]
     rows = []
     for one in refs:
-        for row in evaluate.evaluate_run(run, files, one, command.metrics, command.force):
-            run.append("metrics", row)
-            rows.append(row)
+        for found in evaluate.evaluate_run(run, files, one, command.metrics, command.force):
+            run.append("metrics", found.to_dict())
+            rows.append(found)
     about: dict[str, Any] = {"run": str(run.path), "picked": said}
-    if command.checkpoint == "all" and "fd" in rows[0]["values"]:
+    if command.checkpoint == "all" and "fd" in rows[0]:
         about["curve"] = str(_curve(run, ref))
     return _result(command, rows, about)
 
@@ -188,7 +187,7 @@ def _curve(run: "Run", ref: "Reference") -> Path:
     from ganatomy.figures.charts import curves
     from ganatomy.storage.files import write_atomic
 
-    alike = [r for r in evaluate.measured(run) if r["fingerprint"] == ref.protocol.fingerprint]
+    alike = [e for e in evaluate.measured(run) if e.fingerprint == ref.protocol.fingerprint]
     path = run.path / f"fd-{ref.protocol.fingerprint}.svg"
     write_atomic(path, curves({"FD": tables.series(alike, "fd")}, "step").encode())
     return path
@@ -235,20 +234,21 @@ def _reference(
     return reference(protocol, data, place)
 
 
-def _result(command: Evaluate, rows: "list[Row]", about: dict[str, Any]) -> int:
+def _result(command: Evaluate, rows: "list[Evaluation]", about: dict[str, Any]) -> int:
     from ganatomy.evaluation import tables
+    from ganatomy.evaluation.result import COLUMNS
 
     def show() -> None:
         if about.get("picked"):
             terminal.say(about["picked"])
         if len(rows) == 1:
-            terminal.say(tables.heading(rows[0]))
-            terminal.table(tables.COLUMNS, tables.one(rows[0]))
+            terminal.say(rows[0].heading())
+            terminal.table(COLUMNS, rows[0].lines())
         elif command.audit:
-            terminal.table(*tables.unlike([(row["settings"]["mode"], row) for row in rows]))
+            terminal.table(*tables.protocols_table([(e.protocol.mode, e) for e in rows]))
         else:
-            terminal.table(*tables.many([(f"{row['step']:,}", row) for row in rows], "step"))
+            terminal.table(*tables.comparison_table([(f"{e.step:,}", e) for e in rows], "step"))
         if about.get("curve"):
             terminal.say(about["curve"])
 
-    return answer(command.json, about | {"rows": rows}, show)
+    return answer(command.json, about | {"rows": [e.to_dict() for e in rows]}, show)

@@ -5,10 +5,12 @@ docs/diagnose.md is made, must be named by the thresholds, and healthy runs must
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.gan.losses import find_loss
 from ganatomy.recipes.recipe import Recipe
 
@@ -27,7 +29,8 @@ VANISHED = 0.02
 """Norm of G's gradient below which it hardly moves; working GANs have some tenths and more."""
 
 
-class Diagnosis(NamedTuple):
+@dataclass(frozen=True)
+class Diagnosis:
     """One thing that goes, or went, wrong."""
 
     name: str
@@ -40,6 +43,10 @@ class Diagnosis(NamedTuple):
     evidence: str
     """as last seen"""
     advice: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
 
 
 class Rule(NamedTuple):
@@ -170,14 +177,14 @@ MEASURE_RULES: dict[str, Rule] = {
 
 
 def diagnose(
-    recipe: Recipe, logs: Sequence[Row], measures: Sequence[Row], failure: str | None = None
+    recipe: Recipe, logs: Sequence[Row], measures: Sequence[Evaluation], failure: str | None = None
 ) -> list[Diagnosis]:
     """Apply every rule to a run's rows.
 
     Args:
         recipe: of the run, for its labels.
         logs: rows of log.jsonl, in order of step.
-        measures: rows of evaluate.evaluate with their step, in order of step. Those of step 0 are
+        measures: evaluations with their step, in order of step. Those of step 0 are
             passed over, and by each rule those that lack what it needs.
         failure: what ended the run, if its numbers were no longer finite.
 
@@ -188,7 +195,7 @@ def diagnose(
     found = []
     for name, rule in LOG_RULES.items():
         found += _stretches(name, rule, _windows(recipe, logs, rule.needs), WINDOW)
-    seen = [(row["step"], _values(row)) for row in measures if row["step"] > 0]
+    seen = [(e.step, _values(e)) for e in measures if e.step]
     for name, rule in MEASURE_RULES.items():
         able = [(step, values) for step, values in seen if {*rule.needs} <= values.keys()]
         found += _stretches(name, rule, able, LOOKS)
@@ -224,11 +231,11 @@ def _windows(recipe: Recipe, logs: Sequence[Row], names: Sequence[str]) -> list[
     ]
 
 
-def _values(row: Row) -> dict[str, float]:
+def _values(e: Evaluation) -> dict[str, float]:
     """Pick the bare values, and say how many images missing classes ought to have had."""
-    values = {name: value["value"] for name, value in row["values"].items()}
-    if "missing" in values:
-        values["absent"] = values["missing"] * row["n"] / len(row["class_counts"])
+    values = dict(e)
+    if e.class_counts is not None:
+        values["absent"] = values.get("missing", 0) * e.n / len(e.class_counts)
     return values
 
 

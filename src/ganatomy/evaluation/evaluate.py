@@ -15,24 +15,22 @@ from torch import Tensor, nn
 
 from ganatomy.data import Samples
 from ganatomy.data.shape import reshape_all
-from ganatomy.evaluation.features import INCEPTION_SHA256
 from ganatomy.evaluation.metrics import (
     METRICS,
-    VALUES,
     Comparison,
     Estimate,
     Extracted,
     available,
     class_counts,
 )
-from ganatomy.evaluation.protocol import Protocol
 from ganatomy.evaluation.reference import Reference
+from ganatomy.evaluation.result import Evaluation, Score
 from ganatomy.figures.images import to_uint8, ungrid
 from ganatomy.recipes.recipe import Recipe
-from ganatomy.runs.folder import Row, Run, step_of
+from ganatomy.runs.folder import Run, step_of
 from ganatomy.runs.sampling import GeneratorMode, generate, load_generator
 from ganatomy.storage.cache import cached
-from ganatomy.validation import from_dict, lookup, to_dict
+from ganatomy.validation import lookup
 
 MIN_SAMPLES = 2048
 """Samples below which a Fréchet distance is mostly its own bias; warned of."""
@@ -56,7 +54,7 @@ MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
 
 def evaluate(
     pixels: Tensor, ref: Reference, metrics: Sequence[str] = (), force: bool = False
-) -> Row:
+) -> Evaluation:
     """Measure uint8 images (n, C, H, W).
 
     Args:
@@ -64,11 +62,6 @@ def evaluate(
         ref: what they are measured against, and how.
         metrics: names of METRICS; none means all that the feature space allows.
         force: measure even if there are fewer images than 2,048 features.
-
-    Returns:
-        A row: protocol (its name), fingerprint, settings (its fields), n, dim (of the features),
-        floor_n (real images behind the floors), values (name to value, low, high, std, floor),
-        class_counts and warnings.
 
     Raises:
         ValueError: for images of another shape, too few of them, or an unknown metric.
@@ -86,40 +79,36 @@ def evaluate(
     fake = Extracted(*ref.space.extract(pixels), pixels)
     measured = _measure(fake, ref, metrics)
     real_n, real_scores = _real_scores(len(pixels), ref, metrics)
-    return {
-        "protocol": ref.protocol.name,
-        "fingerprint": ref.protocol.fingerprint,
-        "settings": to_dict(ref.protocol),
-        "n": len(pixels),
-        "dim": ref.space.dim,
-        "real_n": real_n,
-        "values": {
-            name: estimate._asdict() | {"real": real_scores.get(name)}
-            for name, estimate in measured.items()
-        },
-        "class_counts": None if fake.logits is None else class_counts(fake.logits).tolist(),
-        "warnings": complaints,
-    }
+    counts = None if fake.logits is None else tuple(class_counts(fake.logits).tolist())
+    return Evaluation(
+        protocol=ref.protocol,
+        n=len(pixels),
+        dim=ref.space.dim,
+        real_n=real_n,
+        scores={name: Score(*found, real_scores.get(name)) for name, found in measured.items()},
+        class_counts=counts,
+        warnings=tuple(complaints),
+    )
 
 
-def evaluate_grid(pixels: Tensor, ref: Reference) -> Row:
+def evaluate_grid(pixels: Tensor, ref: Reference) -> Evaluation:
     """Measure what a few samples already tell: classes, variety and exact duplicates."""
     return evaluate(pixels, ref, ("classes", "diversity", "pixel_diversity", "exact_duplicates"))
 
 
-def evaluate_grids(run: Run, ref: Reference) -> list[Row]:
+def evaluate_grids(run: Run, ref: Reference) -> list[Evaluation]:
     """Judge the sample grids that a run has kept, one after the other, oldest first.
 
     A grid that cannot be read, or is none of such images, is left out.
     """
     assert ref.real.pixels is not None
     shape = run.recipe.data.shape or tuple(ref.real.pixels.shape[1:])
-    rows = []
+    found = []
     for step, file in run.grids():
         with contextlib.suppress(ValueError):
             pixels = fitted(ungrid(file.read_bytes(), shape), ref)
-            rows.append({"step": step} | evaluate_grid(pixels, ref))
-    return rows
+            found.append(evaluate_grid(pixels, ref).replace(step=step))
+    return found
 
 
 def _comparison(fake: Extracted, ref: Reference) -> Comparison:
@@ -201,19 +190,6 @@ def _size(pixels: Tensor) -> str:
     return f"{width} x {height} {'grey' if channels == 1 else 'RGB'}"
 
 
-def title(name: str, row: Row) -> str:
-    """Name a value as the field does: FID and IS are what they are called only with Inception."""
-    inception = row["settings"]["features_sha256"] == INCEPTION_SHA256
-    if inception and row["settings"]["features"] == "inception-2048":
-        return {"fd": "FID", "fd_infinity": "FID∞", "score": "IS"}.get(name, VALUES[name].title)
-    return VALUES[name].title
-
-
-def protocol_of(row: Row) -> Protocol:
-    """Return the protocol that a row was measured by."""
-    return from_dict(Protocol, row["settings"])
-
-
 def predict(pixels: Tensor, ref: Reference) -> Tensor:
     """Return the class (n,) that the reference's classifier sees in each uint8 image.
 
@@ -267,14 +243,14 @@ def evaluate_run(
     ref: Reference,
     metrics: Sequence[str] = (),
     force: bool = False,
-) -> Iterator[Row]:
-    """Measure checkpoints of a run and yield their rows, each with its step."""
+) -> Iterator[Evaluation]:
+    """Measure checkpoints of a run, one after the other."""
     protocol = ref.protocol
     assert protocol.weights != "given"
     for file in files:
         step, generator = load_generator(run, file, protocol.weights)
         pixels = samples(generator, run.recipe, ref)
-        yield {"step": step} | evaluate(pixels, ref, metrics, force)
+        yield evaluate(pixels, ref, metrics, force).replace(step=step)
 
 
 def checkpoints(run: Run, which: str) -> list[Path]:
@@ -306,18 +282,20 @@ def best(run: Run, files: Sequence[Path], ref: Reference, force: bool = False) -
     many measurements is better than what it measures.
     """
     other = ref._replace(protocol=ref.protocol.replace(seed=ref.protocol.seed + 1))
-    found = [row["values"]["fd"]["value"] for row in evaluate_run(run, files, other, ["fd"], force)]
+    found = [measured["fd"] for measured in evaluate_run(run, files, other, ["fd"], force)]
     return files[found.index(min(found))]
 
 
-def measured(run: Run) -> list[Row]:
-    """Return what a run has been measured by: a row for each step and fingerprint, oldest first.
+def measured(run: Run) -> list[Evaluation]:
+    """Return the evaluations of a run: one for each step and fingerprint, oldest first.
 
-    A later measurement of the same adds to the values of the earlier, or takes their place.
+    A later measurement of the same adds to the values of the earlier, or replaces them.
     """
-    merged: dict[tuple[int, str], Row] = {}
+    merged: dict[tuple[int, str], Evaluation] = {}
     for row in run.rows("metrics"):
-        key = (row["step"], row["fingerprint"])
-        earlier = merged.get(key, {"values": {}})
-        merged[key] = row | {"values": earlier["values"] | row["values"]}
+        found = Evaluation.from_dict(row)
+        key = (row["step"], found.fingerprint)
+        if key in merged:
+            found = found.replace(scores={**merged[key].scores, **found.scores})
+        merged[key] = found
     return [merged[key] for key in sorted(merged)]

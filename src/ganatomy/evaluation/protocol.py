@@ -72,9 +72,14 @@ class Protocol:
         return dataclasses.replace(self, **changes)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Every field, as JSON holds it."""
+        return to_dict(self)
+
+    @property
     def fingerprint(self) -> str:
         """Eight characters that stand for every field."""
-        text = json.dumps(to_dict(self), sort_keys=True)
+        text = json.dumps(self.settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.statistics import fluctuation
-from ganatomy.evaluation.tables import comparable, heading, many
+from ganatomy.evaluation.tables import comparable, comparison_table
 from ganatomy.figures.charts import COLOURS, Series, curves
 from ganatomy.gan.losses import find_loss
 from ganatomy.recipes.recipe import Recipe
@@ -103,12 +103,13 @@ def scores(runs: list[Run]) -> dict[str, Any] | None:
     labelled = comparable(list(zip(_names(runs), map(measured, runs), strict=True)))
     if not labelled:
         return None
-    columns, lines = many([(f"{name}, {row['step']}", row) for name, row in labelled], "run, step")
+    named = [(f"{name}, {found.step}", found) for name, found in labelled]
+    columns, lines = comparison_table(named, "run, step")
     return {
-        "heading": heading({k: v for k, v in labelled[0][1].items() if k != "step"}),
+        "heading": labelled[0][1].replace(step=None).heading(),
         "columns": columns,
         "cells": lines,
-        "rows": {name: row for name, row in labelled},
+        "rows": {name: found.to_dict() for name, found in labelled},
     }
 
 

@@ -5,7 +5,7 @@ To add a kind of number, add a function to KINDS and the names that it knows to 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ganatomy.evaluation import statistics
 from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.metrics import METRICS
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.runs.folder import Run
 from ganatomy.runs.sampling import interpolate, load_generator
 from ganatomy.training.loop import TAGS
@@ -113,19 +114,27 @@ def number(claim: Claim, run: Run, protocol: str) -> float:
     return found if claim.to is None else abs(found - claim.to)
 
 
-def last(run: Run, protocol: str) -> dict[str, Any]:
-    """Return what a run's last step was measured as by a protocol; empty if it was not."""
+def last(run: Run, protocol: str) -> Evaluation | None:
+    """Return the evaluation of a run's last step by a protocol; None if there is none."""
     step = run.recipe.training.steps
-    found = [r for r in measured(run) if r["step"] == step and r["protocol"] == protocol]
-    return found[-1] if found else {}
+    found = [e for e in measured(run) if e.step == step and e.protocol.name == protocol]
+    return found[-1] if found else None
+
+
+def _last(run: Run, protocol: str) -> Evaluation:
+    found = last(run, protocol)
+    if found is None:
+        raise LookupError(f"{run.path} was not measured by {protocol}")
+    return found
 
 
 def _value(run: Run, name: str, protocol: str) -> float:
-    return float(last(run, protocol)["values"][name]["value"])
+    return _last(run, protocol)[name]
 
 
 def _share(run: Run, name: str, protocol: str) -> float:
-    counts = last(run, protocol)["class_counts"]
+    counts = _last(run, protocol).class_counts
+    assert counts is not None
     return float(counts[int(name)] / sum(counts))
 
 

@@ -15,7 +15,8 @@ import jinja2
 from PIL import Image
 
 from ganatomy.evaluation.protocol import PROTOCOLS
-from ganatomy.evaluation.tables import heading, number
+from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.text import number
 from ganatomy.figures.charts import COLOURS, DASHES, curves, dot_plot, span
 from ganatomy.gan.losses import find_loss
 from ganatomy.pages.comparison import CHARTS
@@ -66,7 +67,7 @@ def html(
     study: Study, plan: bytes, runs: Sequence[Finished], found: StudyResult, command: str
 ) -> str:
     """Return the page of a study from its finished runs, condition by condition."""
-    measured = next((run.row for run in runs if run.row), None)
+    measured = next((run.evaluation for run in runs if run.evaluation), None)
     scored = sorted(
         {
             r.job.recipe.objective.loss
@@ -95,7 +96,7 @@ def html(
         differing=differing,
         shared=shared,
         measured=measured,
-        heading=heading({k: v for k, v in measured.items() if k != "step"}) if measured else "",
+        heading=measured.replace(step=None).heading() if measured else "",
         about=PROTOCOLS[first.protocol][0] if first.protocol in PROTOCOLS else "",
         machines=_machines(runs),
         plan=hashlib.sha256(plan).hexdigest(),
@@ -108,7 +109,7 @@ def html(
 
 def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]]:
     """A drawing for each claim; those of one quantity share their axis."""
-    measured = next((run.row for run in runs if run.row), None)
+    measured = next((run.evaluation for run in runs if run.evaluation), None)
     shared: dict[str, tuple[list[float], list[tuple[str, float]]]] = {}
     for finding in found.claims:
         numbers, marks = shared.setdefault(finding.measure, ([], []))
@@ -125,10 +126,10 @@ def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]
     return panels
 
 
-def _marks(claim: Claim, measured: Row | None) -> list[tuple[str, float]]:
+def _marks(claim: Claim, measured: Evaluation | None) -> list[tuple[str, float]]:
     """What the numbers of a claim are seen against: its value, and the real where there is one."""
-    values = measured["values"] if measured and claim.to is None else {}
-    real = values.get(claim.metric, {}).get("real")
+    shown = measured is not None and claim.to is None and claim.metric in measured
+    real = measured.real(claim.metric) if measured and shown else None
     known = (("claimed", claim.value), ("real", real))
     return [(f"{name} {number(x)}", x) for name, x in known if x is not None]
 

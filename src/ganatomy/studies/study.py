@@ -23,6 +23,7 @@ from ganatomy.evaluation.evaluate import checkpoints, evaluate_run
 from ganatomy.evaluation.metrics import METRICS, Comparison, available
 from ganatomy.evaluation.protocol import Protocol, preset, require_same
 from ganatomy.evaluation.reference import EvalOptions, reference
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.statistics import least_p
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import Recipe, RunOptions
@@ -122,19 +123,21 @@ class Job(NamedTuple):
 def work(job: Job) -> float:
     """Train a job to its end and measure it, unless that was done before; return its FD."""
     run = fit(job.recipe, job.folder, job.options)
-    if not _measured(run, job):
+    if _measured(run, job) is None:
         device = torch.device("cpu")
         place = EvalOptions(data_root(job.options.data_root), device, shape=job.recipe.data.shape)
         ref = reference(preset(job.protocol), job.recipe.data.dataset, place)
-        for row in evaluate_run(run, checkpoints(run, "last"), ref, job.metrics):
-            run.append("metrics", row)
-    return float(_measured(run, job)["fd"]["value"])
+        for found in evaluate_run(run, checkpoints(run, "last"), ref, job.metrics):
+            run.append("metrics", found.to_dict())
+    measured = _measured(run, job)
+    assert measured is not None
+    return measured["fd"]
 
 
-def _measured(run: Run, job: Job) -> dict[str, Any]:
-    """The values of a run's last step by the study's protocol; empty if there are none yet."""
-    values: dict[str, Any] = last(run, job.protocol).get("values", {})
-    return values if all(any(GROUPS.get(v, v) == m for v in values) for m in job.metrics) else {}
+def _measured(run: Run, job: Job) -> Evaluation | None:
+    """The evaluation of a run's last step; None unless it has all metrics of the study."""
+    found = last(run, job.protocol)
+    return found if found and {*job.metrics} <= {GROUPS[name] for name in found} else None
 
 
 def needed(claim: Claim, claims: int) -> int:

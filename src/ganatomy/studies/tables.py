@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganatomy.evaluation.evaluate import title
 from ganatomy.evaluation.metrics import VALUES
-from ganatomy.evaluation.tables import number
+from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.text import number
 from ganatomy.pages.comparison import CHARTS
 from ganatomy.runs.folder import Row, Run
 from ganatomy.studies.claim import last
@@ -22,8 +22,8 @@ class Finished(NamedTuple):
     """A finished run of a study, as its folder has it."""
 
     job: Job
-    row: Row | None
-    """what was measured of its last step"""
+    evaluation: Evaluation | None
+    """of its last step"""
     logs: list[Row]
     grid: Path | None
     """its last sample grid"""
@@ -39,8 +39,8 @@ def read(job: Job) -> Finished:
     """
     run = Run.open(job.folder)
     grids = [file for _, file in run.grids()]
-    row = last(run, job.protocol) or None
-    return Finished(job, row, run.rows("log"), grids[-1] if grids else None, run.sessions)
+    found = last(run, job.protocol)
+    return Finished(job, found, run.rows("log"), grids[-1] if grids else None, run.sessions)
 
 
 def by_condition(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
@@ -53,8 +53,7 @@ def by_condition(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
 
 def value(run: Finished, name: str) -> float | None:
     """Return a measured value of a run, or None where it has none."""
-    found = (run.row or {"values": {}})["values"].get(name)
-    return None if found is None else float(found["value"])
+    return run.evaluation.get(name) if run.evaluation else None
 
 
 def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
@@ -62,8 +61,8 @@ def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
 
     An entry is the mean over seeds, and their least and most. Empty if nothing was measured.
     """
-    rows = [run.row for run in runs if run.row]
-    if not rows:
+    measured = [run.evaluation for run in runs if run.evaluation]
+    if not measured:
         return []
     conditions = by_condition(runs)
     heads = [
@@ -75,8 +74,8 @@ def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
         found = [
             [v for r in seeds if (v := value(r, name)) is not None] for seeds in conditions.values()
         ]
-        real = next((r["values"][name]["real"] for r in rows if name in r["values"]), 0)
-        table.append([(title(name, rows[0]), ""), *map(_spread, found), (number(real), "")])
+        real = next((e.real(name) for e in measured if name in e), 0)
+        table.append([(measured[0].title(name), ""), *map(_spread, found), (number(real), "")])
     return table
 
 
@@ -106,7 +105,7 @@ def tables(runs: Sequence[Finished], found: StudyResult) -> dict[str, str]:
 
 
 def _measured(run: Finished, names: Sequence[str]) -> Row:
-    job, row = run.job, run.row or {"values": {}}
+    job, row = run.job, run.evaluation.to_dict() if run.evaluation else {"values": {}}
     known = {
         "condition": job.condition,
         "seed": job.seed,

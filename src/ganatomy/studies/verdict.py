@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ganatomy.evaluation import statistics
-from ganatomy.evaluation.evaluate import measured, protocol_of, title
+from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.protocol import require_same
-from ganatomy.evaluation.tables import number
+from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.text import number
 from ganatomy.gan.machine import environment
 from ganatomy.pages.comparison import CHARTS
-from ganatomy.runs.folder import Row, Run
+from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import WINDOW, Claim
 from ganatomy.studies.study import ALPHA, Job, Study, needed, numbers
 from ganatomy.validation import from_dict
@@ -203,29 +204,29 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
     for condition in {name for claim in study.claims for name in itertools.chain(*claim.rows)}:
         if not any(job.condition == condition for job in done):
             raise ValueError(f"condition {condition} of {study.name} has no finished run yet")
-    rows = [(job.folder.name, measured(Run.open(job.folder))[-1]) for job in done]
-    require_same((name, protocol_of(row)) for name, row in rows)
+    found = [(job.folder.name, measured(Run.open(job.folder))[-1]) for job in done]
+    require_same((name, e.protocol) for name, e in found)
     findings = decide(study.claims, [numbers(claim, done) for claim in study.claims])
-    row = rows[0][1]
+    first = found[0][1]
     return StudyResult(
         study=study.name,
         question=study.question,
         steps=study.lengths(scale),
         scale=scale,
         seeds={c: sum(job.condition == c for job in done) for c in study.conditions},
-        protocol=row["protocol"],
-        fingerprint=row["fingerprint"],
-        real=row["values"]["fd"]["real"],
+        protocol=first.protocol.name,
+        fingerprint=first.fingerprint,
+        real=first.real("fd"),
         environment=environment(),
         claims=tuple(
-            dataclasses.replace(finding, measure=measure(finding.claim, row))
+            dataclasses.replace(finding, measure=measure(finding.claim, first))
             for finding in findings
         ),
     )
 
 
-def measure(claim: Claim, row: Row) -> str:
-    """Name what a claim's numbers are, as its measured row does; after a semicolon, how exactly."""
+def measure(claim: Claim, evaluation: Evaluation) -> str:
+    """Name what a claim's numbers are, as its evaluation does; after a semicolon, how exactly."""
     kind, _, name = claim.metric.rpartition(":")
     known = {field: text for field, text, *_ in CHARTS}
     text = {
@@ -233,7 +234,7 @@ def measure(claim: Claim, row: Row) -> str:
         "interpolation": f"largest over mean step, {name}",
         "jump": f"jumps of {known.get(name, name)}",
         "mean": known.get(name, name),
-    }.get(kind) or title(name, row)
+    }.get(kind) or evaluation.title(name)
     if claim.to is not None:
         text += f", distance from {claim.to:g}"
     return text + (f"; mean of the last {100 * WINDOW:g} % of rows" if kind == "mean" else "")

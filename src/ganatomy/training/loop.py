@@ -117,7 +117,7 @@ def run_steps(
                 if last or state.step % sample_every == 0:
                     check_samples(monitor, state.step, to_uint8(_save_grid(run, state, recipe)))
                 if options.eval_every and (last or state.step % options.eval_every == 0):
-                    run.append("metrics", measure(monitor, state.step, state.ema))
+                    run.append("metrics", measure(monitor, state.step, state.ema).to_dict())
                 if last or stop or state.step % save_every == 0:
                     _save(run, state, options)
                     _end(run, session, state.step)
@@ -201,7 +201,7 @@ def _noting_failure(run: Run, session: Row, monitor: Monitor, state: State) -> I
         yield
     except FloatingPointError as error:
         found = diagnose(run.recipe, monitor.logs, monitor.measures, str(error))
-        told = {"failure": str(error), "diagnoses": [d._asdict() for d in found]}
+        told = {"failure": str(error), "diagnoses": [d.to_dict() for d in found]}
         _end(run, session | told, state.step)
         raise
 

@@ -11,6 +11,7 @@ from ganatomy.evaluation.diagnose import WINDOW, diagnose
 from ganatomy.evaluation.evaluate import evaluate, evaluate_grid, fitted, samples
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, grid_reference, reference
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.figures.images import GRID
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row
@@ -28,7 +29,7 @@ class Monitor(NamedTuple):
     reference: Reference | None
     """for eval_every"""
     logs: list[Row]
-    measures: list[Row]
+    measures: list[Evaluation]
     warned: set[str]
     """names of diagnoses that need not be repeated"""
 
@@ -56,10 +57,8 @@ def check_samples(monitor: Monitor, step: int, pixels: Tensor) -> None:
     Points, which are no images, are not judged.
     """
     if monitor.grid_reference is not None:
-        monitor.measures.append(
-            {"step": step}
-            | evaluate_grid(fitted(pixels, monitor.grid_reference), monitor.grid_reference)
-        )
+        grid = fitted(pixels, monitor.grid_reference)
+        monitor.measures.append(evaluate_grid(grid, monitor.grid_reference).replace(step=step))
     logs = (
         monitor.logs[:WINDOW] + monitor.logs[WINDOW:][-10 * WINDOW :]
     )  # a long log would cost time
@@ -73,8 +72,8 @@ def check_samples(monitor: Monitor, step: int, pixels: Tensor) -> None:
             )
 
 
-def measure(monitor: Monitor, step: int, generator: nn.Module) -> Row:
+def measure(monitor: Monitor, step: int, generator: nn.Module) -> Evaluation:
     """Measure a generator as eval_every asks."""
     assert monitor.reference is not None
     pixels = samples(generator, monitor.recipe, monitor.reference)
-    return {"step": step} | evaluate(pixels, monitor.reference)
+    return evaluate(pixels, monitor.reference).replace(step=step)
