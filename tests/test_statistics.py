@@ -197,3 +197,28 @@ def test_gaps_and_superiority_of_strata_are_means() -> None:
 def test_superiority() -> None:
     assert superiority([[1, 2]], [[3, 4]]) == 1 and superiority([[3, 4]], [[1, 2]]) == 0
     assert superiority([[1, 2]], [[2, 1]]) == 0.5 and superiority([[1, 3]], [[2, 4]]) == 0.75
+    assert superiority([[1.0, 1.0]], [[1.0, 1.0]]) == 0.5 and superiority([[1.0]], [[2.0]]) == 1
+
+
+VALUES = st.lists(st.integers(0, 4), min_size=1, max_size=5)
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=3))
+def test_superiority_counts_pairs(blocks: list[tuple[list[int], list[int]]]) -> None:
+    shares = [np.mean([(y > x) + (y == x) / 2 for x in a for y in b]) for a, b in blocks]
+    first, last = [a for a, _ in blocks], [b for _, b in blocks]
+    assert superiority(first, last) == pytest.approx(np.mean(shares), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 5, 9])
+def test_sign_flips_are_scipys_where_no_flips_tie(n: int) -> None:
+    gaps = np.random.default_rng(n).normal(0.3, 1, n).tolist()
+    expected = [
+        scipy.stats.permutation_test(
+            [gaps], np.mean, permutation_type="samples", n_resamples=MOST, alternative=way
+        ).pvalue
+        for way in ("less", "greater")
+    ]
+    assert sign_flips(gaps) == pytest.approx(expected, abs=1e-12)
+    # scipy's, which compares sums without a tolerance, gives 0.5 for one of these
+    assert sign_flips([0.1, 0.2, -0.3]) == (0.625, 0.625)

@@ -202,10 +202,10 @@ def gap(
 def superiority(first: Sequence[Sequence[float]], last: Sequence[Sequence[float]]) -> float:
     """Return the chance that a value of last is above one of first, mean over blocks.
 
-    Ties count half. Vargha and Delaney 2000: 0.5 is no effect, 0 and 1 are all of it.
+    Ties count half. 0.5 means no effect; 0 and 1 are complete separation. Vargha and Delaney 2000.
     """
     shares = [
-        np.sign(np.subtract.outer(np.asarray(b, np.float64), np.asarray(a, np.float64))).mean()
+        scipy.stats.mannwhitneyu(b, a, method="asymptotic").statistic / (len(a) * len(b))
         for a, b in zip(first, last, strict=True)
     ]
-    return float((np.mean(shares) + 1) / 2)
+    return float(np.mean(shares))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy.stats
 import torch
 from torch import Tensor
 
@@ -104,14 +105,9 @@ def fd_infinity(c: Comparison) -> dict[str, Estimate]:
     rng = np.random.default_rng(c.seed)
     sizes = np.linspace(len(x) // 4, len(x), SIZES).round().astype(int)
     found = np.array([distance(moments(x[rng.permutation(len(x))[:n]])) for n in sizes])
-    inverse = 1 / sizes
-    slope, value = np.polyfit(inverse, found, 1)
-    residual = found - slope * inverse - value
-    deviation, free = inverse - inverse.mean(), SIZES - 2
-    variance = residual @ residual / free
-    error = math.sqrt(variance * (1 / SIZES + inverse.mean() ** 2 / (deviation @ deviation)))
-    half = reach(free) * error
-    return {"fd_infinity": Estimate(float(value), float(value) - half, float(value) + half)}
+    line = scipy.stats.linregress(1 / sizes, found)
+    value, half = float(line.intercept), reach(SIZES - 2) * float(line.intercept_stderr)
+    return {"fd_infinity": Estimate(value, value - half, value + half)}
 
 
 def kid(c: Comparison) -> dict[str, Estimate]:
