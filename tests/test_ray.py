@@ -82,8 +82,8 @@ def test_serial_processes_and_ray_give_the_same(
         first, *others = [of_a_run(job.folder) for job in jobs]
         assert "step-00000006.pt" in first and "log.jsonl" in first
         assert all(other == first for other in others)
-    first, *others = [verdicts(two, jobs, 1.0) for jobs in done.values()]
-    assert all(other == first for other in others)
+    results = [verdicts(two, jobs, 1.0) for jobs in done.values()]
+    assert all(result == results[0] for result in results)
 
 
 @pytest.mark.slow
