@@ -23,7 +23,7 @@ class Evaluate:
 
     what: Annotated[Positional[Path], arg(metavar="RUN|IMAGES")]
     """run folder; or a folder, zip, tar or npz of images"""
-    against: str | None = None
+    real: str | None = None
     """reference: a dataset or a path of images; by default what the run was trained on"""
     checkpoint: str = "last"
     """last, all, a step, or best: picked by FD on other samples than those that are reported"""
@@ -157,8 +157,8 @@ def _evaluate_run(command: Evaluate, run: "Run") -> int:
     files = evaluate.checkpoints(run, "all" if best else command.checkpoint)
     data_root = command.data_root or run.options.data_root
     data, shape, skip_bad = run.recipe.data.dataset, run.recipe.data.shape, run.options.skip_bad
-    if command.against:
-        data, shape, skip_bad = command.against, None, False
+    if command.real:
+        data, shape, skip_bad = command.real, None, False
     ref = _reference(command, data, data_root, command.shape or shape, skip_bad)
     said = None
     if best:
@@ -198,14 +198,14 @@ def _evaluate_images(command: Evaluate) -> int:
     from ganatomy.data import load
     from ganatomy.evaluation import evaluate
 
-    if command.against is None:
+    if command.real is None:
         raise ValueError(
             f"{command.what} is no run folder; to measure images say what they should be like: "
-            "--against mnist, another dataset, or a path of real images"
+            "--real mnist, another dataset, or a path of real images"
         )
     if command.audit or command.checkpoint != "last" or command.weights != "ema":
         raise ValueError("--audit, --checkpoint and --weights are for run folders")
-    ref = _reference(command, command.against, command.data_root, command.shape, False)
+    ref = _reference(command, command.real, command.data_root, command.shape, False)
     given = load(str(command.what), Path(), None, command.skip_bad, command.shape).values
     ref = ref._replace(protocol=ref.protocol.replace(mode="given", weights="given"))
     pixels = evaluate.choose(given, ref.protocol.n, ref.protocol.seed)
