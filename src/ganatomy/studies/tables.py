@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
-from ganatomy.pages.comparison import CHARTS
+from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Row, Run
 from ganatomy.studies.claim import last
 from ganatomy.studies.figures import bands

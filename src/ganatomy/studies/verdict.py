@@ -15,7 +15,7 @@ from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
 from ganatomy.gan.machine import environment
-from ganatomy.pages.comparison import CHARTS
+from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import WINDOW, Claim, value_of
 from ganatomy.studies.study import ALPHA, Job, Study, needed
