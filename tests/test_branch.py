@@ -27,7 +27,7 @@ def test_an_unchanged_branch_ends_as_its_parent_did(parent: Run, tmp_path: Path)
     for name in ("step-00000010.pt", "step-00000014.pt", "log.jsonl", "samples/step-00000014.png"):
         assert (child.path / name).read_bytes() == (parent.path / name).read_bytes()
     assert child.parent == {"run": "parent", "key": MLP.key, "step": 5, "changed": {}}
-    assert "It went on from step 5 of `parent`" in (child.path / "README.md").read_text()
+    assert "It branched off at step 5 of `parent`" in (child.path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_a_folder_that_exists_is_left_alone(parent: Run, tmp_path: Path) -> None
 def test_branching_from_the_command_line(tmp_path: Path, call: Call) -> None:
     run = fit(CONV.replace(steps=10), tmp_path / "run", OPTIONS).path
     code, _, said = call("resume", run, "--lr_d", "1e-3")
-    assert code == 2 and "to change lr_d, branch off a checkpoint of it with --from STEP" in said
+    assert code == 2 and "to change lr_d, branch off a checkpoint (--from STEP" in said
     code, _, said = call("resume", run, "--out", tmp_path / "other")
-    assert code == 2 and "say where it begins with --from STEP" in said
+    assert code == 2 and "give the checkpoint's step too" in said
     code, out, said = call("resume", run, "--from", 5, "--lr_d", "1e-3", "--json", "--quiet")
     assert code == 0, said
     made = Run(Path(json.loads(out)["run"]))

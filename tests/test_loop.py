@@ -101,7 +101,7 @@ def test_a_longer_run_is_the_run_that_was_longer(recipe: Recipe, tmp_path: Path)
         pass
     assert contents(Run(tmp_path / "short")) == contents(whole)
     assert Run(tmp_path / "short").recipe == recipe
-    with pytest.raises(ValueError, match="already at step 14, past the 3 asked"):
+    with pytest.raises(ValueError, match="is at step 14, which is past the 3 requested"):
         next(run_steps(recipe.replace(steps=3), tmp_path / "short", OPTIONS, longer=True))
     assert Run(tmp_path / "short").recipe == recipe
 
@@ -185,7 +185,7 @@ def test_a_signal_saves_and_ends(number: int, code: int, tmp_path: Path) -> None
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
     assert said.decode().splitlines() == [
-        f"ganatomy: stopped and saved; go on with: ganatomy resume {tmp_path / 'run'}"
+        f"ganatomy: stopped and saved; continue with: ganatomy resume {tmp_path / 'run'}"
     ]
     run = Run(tmp_path / "run")
     assert run.load(run.checkpoints()[-1])["step"] == run.sessions[-1]["to_step"] > 0
@@ -297,7 +297,7 @@ def test_a_run_from_before_there_was_a_precision_is_fp32(tmp_path: Path) -> None
 def test_bf16_that_is_slow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "native_bf16", lambda device: False)
     half = dataclasses.replace(OPTIONS, precision="bf16")
-    with pytest.warns(UserWarning, match="this cpu has no bf16 of its own, so --precision fp32"):
+    with pytest.warns(UserWarning, match="this cpu has no native bf16; --precision fp32"):
         next(run_steps(MLP, tmp_path / "run", half))
 
 

@@ -1,10 +1,43 @@
-"""How a command answers: to a person, or as JSON."""
+"""Commands and their output: for a person, or as JSON."""
 
 import json as jsons
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ganatomy.cli import terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command: its fields are its arguments, and calling it returns the exit code."""
+
+    json: bool = False
+    """print the result as JSON"""
+
+    def call(self) -> Any:
+        """Do the work with one public function and return its result, which has to_dict()."""
+        raise NotImplementedError
+
+    def show(self, result: Any) -> None:
+        """Print a result for a person."""
+        terminal.say(str(result))
+
+    def code(self, result: Any) -> int:
+        """Return the exit code: 0, or 1 for a result that is a failure."""
+        return 0
+
+    def __call__(self) -> int:
+        """Run the command and return its exit code."""
+        return self.answer(self.call())
+
+    def answer(self, result: Any) -> int:
+        """Print a result and return the exit code."""
+        if self.json:
+            terminal.say(jsons.dumps(result.to_dict(), indent=2))
+        else:
+            self.show(result)
+        return self.code(result)
 
 
 def answer(json: bool, result: dict[str, Any], show: Callable[[], None]) -> int:
@@ -17,5 +50,5 @@ def answer(json: bool, result: dict[str, Any], show: Callable[[], None]) -> int:
 
 
 def fields_table(left: str, right: str, values: dict[str, Any]) -> None:
-    """Print names and their values as a table of two columns."""
+    """Print names and values as a table of two columns."""
     terminal.table((left, right), [(name, str(value)) for name, value in values.items()])

@@ -1,164 +1,123 @@
-"""Commands that train."""
+"""ganatomy train, ganatomy resume."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
-from ganatomy.cli.output import answer
+from ganatomy.cli.output import Command
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
-from ganatomy.validation import to_dict
 
 if TYPE_CHECKING:
-    from ganatomy.runs.folder import Run
-    from ganatomy.training.loop import StepInfo
+    from ganatomy.training.progress import Style
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train a recipe; repeat the command to go on with a run that was stopped."""
+class Training(Command):
+    """The arguments that both commands share."""
+
+    log_style: Literal["auto", "dcgan"] = "auto"
+    """auto: a bar in a terminal, lines elsewhere; dcgan: a line every log_every steps as in
+    PyTorch's DCGAN example"""
+    quiet: bool = False
+    """show no progress"""
+    recipe: Annotated[Recipe, arg(name="")] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
+    options: Annotated[RunOptions, arg(name="")] = dataclasses.field(default=RunOptions())
+
+    @property
+    def style(self) -> "Style":
+        """How to show progress."""
+        return "none" if self.quiet else self.log_style
+
+    def folder(self) -> Path:
+        """Return the run folder."""
+        raise NotImplementedError
+
+    def show(self, result: Any) -> None:
+        """Print where the run is."""
+        terminal.say(f"{result.path}: complete at step {result.step:,}")
+
+    def __call__(self) -> int:
+        """Run the command; after a stop signal say how to continue."""
+        try:
+            with contextlib.redirect_stdout(sys.stderr) if self.json else contextlib.nullcontext():
+                result = self.call()
+        except KeyboardInterrupt as stop:
+            if not stop.args:  # before the first step, or a second signal
+                raise
+            terminal.complain(f"stopped and saved; continue with: ganatomy resume {self.folder()}")
+            return 128 + int(stop.args[0])
+        return self.answer(result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Training):
+    """Train a recipe; repeat the command to continue a run that was stopped."""
 
     name: Annotated[Positional[str], arg(metavar="NAME|FILE")]
-    """a named recipe (see: ganatomy recipes), or a .json or .toml file of recipe fields"""
+    """named recipe (see: ganatomy recipes), or a .json or .toml file of recipe fields"""
     out: Path | None = None
     """run folder; by default runs/NAME-KEY"""
     dry_run: bool = False
-    """say what would be trained, and stop"""
-    log_style: Literal["bar", "dcgan"] = "bar"
-    """a progress bar; or a line every log_every steps as in PyTorch's DCGAN example (R2.3)"""
-    quiet: bool = False
-    """show no progress"""
-    json: bool = False
-    """print the result as JSON"""
-    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
-    options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
-        default=RunOptions()
-    )
+    """print the plan of the training without training"""
 
-    def __call__(self) -> int:
-        """Run the command."""
-        folder = self.out or Path("runs") / f"{Path(self.name).stem}-{self.recipe.key}"
+    def call(self) -> Any:
+        """Train, or plan."""
+        with terminal.waiting("importing torch"):
+            from ganatomy.api.train import train
+            from ganatomy.training.plan import plan
+
         if self.dry_run:
-            return _plan(self, folder)
-        return _run(folder, self.recipe, self, longer=False)
+            return plan(self.recipe, self.folder(), self.options)
+        return train(self.recipe, self.folder(), options=self.options, progress=self.style)
+
+    def folder(self) -> Path:
+        """Return the run folder."""
+        return self.out or Path("runs") / f"{Path(self.name).stem}-{self.recipe.key}"
+
+    def show(self, result: Any) -> None:
+        """Print the plan, or where the run is."""
+        if self.dry_run:
+            terminal.say(str(result))
+        else:
+            super().show(result)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resume:
-    """Go on with a run, to its planned end or a later one; or branch off it by another recipe."""
+class Resume(Training):
+    """Continue a run, to its planned end or a later one; or branch off it with another recipe."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """run folder"""
     from_step: Annotated[int | None, arg(name="from", metavar="STEP")] = None
-    """go back to this checkpoint and on from there in another folder, which records its parent"""
+    """branch off this checkpoint, in another folder, which records its parent"""
     out: Path | None = None
-    """folder of what --from begins; by default RUN-from-STEP"""
-    log_style: Literal["bar", "dcgan"] = "bar"
-    """as of: ganatomy train"""
-    quiet: bool = False
-    """show no progress"""
-    json: bool = False
-    """print the result as JSON"""
-    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
-    options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
-        default=RunOptions()
-    )
+    """folder of the branch; by default RUN-from-STEP"""
 
-    def __call__(self) -> int:
-        """Run the command."""
-        from ganatomy.runs.folder import Run
+    def call(self) -> Any:
+        """Continue the run, or the branch."""
+        with terminal.waiting("importing torch"):
+            from ganatomy.api.train import load, resume
 
-        run = Run.open(self.run)
-        if self.from_step is not None:
-            return _branch(run, self.from_step, self)
-        if self.out is not None:
-            raise ValueError("--out is for a branch; say where it begins with --from STEP")
-        changed = differences(run.recipe, self.recipe).keys() - {"epochs", "steps"}
-        if changed:
-            names = ", ".join(changed)
-            raise ValueError(
-                f"a run keeps its recipe, but for its length; to change {names}, branch off a "
-                f"checkpoint of it with --from STEP"
-            )
-        return _run(self.run, self.recipe, self, longer=True)
-
-
-def _branch(run: "Run", step: int, command: Resume) -> int:
-    """Make the run that begins at another's checkpoint, and train it."""
-    from ganatomy.runs.branch import branch
-
-    folder = command.out or run.path.with_name(f"{run.path.name}-from-{step}")
-    branch(run, step, command.recipe, command.options, folder)
-    return _run(folder, command.recipe, command, longer=False)
-
-
-def _run(folder: Path, recipe: Recipe, command: Train | Resume, longer: bool) -> int:
-    """Train in a folder, showing it, and say how it ended."""
-
-    def stepping() -> Iterator[
-        "StepInfo"
-    ]:  # imported inside, so that the bar shows while PyTorch loads
-        from ganatomy.training import loop
-
-        yield from loop.run_steps(recipe, folder, command.options, longer)
-
-    try:
-        last = terminal.follow(
-            stepping(),
-            folder.name,
-            recipe.images_per_step,
-            quiet=command.quiet,
-            stderr=command.json,
-            lines_every=command.options.log_every if command.log_style == "dcgan" else None,
+        run = load(self.run)
+        changed = {name: new for name, (_, new) in differences(run.recipe, self.recipe).items()}
+        return resume(
+            run,
+            step=self.from_step,
+            out=self.out,
+            options=self.options,
+            progress=self.style,
+            **changed,
         )
-    except KeyboardInterrupt as stop:
-        if not stop.args:  # before the first step, or a second Ctrl-C that did not want to wait
-            raise
-        terminal.complain(f"stopped and saved; go on with: ganatomy resume {folder}")
-        return 128 + stop.args[0]
-    result = {"run": str(folder), "step": last.step, "epoch": last.epoch, "key": recipe.key}
-    result |= {name: float(value) for name, value in last.logs.items()}
-    done = f"{folder}: complete at step {last.step:,}"
-    return answer(command.json, result, lambda: terminal.say(done))
 
-
-def _plan(command: Train, folder: Path) -> int:
-    """Say what a training would do, building the networks but writing nothing."""
-    from ganatomy.data import Size
-    from ganatomy.gan.cost import cost, disk, memory
-    from ganatomy.gan.machine import pick_device
-    from ganatomy.gan.step import State
-    from ganatomy.training.loop import load_data
-
-    data = load_data(command.recipe, command.options)
-    device = pick_device(command.options.device)
-    state = State.new(command.recipe, data.shape)
-    counts = [
-        sum(p.numel() for p in net.parameters()) for net in (state.generator, state.discriminator)
-    ]
-    total, size = command.recipe.total_steps(len(data)), Size(len(data), data.shape)
-    cost(state, command.recipe, measure=False)  # a step, after which optimisers hold what they will
-    needed = disk(memory(state, size)["checkpoint"], command.recipe, size, command.options)
-    result = {
-        "run": str(folder),
-        "steps": total,
-        "images": len(data),
-        "shape": list(data.shape),
-        "g_parameters": counts[0],
-        "d_parameters": counts[1],
-        "device": str(device),
-        "disk_bytes": needed,
-        "recipe": to_dict(command.recipe),
-        "options": to_dict(command.options),
-    }
-    plan = (
-        f"would train {total:,} steps on {len(data):,} samples of shape {data.shape} on {device}; "
-        f"G {counts[0]:,} and D {counts[1]:,} parameters; {needed / 1e6:,.1f} MB into "
-        f"{folder}; nothing written"
-    )
-    return answer(command.json, result, lambda: terminal.say(plan))
+    def folder(self) -> Path:
+        """Return the run folder."""
+        if self.from_step is None:
+            return self.run
+        return self.out or self.run.with_name(f"{self.run.name}-from-{self.from_step}")

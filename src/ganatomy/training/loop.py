@@ -1,11 +1,11 @@
-"""Train one recipe in one folder: resume, step, log, sample, save."""
+"""Training in a run folder: resume, step, log, sample, evaluate, save."""
 
 import collections
 import contextlib
 import dataclasses
 import math
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,24 +38,30 @@ TAGS = {
     "d_fake_after": "D/fake_after",
     "g_grad": "gradient/generator",
 }
-"""TensorBoard's tag of each logged value; those of losses are R4.5's."""
+"""TensorBoard tag of each logged value."""
+
+Logger = Callable[[Row], None]
+"""Receives each logged row: step, epoch, and the values that TAGS names."""
 
 
 class StepInfo(NamedTuple):
-    """Where a training stands after a step."""
+    """Progress of a training after a step."""
 
     step: int
+    """steps taken"""
     total: int
+    """steps of the whole training"""
     epoch: float
+    """passes over the data"""
     logs: Logs
-    """scalars of this step, see train.steps; empty before the first"""
+    """scalars of this step, see gan.step.steps; empty before the first step"""
 
 
 def load_data(recipe: Recipe, options: RunOptions) -> Samples:
-    """Load the recipe's dataset, once all its parts are known to exist.
+    """Load the recipe's dataset after checking that all its parts exist.
 
     Raises:
-        ValueError: if a part is unknown or the dataset is not to be had.
+        ValueError: if a part is unknown or the dataset is not available.
     """
     check_recipe(recipe)
     return load(
@@ -67,30 +73,36 @@ def load_data(recipe: Recipe, options: RunOptions) -> Samples:
     )
 
 
-def fit(recipe: Recipe, folder: Path, options: RunOptions | None = None) -> Run:
-    """Train a recipe to its end, continuing whatever the folder already holds."""
+def fit(recipe: Recipe, folder: str | Path, options: RunOptions | None = None) -> Run:
+    """Train a recipe to its end, continuing the training that the folder holds."""
     collections.deque(run_steps(recipe, folder, options or RunOptions()), maxlen=0)
-    return Run.open(folder)
+    return Run.open(Path(folder))
 
 
 def run_steps(
-    recipe: Recipe, folder: Path, options: RunOptions, longer: bool = False
+    recipe: Recipe,
+    folder: str | Path,
+    options: RunOptions,
+    longer: bool = False,
+    loggers: Sequence[Logger] = (),
 ) -> Generator[StepInfo, None, None]:
     """Train as fit does, yielding once before the first step and then after every step.
 
     Args:
-        recipe: what to train.
+        recipe: the settings of the GAN.
         folder: its run folder, new or to be continued.
-        options: how to carry it out.
-        longer: let the recipe's length replace the one that the folder holds.
+        options: how to carry out the training.
+        longer: replace the length that the folder holds by the recipe's.
+        loggers: functions that receive each logged row.
 
     Raises:
-        ValueError: for a folder, dataset, part, device or length that cannot be had.
-        FloatingPointError: when a loss or weight is no longer finite; none of it is saved.
-        KeyboardInterrupt: after a signal to stop, once the state is saved; its argument is the
-            signal's number.
+        ValueError: for a folder, dataset, part, device or length that cannot be used.
+        FloatingPointError: if a loss or weight is no longer finite; it is not saved.
+        KeyboardInterrupt: after a stop signal, once the state is saved; its argument is the number
+            of the signal.
     """
-    Run.check(folder, recipe, longer)  # before a download that would be for nothing
+    folder = Path(folder)
+    Run.check(folder, recipe, longer)  # before a download, which may take minutes
     data, state = _prepare(recipe, options)
     monitor = create_monitor(recipe, options, next(state.generator.parameters()).device)
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
@@ -110,10 +122,12 @@ def run_steps(
         with _board(run, state.step) as board, _noting_failure(run, session, monitor, state):
             for logs in steps(state, recipe, data, options.precision):
                 stop, last = stopped[:1], state.step == total
-                tick = StepInfo(state.step, total, state.step / per_epoch, logs)
-                _check_finite(run, tick)
+                info = StepInfo(state.step, total, state.step / per_epoch, logs)
+                _check_finite(run, info)
                 if last or state.step % options.log_every == 0:
-                    monitor.logs.append(_log(run, board, tick))
+                    monitor.logs.append(_log(run, board, info))
+                    for logger in loggers:
+                        logger(monitor.logs[-1])
                 if last or state.step % sample_every == 0:
                     check_samples(monitor, state.step, to_uint8(_save_grid(run, state, recipe)))
                 if options.eval_every and (last or state.step % options.eval_every == 0):
@@ -121,7 +135,7 @@ def run_steps(
                 if last or stop or state.step % save_every == 0:
                     _save(run, state, options)
                     _end(run, session, state.step)
-                yield tick
+                yield info
                 if stop and not last:
                     raise KeyboardInterrupt(stop[0])
 
@@ -130,13 +144,11 @@ def _prepare(recipe: Recipe, options: RunOptions) -> tuple[Samples, State]:
     device, state = pick_device(options.device), None
     if options.precision == "bf16" and not native_bf16(device):
         warnings.warn(
-            f"this {device.type} has no bf16 of its own, so --precision fp32 is faster",
+            f"this {device.type} has no native bf16; --precision fp32 is faster",
             stacklevel=2,
         )
     keep_memory()
-    if (
-        recipe.data.shape is not None
-    ):  # what cannot be built is refused before a download for nothing
+    if recipe.data.shape is not None:  # refuse impossible networks before a download
         state = State.new(recipe, recipe.data.shape, device)
     data = load_data(recipe, options)
     if options.threads:
@@ -145,7 +157,7 @@ def _prepare(recipe: Recipe, options: RunOptions) -> tuple[Samples, State]:
 
 
 def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
-    """Put the newest checkpoint into state and forget what the run would not have made by then."""
+    """Load the newest checkpoint into state and drop rows and grids that came after it."""
     file = run.newest_whole()
     saved: dict[str, Any] = {"step": 0}
     if file is not None:
@@ -153,8 +165,8 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
         with run.fitting(file):
             state.load_state_dict(saved)
     if state.step > total:
-        raise ValueError(f"{run.path} is already at step {state.step}, past the {total} asked")
-    # a step that was logged and drawn only for being the last is no longer the last of a longer run
+        raise ValueError(f"{run.path} is at step {state.step}, which is past the {total} requested")
+    # the last step is logged and drawn at any interval; in a longer run it is not the last
     ended = state.step < total
     run.rewind(
         saved,
@@ -170,12 +182,12 @@ def _begin(run: Run, recipe: Recipe, options: RunOptions, state: State) -> Row:
     session = {"from_step": state.step} | how | environment()
     if run.sessions:
         before = run.sessions[-1]
-        before.setdefault("precision", "fp32")  # all that there was
+        before.setdefault("precision", "fp32")  # the only one of older runs
         changed = [k for k in session if k != "from_step" and before.get(k) != session[k]]
         if changed:
             warnings.warn(
-                f"{', '.join(changed)} changed since this run was last trained: it goes on, but "
-                "no longer gives the same bits as a run that never stopped",
+                f"{', '.join(changed)} changed since this run was last trained: the run continues, "
+                "but its bits differ from those of an uninterrupted run",
                 stacklevel=2,
             )
     if options.data_root is not None:  # so that the run can be resumed from another folder
@@ -187,7 +199,7 @@ def _begin(run: Run, recipe: Recipe, options: RunOptions, state: State) -> Row:
 
 
 def _end(run: Run, session: Row, step: int) -> None:
-    """Renew a session's entry, and the model card, with how far it has come."""
+    """Update the session's entry and the model card with the current step."""
     started = datetime.fromisoformat(session["started"])
     seconds = round((datetime.now(UTC) - started).total_seconds(), 1)
     run.write_session(session | {"to_step": step, "seconds": seconds})
@@ -196,7 +208,7 @@ def _end(run: Run, session: Row, step: int) -> None:
 
 @contextlib.contextmanager
 def _noting_failure(run: Run, session: Row, monitor: Monitor, state: State) -> Iterator[None]:
-    """Leave in environment.json why numbers ceased to be finite, and what rows told by then."""
+    """Record in environment.json which number was not finite, and the diagnoses of the rows."""
     try:
         yield
     except FloatingPointError as error:
@@ -206,12 +218,12 @@ def _noting_failure(run: Run, session: Row, monitor: Monitor, state: State) -> I
         raise
 
 
-def _log(run: Run, board: "SummaryWriter", tick: StepInfo) -> Row:
-    values = {name: value.item() for name, value in tick.logs.items()}
-    row = {"step": tick.step, "epoch": round(tick.epoch, 6)} | values
+def _log(run: Run, board: "SummaryWriter", info: StepInfo) -> Row:
+    values = {name: value.item() for name, value in info.logs.items()}
+    row = {"step": info.step, "epoch": round(info.epoch, 6)} | values
     run.append("log", row)
     for name, value in values.items():
-        board.add_scalar(TAGS[name], value, tick.step)
+        board.add_scalar(TAGS[name], value, info.step)
     return row
 
 
@@ -222,15 +234,16 @@ def _save(run: Run, state: State, options: RunOptions) -> None:
     run.save(state.state_dict(), options.keep, options.keep_best)
 
 
-def _check_finite(run: Run, tick: StepInfo) -> None:
-    """Stop at the first step with a value that is not finite; on a GPU this waits for the step.
+def _check_finite(run: Run, info: StepInfo) -> None:
+    """Raise FloatingPointError at the first step with a value that is not finite.
 
-    All other logs are of the same logits as the losses, and what the gradient is, weights become.
+    The losses cover all other logs, which use the same logits; the gradient covers the weights. On
+    a GPU this waits for the step.
     """
     for name in ("d_loss", "g_loss", "g_grad"):
-        value = tick.logs[name].item()
+        value = info.logs[name].item()
         if not math.isfinite(value):
-            raise FloatingPointError(_diverged(run, tick.step, f"{name} ({value})"))
+            raise FloatingPointError(_diverged(run, info.step, f"{name} ({value})"))
 
 
 def _diverged(run: Run, step: int, what: str) -> str:
@@ -239,8 +252,8 @@ def _diverged(run: Run, step: int, what: str) -> str:
         return f"{what} is not finite at step {step}, before a checkpoint; lower --lr_d or --lr_g"
     last = step_of(files[-1])
     return (
-        f"{what} is not finite at step {step}; {files[-1].name} is the last good checkpoint; go on "
-        f"from it with lower rates: ganatomy resume {run.path} --from {last} --lr_d 1e-4"
+        f"{what} is not finite at step {step}; {files[-1].name} is the last good checkpoint; "
+        f"branch off it with lower rates: ganatomy resume {run.path} --from {last} --lr_d 1e-4"
     )
 
 
@@ -251,14 +264,14 @@ def _save_grid(run: Run, state: State, recipe: Recipe) -> Tensor:
 
 
 def _save_first(run: Run, state: State, recipe: Recipe, data: Samples) -> None:
-    """Draw what an untrained generator makes, and the first real samples that D will see."""
+    """Draw samples of the untrained generator, and the first real samples."""
     _save_grid(run, state, recipe)
     first = batch_indices(len(data), _shown(state), recipe.training.seed, 0)
     _write_image(run, "samples/real.png", data.batch(first))
 
 
 def _shown(state: State) -> int:
-    """How many samples a image of a run shows."""
+    """Number of samples in an image of a run."""
     return POINTS if len(state.shape) == 1 else GRID
 
 
@@ -267,10 +280,10 @@ def _write_image(run: Run, name: str, samples: Tensor) -> None:
 
 
 def _card(run: Run, step: int) -> str:
-    """The model card: what this folder is and what can be done with it."""
+    """Return the model card: description, newest samples, commands and recipe of the run."""
     shown = [f"![samples of one fixed z](samples/{file.name})" for _, file in run.grids()[-1:]]
     parent = run.parent
-    begun = f" It went on from step {parent['step']:,} of `{parent['run']}`." if parent else ""
+    begun = f" It branched off at step {parent['step']:,} of `{parent['run']}`." if parent else ""
     settings = "\n".join(f"| {k} | {v} |" for k, v in to_dict(run.recipe).items())
     return f"""# {run.path.name}
 
@@ -279,7 +292,7 @@ A GAN trained by ganatomy {run.sessions[-1]["ganatomy"]}, now at step {step:,}; 
 
 {"".join(shown)}
 
-    ganatomy resume {run.path.name}          # go on training
+    ganatomy resume {run.path.name}          # continue training
     ganatomy sample {run.path.name} --n 64 --out samples.png
 
 | field | value |

@@ -1,4 +1,4 @@
-"""What a training is watched for: its samples are judged, and failures warned of in time."""
+"""Monitoring during training: samples are evaluated, and failures are warned of early."""
 
 import warnings
 from typing import NamedTuple
@@ -17,28 +17,28 @@ from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row
 
 PATIENCE = 5
-"""Looks that must show a failure before a training warns of it; every GAN begins collapsed."""
+"""Consecutive sample grids with a failure before a warning; every GAN begins collapsed."""
 
 
 class Monitor(NamedTuple):
-    """What has been seen of a training."""
+    """Measurements and warnings of a training."""
 
     recipe: Recipe
     grid_reference: Reference | None
-    """for the sample grids; None if there is no grid for this dataset"""
+    """for sample grids; None if the dataset has no classifier"""
     reference: Reference | None
     """for eval_every"""
     logs: list[Row]
     measures: list[Evaluation]
     warned: set[str]
-    """names of diagnoses that need not be repeated"""
+    """names of diagnoses that were reported"""
 
 
 def create_monitor(recipe: Recipe, options: RunOptions, device: torch.device) -> Monitor:
-    """Make ready to monitor.
+    """Load the references that monitoring needs.
 
     Raises:
-        ValueError: if eval_every is asked for and its protocol cannot be had.
+        ValueError: if eval_every is set and its protocol cannot be used.
     """
     place = EvalOptions(
         data_root(options.data_root), device, shape=recipe.data.shape, skip_bad=options.skip_bad
@@ -52,16 +52,16 @@ def create_monitor(recipe: Recipe, options: RunOptions, device: torch.device) ->
 
 
 def check_samples(monitor: Monitor, step: int, pixels: Tensor) -> None:
-    """Judge a sample grid, and warn of whatever rows and grids have shown for a while.
+    """Evaluate a sample grid, and warn of failures that rows and grids have shown for a while.
 
-    Points, which are no images, are not judged.
+    Samples that are points are not evaluated.
     """
     if monitor.grid_reference is not None:
         grid = fitted(pixels, monitor.grid_reference)
         monitor.measures.append(evaluate_grid(grid, monitor.grid_reference).replace(step=step))
     logs = (
         monitor.logs[:WINDOW] + monitor.logs[WINDOW:][-10 * WINDOW :]
-    )  # a long log would cost time
+    )  # bounds the time for a long log
     for found in diagnose(monitor.recipe, logs, monitor.measures):
         lasts = found.until is None and found.looks >= PATIENCE
         if lasts and found.name not in monitor.warned:
@@ -73,7 +73,7 @@ def check_samples(monitor: Monitor, step: int, pixels: Tensor) -> None:
 
 
 def measure(monitor: Monitor, step: int, generator: nn.Module) -> Evaluation:
-    """Measure a generator as eval_every asks."""
+    """Evaluate a generator for eval_every."""
     assert monitor.reference is not None
     pixels = samples(generator, monitor.recipe, monitor.reference)
     return evaluate(pixels, monitor.reference).replace(step=step)

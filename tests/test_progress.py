@@ -2,11 +2,13 @@
 
 import io
 import itertools
+from pathlib import Path
 
 import pytest
 import rich.console
 
 from ganatomy.cli import terminal
+from ganatomy.training import progress
 from ganatomy.training.loop import StepInfo
 
 LOGS = {"d_real": 0.5, "d_fake": 0.25, "d_loss": 1.0, "g_loss": 2.0, "d_fake_after": 0.2}
@@ -14,15 +16,15 @@ LONG = [StepInfo(0, 10**6, 0.0, {}), *(StepInfo(i, 10**6, i / 600, LOGS) for i i
 SHOWN = "D(x) 0.50 D(G(z)) 0.25 loss D 1.00 G 2.00"
 
 
-def follow(steps: list[StepInfo], quiet: bool = False, stderr: bool = False) -> StepInfo:
-    return terminal.follow(steps, "mine", 100, quiet=quiet, stderr=stderr)
+def follow(steps: list[StepInfo], style: progress.Style = "auto", stderr: bool = False) -> StepInfo:
+    return progress.follow(steps, Path("runs/mine"), 100, style, stderr=stderr)
 
 
 def test_plain_lines_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = itertools.count(0, 6)  # a tick every six seconds
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(seconds))  # type: ignore[attr-defined]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))  # type: ignore[attr-defined]
     assert follow(LONG) == LONG[-1]
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines] == [
@@ -40,7 +42,7 @@ def test_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_quiet_and_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     short = [StepInfo(0, 1, 0.0, {}), StepInfo(1, 1, 1.0, LOGS)]  # type: ignore[arg-type]
-    follow(short, quiet=True)
+    follow(short, "none")
     assert capsys.readouterr() == ("", "")
     follow(short, stderr=True)
     assert capsys.readouterr().out == ""
@@ -64,14 +66,14 @@ def test_dcgan_lines_are_those_of_r2_3(
     values = (0.9578, 2.3186, 0.8398, 0.4703, 0.1420)
     names = ("d_loss", "g_loss", "d_real", "d_fake", "d_fake_after")
     logs = dict(zip(names, values, strict=True))
-    line = terminal.dcgan_line(StepInfo(step, total, step / per_epoch, logs))  # type: ignore[arg-type]
+    line = progress.dcgan_line(StepInfo(step, total, step / per_epoch, logs))  # type: ignore[arg-type]
     rest = "Loss_D: 0.9578 Loss_G: 2.3186 D(x): 0.8398 D(G(z)): 0.4703 / 0.1420"
     assert line == f"{begins} {rest}"
 
 
 def test_dcgan_lines_come_at_intervals_and_last(capsys: pytest.CaptureFixture[str]) -> None:
     steps = [StepInfo(0, 5, 0.0, {}), *(StepInfo(i, 5, i / 5, LOGS) for i in range(1, 6))]  # type: ignore[arg-type]
-    terminal.follow(steps, "mine", 100, quiet=False, stderr=False, lines_every=2)
+    progress.follow(steps, Path("mine"), 100, "dcgan", lines_every=2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["[0/1][1/5]", "[0/1][3/5]", "[0/1][4/5]"]
 

@@ -1,0 +1,1 @@
+"""The public functions and results, which `import ganatomy` exposes; see docs/api.md."""

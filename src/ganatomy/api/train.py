@@ -1,0 +1,163 @@
+"""train, resume and load: from a recipe to a run."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ganatomy.api import parts
+from ganatomy.api.run import Run
+from ganatomy.gan.losses import Loss
+from ganatomy.recipes.named import read
+from ganatomy.recipes.recipe import Recipe, RunOptions, differences
+from ganatomy.runs import branch, folder
+from ganatomy.training import progress as showing
+from ganatomy.training.loop import run_steps
+from ganatomy.validation import from_dict, leaves, nearest, to_dict
+
+Logger = Callable[[Mapping[str, float]], None]
+"""Receives each logged row: step, epoch, and the scalars of training.loop.TAGS."""
+
+
+def train(
+    recipe: str | Path | Recipe,
+    out: str | Path | None = None,
+    *,
+    data: Any = None,
+    networks: parts.Networks | None = None,
+    loss: str | Loss | None = None,
+    options: RunOptions | None = None,
+    loggers: Iterable[Logger] = (),
+    progress: bool | showing.Style = True,
+    **fields: Any,
+) -> Run:
+    """Train a GAN in a run folder, or continue the training that the folder already holds.
+
+    >>> run = gan.train("mnist-fast", dataset="mnist10k", steps=2000)
+
+    Args:
+        recipe: name of a recipe, a .json or .toml file of recipe fields, or a Recipe.
+        out: run folder; None means runs/NAME-KEY.
+        data: images to train on instead of the recipe's dataset: a path, a tensor or array of
+            images (N, C, H, W), or a torch Dataset, whose labels are kept.
+        networks: function that builds the generator and the discriminator, see check_model.
+        loss: loss instead of the recipe's: a name, or a Loss, see check_loss.
+        options: how to carry out the training.
+        loggers: functions that receive each logged row, such as wandb.log.
+        progress: whether to show progress, or the style of it.
+        **fields: recipe fields and run options by name, such as lr_g=1e-4 or device="cpu".
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: for an unknown name, a bad value, a folder of another recipe or unusable data.
+        FloatingPointError: if a loss or weight is no longer finite; the last checkpoint is kept.
+        KeyboardInterrupt: after Ctrl-C, once the state is saved; train again to continue.
+    """
+    recipe_fields, options = _split(fields, options or RunOptions())
+    chosen = recipe if isinstance(recipe, Recipe) else read(str(recipe))
+    recipe_fields |= parts.given(data, networks, loss)
+    if recipe_fields:
+        chosen = chosen.replace(**recipe_fields)
+    return _train(chosen, default_folder(recipe, chosen, out), options, loggers, progress)
+
+
+def resume(
+    run: str | Path | folder.Run,
+    *,
+    step: int | None = None,
+    out: str | Path | None = None,
+    data: Any = None,
+    networks: parts.Networks | None = None,
+    loss: str | Loss | None = None,
+    options: RunOptions | None = None,
+    loggers: Iterable[Logger] = (),
+    progress: bool | showing.Style = True,
+    **fields: Any,
+) -> Run:
+    """Continue a run to its planned end or to a new length, or branch off one of its checkpoints.
+
+    Args:
+        run: the run, or its folder.
+        step: checkpoint to branch off; the branch is a run of its own, which records its parent
+            and may change other fields too.
+        out: folder of the branch; None means RUN-from-STEP.
+        data: the images that the run was trained on, if they were given to train.
+        networks: the function that built its networks, if one was given to train.
+        loss: its loss, if a Loss was given to train.
+        options: how to carry out the training; None means as before.
+        loggers: functions that receive each logged row.
+        progress: whether to show progress, or the style of it.
+        **fields: a new length (steps or epochs), run options, or for a branch any recipe field.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: as train does, or for fields that only a branch may change.
+        FloatingPointError: as train does.
+    """
+    opened = run if isinstance(run, folder.Run) else load(run)
+    recipe_fields, options = _split(fields, options or opened.options)
+    old = opened.recipe
+    recipe_fields |= parts.given(data, networks, loss)
+    recipe = old.replace(**recipe_fields) if recipe_fields else old
+    if step is None:
+        if out is not None:
+            raise ValueError(
+                "out is the folder of a branch; give the checkpoint's step too (--from)"
+            )
+        changed = differences(old, recipe).keys() - {"epochs", "steps"}
+        if changed:
+            raise ValueError(
+                f"a run keeps its recipe except for its length; to change {', '.join(changed)}, "
+                "branch off a checkpoint (--from STEP, or step= in Python)"
+            )
+        return _train(recipe, opened.path, options, loggers, progress, longer=True)
+    path = Path(out) if out else opened.path.with_name(f"{opened.path.name}-from-{step}")
+    branch.branch(opened, step, recipe, options, path)
+    return _train(recipe, path, options, loggers, progress)
+
+
+def load(run: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        ValueError: if the path is not a run folder, naming the nearest one.
+    """
+    return Run(folder.Run.open(Path(run)).path)
+
+
+def default_folder(named: str | Path | Recipe, recipe: Recipe, out: str | Path | None) -> Path:
+    """Return out, or runs/NAME-KEY for a recipe of this name."""
+    name = "gan" if isinstance(named, Recipe) else Path(named).stem
+    return Path(out) if out else Path("runs") / f"{name}-{recipe.key}"
+
+
+def _train(
+    recipe: Recipe,
+    path: Path,
+    options: RunOptions,
+    loggers: Iterable[Logger],
+    progress: bool | showing.Style,
+    longer: bool = False,
+) -> Run:
+    parts.check_given(recipe)
+    style: showing.Style = {True: "auto", False: "none"}.get(progress, progress)  # type: ignore[assignment, arg-type]
+    steps = run_steps(recipe, path, options, longer, tuple(loggers))
+    showing.follow(
+        steps, path, recipe.images_per_step, style, stderr=True, lines_every=options.log_every
+    )
+    return load(path)
+
+
+def _split(fields: Mapping[str, Any], options: RunOptions) -> tuple[dict[str, Any], RunOptions]:
+    """Separate recipe fields from run options."""
+    known, own = leaves(Recipe), leaves(RunOptions)
+    for name in fields:
+        if name not in known and name not in own:
+            raise ValueError(f"unknown field {name!r} {nearest(name, [*known, *own])}")
+    changed = {name: value for name, value in fields.items() if name in own}
+    if changed:
+        options = from_dict(RunOptions, to_dict(options) | changed)
+    return {name: value for name, value in fields.items() if name in known}, options

@@ -1,0 +1,74 @@
+"""The plan of a training: its length, networks and disk space, without training."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ganatomy.data import Size
+from ganatomy.gan.cost import cost, disk, memory
+from ganatomy.gan.machine import pick_device
+from ganatomy.gan.step import State
+from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.training.loop import load_data
+from ganatomy.validation import to_dict
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training would do."""
+
+    run: Path
+    steps: int
+    images: int
+    """real images"""
+    shape: tuple[int, ...]
+    """shape of one sample"""
+    g_parameters: int
+    d_parameters: int
+    device: str
+    disk_bytes: int
+    """size of the finished run folder"""
+    recipe: Recipe
+    options: RunOptions
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON holds it."""
+        return asdict(self) | {
+            "run": str(self.run),
+            "shape": list(self.shape),
+            "recipe": to_dict(self.recipe),
+            "options": to_dict(self.options),
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"would train {self.steps:,} steps on {self.images:,} samples of shape {self.shape} on "
+            f"{self.device}; G {self.g_parameters:,} and D {self.d_parameters:,} parameters; "
+            f"{self.disk_bytes / 1e6:,.1f} MB into {self.run}; nothing written"
+        )
+
+
+def plan(recipe: Recipe, folder: Path, options: RunOptions) -> TrainingPlan:
+    """Load the data and build the networks, but write nothing.
+
+    Raises:
+        ValueError: for a dataset, part or device that cannot be used.
+    """
+    data = load_data(recipe, options)
+    state = State.new(recipe, data.shape)
+    networks = (state.generator, state.discriminator)
+    g, d = (sum(p.numel() for p in network.parameters()) for network in networks)
+    size = Size(len(data), data.shape)
+    cost(state, recipe, measure=False)  # one step, after which the optimizers hold their state
+    return TrainingPlan(
+        run=folder,
+        steps=recipe.total_steps(len(data)),
+        images=len(data),
+        shape=data.shape,
+        g_parameters=g,
+        d_parameters=d,
+        device=str(pick_device(options.device)),
+        disk_bytes=disk(memory(state, size)["checkpoint"], recipe, size, options),
+        recipe=recipe,
+        options=options,
+    )
