@@ -71,7 +71,7 @@ def test_compare_ends_with_the_page(call: Call, run: Run, tmp_path: Path) -> Non
     page = tmp_path / "page.html"
     code, said, _ = call("compare", run.path, run.path, "--out", page)
     assert code == 0 and said.splitlines()[-1] == str(page)
-    assert said.count("tiny") == 4 and "D loss jumps by" in said  # two tables of two runs
+    assert said.count("tiny") == 4 and "D loss fluctuation" in said  # two tables of two runs
     result = json.loads(call("compare", run.path, run.path, "--out", page, "--json")[1])
     assert [row["steps"] for row in result["runs"]] == [14, 14] and page.exists()
     losses = np.array([row["g_loss"] for row in run.rows("log")][len(run.rows("log")) // 2 :])

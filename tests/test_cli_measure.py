@@ -131,7 +131,7 @@ def test_compare_refuses_unlike_protocols(
     result = json.loads(call("compare", a.path, b.path, "--out", page, "--json")[1])
     assert {row["fingerprint"] for row in result["scores"].values()} == {prints[0]}
     text = page.read_text()
-    assert "How good they are" in text and prints[0] in text and "mlp, 14" in text
+    assert "Evaluation" in text and prints[0] in text and "mlp, 14" in text
 
 
 def test_judge_of_ones_own_pictures(call: Call, tmp_path: Path, cache: Path) -> None:

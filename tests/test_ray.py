@@ -23,7 +23,8 @@ from ganatomy.studies.executors import ray as clusters
 from ganatomy.studies.executors.local import EXECUTORS, Executor
 from ganatomy.studies.executors.outcome import Failure
 from ganatomy.studies.executors.ray import cluster
-from ganatomy.studies.study import Job, work
+from ganatomy.studies.run import run_job
+from ganatomy.studies.study import Job
 from ganatomy.studies.verdict import verdicts
 
 if TYPE_CHECKING:
@@ -108,14 +109,14 @@ def test_a_node_that_dies_costs_what_it_did_last(
         return found
 
     monkeypatch.setattr(clusters, "_polled", then_lose_it)
-    ((_, came),) = cluster(work, [job], 1)
+    ((_, came),) = cluster(run_job, [job], 1)
     nodes.shutdown()
 
     sessions = Run.open(job.folder).sessions
     assert len(sessions) == 2 and sessions[1]["to_step"] == recipe.training.steps
     assert 0 < int(lost[0][5:-3]) <= sessions[1]["from_step"] < recipe.training.steps
     alone = job._replace(folder=tmp_path / "serial" / "run")
-    assert work(alone) == came
+    assert run_job(alone) == came
     assert of_a_run(job.folder) == of_a_run(alone.folder)
 
 

@@ -24,22 +24,16 @@ from ganatomy.studies.claim import GROUPS, Claim
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.page import contents
 from ganatomy.studies.reports import STUDIES, study
-from ganatomy.studies.run import run_study
+from ganatomy.studies.run import Pace, pace, run_job, run_jobs, run_study
 from ganatomy.studies.study import (
     Job,
-    Progress,
     Study,
     begin,
     decidable,
     measurable,
     needed,
-    numbers,
-    progress,
-    run,
-    shared,
-    work,
 )
-from ganatomy.studies.verdict import StudyResult, decide, measure, verdicts
+from ganatomy.studies.verdict import StudyResult, decide, measure, numbers, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", conditions=("a", "b"), direction="falls")
 TINY = Study(
@@ -126,9 +120,8 @@ def test_verdicts() -> None:
 
 def train(study: Study, out: Path, at_once: int, executor: Executor | None = None) -> list[Job]:
     begin(study, out, 1.0)
-    outcomes = list(
-        run(study.jobs(out, 1.0, shared(RunOptions(device="cpu"), 2)), at_once, executor)
-    )
+    options = RunOptions(device="cpu", threads=1)
+    outcomes = list(run_jobs(study.jobs(out, 1.0, options), at_once, executor))
     assert all(isinstance(came, float) for _, came in outcomes)
     return sorted(job for job, _ in outcomes)
 
@@ -171,7 +164,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     assert share.group == "classes"
     wanted = dataclasses.replace(two, claims=(share,)).jobs(tmp_path / "1", 1.0, RunOptions())
     assert wanted[0].metrics == ("fd", "classes")
-    work(wanted[0])
+    run_job(wanted[0])
     row = Run.open(wanted[0].folder).rows("metrics")[-1]
     assert numbers(share, wanted[:1])[0][0] == [row["class_counts"][4] / row["n"]]
     even = dataclasses.replace(FALLS, conditions=("a",), value=2.0, metric="interpolation:lerp")
@@ -181,7 +174,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
 
 def test_progress_is_what_the_folders_say(tmp_path: Path) -> None:
     todo = TINY.jobs(tmp_path, 1.0, RunOptions())
-    assert progress(todo, 1) == Progress([0] * 6, None)
+    assert pace(todo, 1) == Pace([0] * 6, None)
     for job, at, seconds in ((todo[0], 6, 3.0), (todo[1], 2, 4.0)):
         made = Run.create(job.folder, job.recipe)
         for step in range(1, at + 1):
@@ -190,9 +183,9 @@ def test_progress_is_what_the_folders_say(tmp_path: Path) -> None:
     with (todo[1].folder / "log.jsonl").open("a") as log:
         log.write('{"step": 3')  # a row being written
     # a: 0.5 s a step, 12 of them left; b: 2 s a step, 16 of them left
-    assert progress(todo, 1) == Progress([6, 2, 0, 0, 0, 0], 12 * 0.5 + 16 * 2)
-    assert progress(todo, 2).seconds == (12 * 0.5 + 16 * 2) / 2
-    assert progress(todo, 9).seconds == 6 * 2  # never less than the longest
+    assert pace(todo, 1) == Pace([6, 2, 0, 0, 0, 0], 12 * 0.5 + 16 * 2)
+    assert pace(todo, 2).seconds == (12 * 0.5 + 16 * 2) / 2
+    assert pace(todo, 9).seconds == 6 * 2  # never less than the longest
 
 
 def test_what_cannot_be_measured_is_refused_before_it_runs() -> None:
@@ -236,11 +229,11 @@ def test_a_plan_does_not_change(tmp_path: Path) -> None:
         ({"metric": "sum:d_real"}, "unknown metric"),
         ({"metric": "share:four"}, "unknown metric"),
         ({"metric": "interpolation:"}, "unknown metric"),
-        ({"blocks": (("a",),)}, "rows of as many conditions"),
+        ({"blocks": (("a",),)}, "blocks of as many conditions"),
         ({"conditions": ("a",)}, "two or more conditions, or one with a value"),
         ({"conditions": ()}, "two or more conditions, or one with a value"),
         ({"value": 1.0}, "two or more conditions, or one with a value"),
-        ({"reported": (1.0,)}, "a number for each of its conditions"),
+        ({"reported": (1.0,)}, "a number for each condition"),
         ({"direction": "sinks"}, "direction must be one of falls, rises"),
     ],
 )
@@ -265,8 +258,8 @@ def test_every_measured_value_can_be_claimed() -> None:
         ({"claims": (FALLS, FALLS)}, "its own id"),
         ({"conditions": {"a": {"lr": 1}, "b": {}}}, "condition a: unknown field 'lr'"),
         ({"conditions": {"a": {"base": "none"}, "b": {}}}, "condition a: unknown recipe 'none'"),
-        ({"conditions": {"../x": {}, "a": {}, "b": {}}}, r"name becomes a folder's.*got '\.\./x'"),
-        ({"conditions": {"a": {}, "b": {}, "a/b": {}}}, "a condition's name becomes a folder's"),
+        ({"conditions": {"../x": {}, "a": {}, "b": {}}}, r"part of a folder's name.*got '\.\./x'"),
+        ({"conditions": {"a": {}, "b": {}, "a/b": {}}}, "part of a folder's name"),
         ({"protocol": "classifier"}, "unknown protocol"),
     ],
 )
@@ -276,10 +269,10 @@ def test_studies_that_make_no_sense_are_refused(changes: dict[str, Any], said: s
 
 
 def test_too_few_seeds_for_any_verdict_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"2 seeds can decide none .* use --seeds 3 or more"):
+    with pytest.raises(ValueError, match=r"seeds = 2, .* use 3 or more"):
         decidable(dataclasses.replace(TINY, seeds=2))
     decidable(TINY)
-    with pytest.raises(ValueError, match="use --seeds 4 or more"):
+    with pytest.raises(ValueError, match="use 4 or more"):
         decidable(dataclasses.replace(TINY, claims=tuple(claims(2))))
 
 
@@ -390,14 +383,14 @@ def test_a_study_runs_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         finish(job, fd, image(job.seed))
         return fd
 
-    monkeypatch.setattr("ganatomy.studies.study.work", trained)
+    monkeypatch.setattr("ganatomy.studies.run.run_job", trained)
     found = run_study(TINY, str(tmp_path), seeds=4)
     assert found.verdicts == {"c1": "supported"} and found.path == tmp_path
     assert len(found.failures) == 2 and set(found.failures.values()) == {"no luck"}
     assert json.loads((tmp_path / "verdicts.json").read_text()) == found.to_dict()
     assert StudyResult.from_dict(found.to_dict()).table() == found.table()
     assert "ganatomy study study.json --seeds 4" in (tmp_path / "README.md").read_text()
-    with pytest.raises(ValueError, match=r"2 seeds can decide none"):
+    with pytest.raises(ValueError, match=r"with seeds = 2"):
         run_study(TINY, tmp_path / "other", seeds=2)
     with pytest.raises(ValueError, match=r"did you mean 'r3-capacity'"):
         run_study("r3-capacty", tmp_path / "other")
@@ -416,7 +409,7 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     assert call("study", file, "--out", out, "--seeds", 2)[0] == 2 and not out.exists()
     assert "in (0, 1], got 1 and 2" in call("study", file, "--scale", 2)[2]
 
-    monkeypatch.setattr("ganatomy.studies.study.work", lambda job: came(job))
+    monkeypatch.setattr("ganatomy.studies.run.run_job", lambda job: came(job))
 
     def came(job: Job) -> float:
         if job.seed == 2:

@@ -142,14 +142,14 @@ def test_verdicts_come_first(files: dict[str, str]) -> None:
             "Is wider better?",
             "Of 3 claims",
             "below",
-            "What each run gave",
-            "All that was measured",
-            "How they train",
-            "What they draw",
-            "What differs",
-            "How they were measured",
-            "Where they were trained",
-            "How to repeat it",
+            "Results by seed",
+            "Measured values",
+            "Training curves",
+            "Samples",
+            "Differences between",
+            "All settings of the protocol",
+            "Environment",
+            "Reproduction",
         )
     ]
     assert order == sorted(order)
@@ -229,7 +229,7 @@ def test_what_is_shortened_or_missing_is_said(tmp_path: Path) -> None:
     done = train(study, tmp_path, fd)
     text = texts(written(study, tmp_path, done, scale=0.5)["page.html"])
     assert "Shortened. Every run has 0.5 of the study's length, which is 6 steps." in text
-    assert "Incomplete. Of 3 seeds planned there are 2 of a, 1 of b" in text
+    assert "Incomplete. Of 3 planned seeds, there are 2 of a, 1 of b" in text
     assert "seed 1, FD 8, lower middle of 2" in text
     assert "seed 0, FD 1 Figure" in text and "b seeds: 1 real FD 8.5 8 to 9 1 0.25" in text
     complete = texts(written(dataclasses.replace(study, seeds=1), tmp_path, done)["page.html"])

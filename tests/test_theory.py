@@ -132,16 +132,16 @@ def test_one_mode_of_k() -> None:
 def test_findings_have_no_residuals() -> None:
     rows = findings.identities()
     for row in rows:
-        assert abs(row["residual"]) < 1e-12
-        assert abs(row["closed_residual"] or 0) < 1e-12
-    assert sum(row["closed_residual"] is not None for row in rows) == 5
-    equal = [row for row in rows if row["pair"].endswith("itself")]
-    assert len(equal) == 2 and all(row["d_from_half"] == 0 for row in equal)
+        assert abs(row.residual) < 1e-12
+        assert abs(row.closed_residual or 0) < 1e-12
+    assert sum(row.closed_residual is not None for row in rows) == 5
+    equal = [row for row in rows if row.pair.endswith("itself")]
+    assert len(equal) == 2 and all(row.d_from_half == 0 for row in equal)
 
 
 def test_best_answer_at_a_point() -> None:
     found = findings.maximisers()
-    assert found["search_residual"] <= 1 / 2000 and found["ascent_residual"] < 1e-12
+    assert found.search_residual <= 1 / 2000 and found.ascent_residual < 1e-12
     a, b = (torch.tensor([v], dtype=torch.float64) for v in (0.3, 0.6))
     searched, climbed = game.pointwise(a, b, points=3000)
     assert searched.item() == climbed.item() == pytest.approx(1 / 3)
@@ -171,14 +171,15 @@ def trained() -> findings.Trained:
 
 
 def test_trained_discriminator_approaches_the_best(trained: findings.Trained) -> None:
-    rows = {(row["pair"], row["step"]): row for row in findings.learning(trained)}
+    rows = {(row.pair, row.step): row for row in findings.learning(trained)}
     for pair, error, short in (("1-D", 0.06, 0.06), ("2-D", 0.12, 0.12)):
         first, last = rows[pair, 0], rows[pair, 300]
-        assert first["error"]["low"] > 0.2 and last["error"]["high"] < error
-        assert first["short"]["low"] > 0.3 and last["short"]["high"] < short
+        assert first.error.low > 0.2 and last.error.high < error
+        assert first.short.low > 0.3 and last.short.high < short
     for row in rows.values():
         for key in ("error", "short"):
-            assert 0 < row[key]["low"] < row[key]["mean"] < row[key]["high"], row
+            spread = getattr(row, key)
+            assert 0 < spread.low < spread.mean < spread.high, row
 
 
 def test_best_discriminator_is_not_apart_from_itself() -> None:
@@ -217,17 +218,17 @@ def test_each_seed_and_step_has_samples_of_its_own(monkeypatch: pytest.MonkeyPat
 
 def test_gradients_are_those_of_divergences() -> None:
     for row in findings.gradients():
-        assert abs(row["minimax_residual"]) < 1e-10
-        assert abs(row["non_saturating_residual"]) < 2e-9  # softplus is linear beyond 20
-        d_mean = row["minimax"] + row["non_saturating"]  # d E D* + d E (1 - D*)
-        assert d_mean == pytest.approx(row["distance"], abs=1e-8)
+        assert abs(row.minimax_residual) < 1e-10
+        assert abs(row.non_saturating_residual) < 2e-9  # softplus is linear beyond 20
+        d_mean = row.minimax + row.non_saturating  # d E D* + d E (1 - D*)
+        assert d_mean == pytest.approx(row.distance, abs=1e-8)
 
 
 def test_minimax_vanishes_where_the_other_does_not() -> None:
-    rows = {row["distance"]: row for row in findings.gradients()}
-    assert rows[8.0]["minimax"] < 1e-3 * rows[8.0]["non_saturating"]
-    assert rows[1.0]["minimax"] > 0.5 * rows[1.0]["non_saturating"]
-    assert rows[8.0]["non_saturating"] == pytest.approx(8, abs=1e-3)
+    rows = {row.distance: row for row in findings.gradients()}
+    assert rows[8.0].minimax < 1e-3 * rows[8.0].non_saturating
+    assert rows[1.0].minimax > 0.5 * rows[1.0].non_saturating
+    assert rows[8.0].non_saturating == pytest.approx(8, abs=1e-3)
 
 
 def test_pull_has_the_direction_of_the_data() -> None:
@@ -245,10 +246,10 @@ def test_slope_in_the_logit(loss: str, sign: int) -> None:
 def test_descent_ends_at_the_data() -> None:
     minimax, other = findings.descents()
     for row in (minimax, other):
-        assert row["means"][0] == findings.START
-        assert abs(row["mean"]) < 1e-6 and abs(row["c_residual"]) < 1e-12
-        assert all(a >= b for a, b in zip(row["means"], row["means"][1:], strict=False))
-    assert minimax["steps_to_0.01"] > 5 * other["steps_to_0.01"]
+        assert row.means[0] == findings.START
+        assert abs(row.mean) < 1e-6 and abs(row.c_residual) < 1e-12
+        assert all(a >= b for a, b in zip(row.means, row.means[1:], strict=False))
+    assert (minimax.near_step or 0) > 5 * (other.near_step or math.inf)
 
 
 def test_curvature_at_the_data_is_half_of_fishers() -> None:
@@ -291,8 +292,8 @@ def test_command_answers_and_writes_a_page_that_is_whole_and_offline(
     ("bad", "cure"),
     [
         ({"out": Path("page.pdf")}, "--out must end in .html, got page.pdf"),
-        ({"seeds": 0}, "--seeds and --steps must be at least 1, got 0 2000"),
-        ({"steps": 0}, "--seeds and --steps must be at least 1, got 3 0"),
+        ({"seeds": 0}, "seeds and steps must be at least 1, got 0 2000"),
+        ({"steps": 0}, "seeds and steps must be at least 1, got 3 0"),
     ],
 )
 def test_bad_arguments_are_one_line(bad: dict[str, object], cure: str) -> None:

@@ -54,12 +54,12 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Set runs side by side on one page."""
+    """Compare runs on one page: samples, curves, scores and recipes."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
     """two or more run folders"""
     out: Path = Path("compare.html")
-    """the page"""
+    """page to write, an .html file"""
     json: bool = False
     """print the result as JSON"""
 
@@ -69,23 +69,20 @@ class Compare:
             raise ValueError("compare needs two or more run folders")
         from ganatomy.pages import comparison
         from ganatomy.runs.folder import Run
-        from ganatomy.storage.files import write_atomic
 
-        runs = [Run.open(path) for path in self.runs]
-        rows, scores = comparison.summary(runs), comparison.scores(runs)
-        write_atomic(self.out, comparison.compare(runs).encode())
+        page = comparison.compare([Run.open(path) for path in self.runs])
+        page.save(self.out)
 
         def show() -> None:
-            terminal.table(comparison.HEADINGS, map(comparison.cells, rows))
+            terminal.table(*comparison.summary_table(page.runs))
             terminal.say("")
-            terminal.table(comparison.FLUCTUATING, comparison.fluctuations(rows))
-            if scores is not None:
-                terminal.say(f"\n{scores['heading']}")
-                terminal.table(scores["columns"], scores["cells"])
+            terminal.table(*comparison.fluctuation_table(page.runs))
+            if page.evaluations:
+                terminal.say("\n" + comparison.protocol_heading(page.evaluations))
+                terminal.table(*comparison.score_table(page.evaluations))
             terminal.say(f"\n{self.out.absolute()}")
 
-        measured = None if scores is None else scores["rows"]
-        return answer(self.json, {"page": str(self.out), "runs": rows, "scores": measured}, show)
+        return answer(self.json, {"page": str(self.out)} | page.to_dict(), show)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from ganatomy.recipes.recipe import Precision, RunOptions
 from ganatomy.studies.executors.local import Executor
 
 if TYPE_CHECKING:
-    from ganatomy.studies.run import Outcomes, StudyPlan
+    from ganatomy.studies.plan import StudyPlan
+    from ganatomy.studies.run import Outcomes
     from ganatomy.studies.study import Job
 
 
@@ -47,7 +48,8 @@ class Study:
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy.studies.run import plan_study, run_study
+        from ganatomy.studies.plan import plan_study
+        from ganatomy.studies.run import run_study
 
         options = RunOptions(precision=self.precision, data_root=self.data_root)
         if self.plan:
@@ -82,7 +84,7 @@ class Study:
     def _progress(self, jobs: Sequence["Job"], outcomes: "Outcomes") -> "Outcomes":
         """Show a bar for each run, and print a line at the end of each."""
         from ganatomy.studies.executors.local import Failure
-        from ganatomy.studies.study import progress
+        from ganatomy.studies.run import pace
 
         with terminal.overview(lambda: _overview(jobs, self.jobs)):
             for count, (job, outcome) in enumerate(outcomes, 1):
@@ -90,7 +92,7 @@ class Study:
                 if isinstance(outcome, Failure):
                     terminal.complain(f"{name}: failed: {outcome.why}")
                 else:
-                    left = progress(jobs, self.jobs).seconds
+                    left = pace(jobs, self.jobs).seconds
                     more = f"; {duration(left)} left" if left else ""
                     terminal.complain(f"{name}: FD {outcome:.4g}{more}")
                 yield job, outcome
@@ -109,9 +111,9 @@ def _title(job: "Job") -> str:
 
 def _overview(jobs: Sequence["Job"], at_once: int) -> tuple[str, list[terminal.Bar]]:
     """Return the number of trained runs with the time left, and a bar for each run in training."""
-    from ganatomy.studies.study import progress
+    from ganatomy.studies.run import pace
 
-    state = progress(jobs, at_once)
+    state = pace(jobs, at_once)
     bars = [
         terminal.Bar(_title(job), steps, job.recipe.training.steps or 0)
         for job, steps in zip(jobs, state.steps, strict=True)
@@ -154,7 +156,7 @@ class StudyNew:
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy.studies.run import new_study
+        from ganatomy.studies.files import new_study
 
         study = new_study(
             self.out, self.base, self.vary, self.claim, seeds=self.seeds, steps=self.steps

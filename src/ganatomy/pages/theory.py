@@ -1,48 +1,46 @@
-"""The theory's findings to one self-contained page, readable offline and in print."""
+"""The page of the theory: findings, and the curves behind them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import jinja2
 import torch
 from torch import Tensor, nn
 
 from ganatomy.figures.charts import COLOURS, Series, curves, svg
+from ganatomy.pages.page import Page, render
 from ganatomy.theory.densities import Mixture, modes
-from ganatomy.theory.findings import COLLAPSED, LEARNED, NORMAL, START, Row, Trained
+from ganatomy.theory.findings import COLLAPSED, LEARNED, NORMAL, START, Descent, Findings, Spread
 from ganatomy.theory.game import best_logit, criterion, logit_slope, pull
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDES = {"minimax": "log(1 − D)", "non_saturating": "−log D"}
-"""The generator's two losses, as they are drawn."""
+"""Names of the generator's two losses in charts."""
 
 _chart = partial(curves, legend=True)
 _FAR = [i / 5 for i in range(51)]
 
 
-def render(found: Row, trained: Trained) -> str:
-    """Return the page of findings, with images of the first seed's discriminators."""
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        files("ganatomy.pages").joinpath("theory.html").read_text(encoding="utf-8")
-    )
+def page(found: Findings) -> Page:
+    """Return the page of findings, with the discriminators of the first seed."""
+    one, two = (found.trained[pair][0] for pair in ("1-D", "2-D"))
     charts = {
         "shifted": _best(NORMAL, modes(1.0, (2.0,)), (-4, 6)),
         "collapsed": _best(*COLLAPSED, (-6.5, 6.5)),
         "pointwise": _pointwise(),
         "criterion": _criterion(),
-        "learned": _learned(trained["1-D"][0]),
-        **{key: _approach(found["learning"], key) for key in ("error", "short")},
+        "learned": _learned(one),
+        "error": _approach({(row.pair, row.step): row.error for row in found.learning}),
+        "short": _approach({(row.pair, row.step): row.short for row in found.learning}),
         "pull": _pull(),
         "slopes": _slopes(),
-        "descents": _descents(found["descents"]),
+        "descents": _descents(found.descents),
     }
-    few = {step: trained["2-D"][0][step] for step in _few(trained["2-D"][0])}
-    return template.render(found=found, charts=charts, fields=_fields(few), learned_pairs=LEARNED)
+    fields = _fields({step: two[step] for step in _few(two)})
+    return render("theory.html", found=found, charts=charts, fields=fields, learned_pairs=LEARNED)
 
 
 def _best(p: Mixture, q: Mixture, span: tuple[float, float]) -> str:
@@ -80,17 +78,21 @@ def _learned(nets: Mapping[int, nn.Module]) -> str:
 
 
 def _few(steps: Iterable[int]) -> list[int]:
-    """Pick few of the steps looked at: the start, about a hundred, the end."""
-    seen = sorted(steps)
-    return sorted({0, max(s for s in seen if s <= 100), seen[-1]})
+    """Choose three of the steps: the first, about the hundredth, the last."""
+    known = sorted(steps)
+    return sorted({0, max(step for step in known if step <= 100), known[-1]})
 
 
-def _approach(rows: list[Row], key: str) -> str:
+def _approach(spreads: Mapping[tuple[str, int], Spread]) -> str:
     lines = {}
     for pair in LEARNED:
-        own = [row for row in rows if row["pair"] == pair]
-        band = ([row[key][edge] for row in own] for edge in ("mean", "low", "high"))
-        lines[pair] = Series([float(row["step"]) for row in own], *band)
+        own = [(step, spread) for (name, step), spread in spreads.items() if name == pair]
+        lines[pair] = Series(
+            [float(step) for step, _ in own],
+            [spread.mean for _, spread in own],
+            [spread.low for _, spread in own],
+            [spread.high for _, spread in own],
+        )
     return _chart(lines, "step", steps=True)
 
 
@@ -108,8 +110,8 @@ def _slopes() -> str:
     return _chart(lines, "logit of D(G(z))", y_range=(0, 1))
 
 
-def _descents(rows: list[Row]) -> str:
-    lines = {SIDES[row["loss"]]: _line(range(len(row["means"])), row["means"]) for row in rows}
+def _descents(rows: Sequence[Descent]) -> str:
+    lines = {SIDES[row.loss]: _line(range(len(row.means)), row.means) for row in rows}
     return _chart(lines, "step of the generator", y_range=(0, START))
 
 

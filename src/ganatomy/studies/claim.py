@@ -1,6 +1,6 @@
-"""Claims: what is said of the runs of a study's conditions, as data, and the numbers it is about.
+"""Claims about the runs of a study, as data, and the numbers that they compare.
 
-To add a kind of number, add a function to KINDS and the names that it knows to Claim.
+To add a kind of number, add a function to KINDS and its names to _NAMES.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from ganatomy.training.loop import TAGS
 from ganatomy.validation import check, nearest
 
 WINDOW = 0.1
-"""Share of a log, its end, of which mean:NAME is the mean."""
+"""Share of the log, at its end, that mean:NAME averages."""
 
 PAIRS, PAIR_STEPS = 5, 10
-"""Pairs of latent vectors that interpolation:NAME takes, and steps between those of a pair."""
+"""Pairs of latent vectors of interpolation:NAME, and steps between the two of a pair."""
 
 _SEVERAL = {
     "prdc": ("precision", "recall", "density", "coverage"),
@@ -41,35 +41,40 @@ _NAMES: dict[str, Callable[[], list[str]]] = {
     "share": lambda: [str(label) for label in range(10)],
     "interpolation": lambda: ["lerp", "slerp"],
 }
-"""Kind of metric to the names after its colon; share takes any class by its number."""
+"""kind of metric -> the names after its colon; share accepts the number of any class"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A number falls or rises across conditions, or is below or above a value in one condition."""
+    """A claim: a number falls or rises across conditions, or is below or above a value in one.
+
+    Raises:
+        ValueError: for an unknown metric (naming the nearest) or conditions that do not fit.
+    """
 
     id: str
-    """such as R3.c1"""
+    """short name, unique within the study"""
     text: str
     """the claim in words"""
     metric: str
-    """a measured value (fd, recall, …), share:CLASS of the samples, mean:NAME of a logged value at
-    the end of training, jump:NAME, how much it fluctuates in its latter half, or
-    interpolation:lerp and interpolation:slerp, the largest over the mean step between latent
-    vectors"""
+    """name of a metric (fd, recall, …); share:CLASS, share of the samples in a class; mean:NAME,
+    mean of a logged value at the end of training; jump:NAME, fluctuation of a logged value in the
+    second half of training; interpolation:lerp or interpolation:slerp, largest step over mean step
+    between two latent vectors"""
     conditions: tuple[str, ...]
     """names of conditions, in order"""
     blocks: tuple[tuple[str, ...], ...] = ()
-    """further rows of as many conditions: the same comparison in other settings, pooled with the
-    first"""
+    """further rows of conditions of the same length: the same comparison in other settings, pooled
+    with the first"""
     direction: Literal["falls", "rises"]
-    """from the first condition to the last; of one condition: below or above value"""
+    """direction from the first condition to the last; with one condition, falls means below value
+    and rises above it"""
     to: float | None = None
-    """compare how far the number is from this one, instead of the number"""
+    """compare the distance of the number from this one, instead of the number; None: do not"""
     value: float | None = None
-    """what the number of a single condition is compared with"""
+    """value that the number of a single condition is compared with"""
     reported: tuple[float, ...] = ()
-    """what a report stated for each condition"""
+    """numbers that a report states for the conditions, for tables only"""
 
     def __post_init__(self) -> None:
         check(self, {})
@@ -82,29 +87,29 @@ class Claim:
             )
         if (len(self.conditions) == 1) != (self.value is not None) or not self.conditions:
             raise ValueError(
-                f"claim {self.id}: a claim compares two or more conditions, or one with a value"
+                f"claim {self.id}: expected two or more conditions, or one with a value"
             )
         if any(len(row) != len(self.conditions) for row in self.blocks):
             raise ValueError(
-                f"claim {self.id}: blocks are rows of as many conditions as conditions has"
+                f"claim {self.id}: expected blocks of as many conditions as conditions has"
             )
         if self.reported and len(self.reported) != len(self.conditions):
-            raise ValueError(f"claim {self.id}: reported wants a number for each of its conditions")
+            raise ValueError(f"claim {self.id}: expected in reported a number for each condition")
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
-        """Its rows of conditions: the first, and those of other settings."""
+        """All rows of conditions: the first row and the blocks."""
         return (self.conditions, *self.blocks)
 
     @property
     def group(self) -> str | None:
-        """The metric that has to be measured for it; None if the log or the weights tell."""
+        """The metric that has to be measured; None if the log or the weights are enough."""
         kind, _, name = self.metric.rpartition(":")
         return {"": GROUPS.get(name), "share": "classes"}.get(kind)
 
 
-def number(claim: Claim, run: Run, protocol: str) -> float:
-    """Return the number of a finished run, measured by a protocol, that a claim is about.
+def value_of(claim: Claim, run: Run, protocol: str) -> float:
+    """Return the number of a claim for a finished run, measured under a protocol.
 
     Raises:
         LookupError: if it was not logged or measured.
@@ -115,7 +120,7 @@ def number(claim: Claim, run: Run, protocol: str) -> float:
 
 
 def last(run: Run, protocol: str) -> Evaluation | None:
-    """Return the evaluation of a run's last step by a protocol; None if there is none."""
+    """Return the evaluation of a run's last step under a protocol; None if there is none."""
     step = run.recipe.training.steps
     found = [e for e in measured(run) if e.step == step and e.protocol.name == protocol]
     return found[-1] if found else None
@@ -168,4 +173,4 @@ KINDS: dict[str, Callable[[Run, str, str], float]] = {
     "share": _share,
     "interpolation": _interpolation,
 }
-"""Kind of metric to what reads it from a run, given the name after its colon and the protocol."""
+"""kind of metric -> function of a run, the name after the colon, and the protocol"""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ganatomy.figures.charts import Axis, Series
-from ganatomy.pages.comparison import POINTS
+from ganatomy.pages.sections import POINTS
 from ganatomy.runs.folder import Row
 
 DECADE = 10.0

@@ -1,4 +1,4 @@
-"""Plans: studies read from TOML files, written to them, and made of a grid of fields."""
+"""Files of studies, and studies of every combination of some recipe fields."""
 
 import dataclasses
 import itertools
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ganatomy.recipes.named import read
+from ganatomy.storage.files import write_atomic
 from ganatomy.studies.claim import Claim
-from ganatomy.studies.study import Study
+from ganatomy.studies.study import Study, decidable
 from ganatomy.validation import check, from_dict, lookup, nearest, to_dict
 
 _LIMITS = {"steps": (1, 1e9), "seeds": (1, 1000), "log_every": (1, math.inf)}
@@ -47,34 +48,68 @@ def _from_dict(values: dict[str, Any]) -> Study:
     study = Study(**values, claims=claims)
     check(study, _LIMITS)
     if not re.fullmatch(r"[^./\\\0][^/\\\0]*", study.name):
-        raise ValueError(f"its name becomes a folder's, so it has no / in it, got {study.name!r}")
+        raise ValueError(f"its name is a folder's name: expected no / in it, got {study.name!r}")
+    return study
+
+
+def new_study(
+    out: str | Path,
+    base: str,
+    vary: Sequence[str],
+    claims: Sequence[str],
+    *,
+    seeds: int = 3,
+    steps: int | None = None,
+) -> Study:
+    """Write the TOML file of a study of every combination of some fields of a recipe.
+
+    Args:
+        out: the file to write, which ends in .toml and does not exist yet.
+        base: a named recipe, or a recipe file.
+        vary: FIELD=VALUE,VALUE for each field, such as lr_g=1e-4,2e-4.
+        claims: METRIC falls, METRIC rises, or METRIC falls with FIELD.
+        seeds: runs of each condition.
+        steps: steps of each run; None means the recipe's own.
+
+    Raises:
+        ValueError: for an unusable path, field, metric or number of seeds.
+    """
+    out = Path(out)
+    if out.suffix != ".toml":
+        raise ValueError(f"a study file ends in .toml, got {out}")
+    if out.exists():
+        raise ValueError(f"{out} exists; remove it, or use another file")
+    study = grid(out.stem, base, vary, claims, seeds, steps)
+    decidable(study)
+    write_atomic(out, to_toml(study).encode())
     return study
 
 
 def grid(
     name: str, base: str, vary: Sequence[str], claims: Sequence[str], seeds: int, steps: int | None
 ) -> Study:
-    """Make the study of every combination of varied fields.
+    """Return the study of every combination of varied fields.
 
     Args:
-        name: what to call it.
+        name: name of the study.
         base: a named recipe, or a recipe file.
-        vary: each FIELD=VALUE,VALUE in the order that claims mean; where a field is a list, such as
-            g_widths, a value may be several numbers with an x between them.
-        claims: each METRIC falls or METRIC rises: from the first value of the first field to the
-            last, pooled over all settings of the other fields; METRIC falls with FIELD for another.
+        vary: FIELD=VALUE,VALUE for each field, in the order that claims use; a value of a list,
+            such as g_widths, may be several numbers with an x between them.
+        claims: METRIC falls or METRIC rises, from the first value of the first field to the last,
+            pooled over all settings of the other fields; METRIC falls with FIELD for another field.
         seeds: runs of each condition.
-        steps: of each run; None: the recipe's own.
+        steps: steps of each run; None means the recipe's own.
 
     Raises:
-        ValueError: for what cannot be understood, or a recipe with neither steps.
+        ValueError: for an unknown field or metric, text of another form, or a recipe without steps
+            if steps is None.
     """
     steps = steps or read(base).training.steps
     if steps is None:
-        raise ValueError(f"{base} is as long as its epochs; say how long each run is with --steps")
+        raise ValueError(f"{base} has epochs instead of steps; set the steps of each run (--steps)")
     factors = dict(_factor(text, base) for text in vary)
     if not factors:
-        raise ValueError("say what differs between conditions, such as --vary lr_g=1e-4,2e-4")
+        raise ValueError("conditions need a field that varies, such as --vary lr_g=1e-4,2e-4")
     settings = [
         dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
     ]
@@ -97,13 +132,13 @@ def _name(words: Mapping[str, str]) -> str:
 
 
 def _factor(text: str, base: str) -> tuple[str, dict[str, Any]]:
-    """Read FIELD=VALUE,VALUE: the field, and each value as written to what it is."""
+    """Read FIELD=VALUE,VALUE: the field, and the value of each word."""
     field, _, listed = text.partition("=")
     recipe = to_dict(read(base))
     lookup(recipe, field, "field of a recipe")
     words = [word for word in listed.split(",") if word]
     if len({*words}) < 2 or len({*words}) < len(words):
-        raise ValueError(f"--vary {text!r} wants a field and two or more values: lr_g=1e-4,2e-4")
+        raise ValueError(f"expected a field and two or more values (lr_g=1e-4,2e-4), got {text!r}")
     return field, {word: _value(word, isinstance(recipe[field], list)) for word in words}
 
 
@@ -120,7 +155,7 @@ def _claim(id: str, text: str, factors: Mapping[str, Mapping[str, Any]]) -> Clai
     """Read METRIC falls|rises [with FIELD]."""
     words = text.split()
     if len(words) not in (2, 4) or (len(words) == 4 and words[2] != "with"):
-        raise ValueError(f"--claim {text!r} is not of the form: fd falls, or: fd falls with lr_g")
+        raise ValueError(f"expected a claim as 'fd falls' or 'fd falls with lr_g', got {text!r}")
     field = words[3] if len(words) == 4 else next(iter(factors))
     lookup(factors, field, "varied field")
     others = {name: values for name, values in factors.items() if name != field}

@@ -7,19 +7,17 @@ import io
 import itertools
 import shlex
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from ganatomy.evaluation.protocol import PROTOCOLS
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
-from ganatomy.figures.charts import COLOURS, DASHES, curves, dot_plot, span
-from ganatomy.gan.losses import find_loss
-from ganatomy.pages.comparison import CHARTS
+from ganatomy.figures.charts import dot_plot
+from ganatomy.pages.page import Page, render
+from ganatomy.pages.sections import CHARTS, chart_sets, differences, score_losses
 from ganatomy.runs.folder import Row
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.figures import axis, bands
@@ -35,7 +33,6 @@ from ganatomy.studies.tables import (
     value,
 )
 from ganatomy.studies.verdict import COLUMNS, StudyResult
-from ganatomy.validation import to_dict
 
 IMAGES = 2_400_000
 """Bytes of sample grids on a page: 3.2 MB of text, so that the page stays under 4 MB."""
@@ -55,32 +52,32 @@ def contents(
     """
     order = list(study.conditions)
     runs = sorted(map(read, done), key=lambda run: (order.index(run.job.condition), run.job.seed))
-    page = html(study, (out / "study.json").read_bytes(), runs, found, command)
+    plan = (out / "study.json").read_bytes()
     return {
         "README.md": markdown(found, command),
-        "page.html": page,
+        "page.html": page(study, plan, runs, found, command).html,
         **tables(runs, found),
     }
 
 
-def html(
+def page(
     study: Study, plan: bytes, runs: Sequence[Finished], found: StudyResult, command: str
-) -> str:
+) -> Page:
     """Return the page of a study from its finished runs, condition by condition."""
     measured = next((run.evaluation for run in runs if run.evaluation), None)
-    scored = sorted(
-        {
-            r.job.recipe.objective.loss
-            for r in runs
-            if not find_loss(r.job.recipe.objective.loss).probabilities
+    scored = score_losses(run.job.recipe for run in runs)
+    conditions = by_condition(runs)
+    recipes = {name: seeds[0].job.recipe for name, seeds in conditions.items()}
+    differing, shared = differences(recipes, without=("seed",))
+    lines = {
+        field: {
+            name: bands([run.logs for run in seeds], field) for name, seeds in conditions.items()
         }
-    )
-    differing, shared = _fields(runs)
+        for field, *_ in CHARTS
+    }
     first = runs[0].job
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        files("ganatomy.pages").joinpath("study.html").read_text(encoding="utf-8")
-    )
-    return template.render(
+    return render(
+        "study.html",
         study=study,
         found=found,
         alpha=ALPHA,
@@ -91,7 +88,7 @@ def html(
         panels=_panels(found, runs),
         values=spread(runs),
         scored=scored,
-        sets=_curves(runs, bool(scored)),
+        sets=chart_sets(lines, "step", bool(scored)),
         grids=_grids(runs),
         differing=differing,
         shared=shared,
@@ -132,29 +129,6 @@ def _marks(claim: Claim, measured: Evaluation | None) -> list[tuple[str, float]]
     real = measured.real(claim.metric) if measured and shown else None
     known = (("claimed", claim.value), ("real", real))
     return [(f"{name} {number(x)}", x) for name, x in known if x is not None]
-
-
-def _curves(runs: Sequence[Finished], scored: bool) -> list[dict[str, Any]]:
-    """Charts of as many conditions at once as there are colours, in sets of about one size."""
-    conditions = by_condition(runs)
-    lines = {
-        field: {c: bands([run.logs for run in rs], field) for c, rs in conditions.items()}
-        for field, *_ in CHARTS
-    }
-    count = -(-len(conditions) // len(COLOURS))
-    size = -(-len(conditions) // count)
-    sets = []
-    for begin in range(0, len(conditions), size):
-        names = list(conditions)[begin : begin + size]
-        charts = []
-        for field, title, about, y_range in CHARTS:
-            shared = span(lines[field].values()) if scored or y_range is None else y_range
-            svg = curves({c: lines[field][c] for c in names}, "step", shared)
-            charts.append({"title": title, "about": about, "svg": svg})
-        dashes = [" ".join(map(str, dash)) for dash in DASHES]
-        key = list(zip(names, COLOURS, dashes, strict=False))
-        sets.append({"key": key, "charts": charts})
-    return sets
 
 
 def _grids(runs: Sequence[Finished]) -> list[dict[str, Any]]:
@@ -201,22 +175,6 @@ def _shrunk(image: bytes, most: int) -> tuple[bytes, float]:
             )
             content = buffer.getvalue()
     return content, share
-
-
-def _fields(runs: Sequence[Finished]) -> tuple[list[list[str]], list[tuple[str, str]]]:
-    """Return the fields in which conditions differ as a long table, and all other fields."""
-    conditions = {
-        condition: to_dict(seeds[0].job.recipe) for condition, seeds in by_condition(runs).items()
-    }
-    names = [name for name in next(iter(conditions.values())) if name != "seed"]
-    texts = {name: [str(fields[name]) for fields in conditions.values()] for name in names}
-    differing = {name: found for name, found in texts.items() if len({*found}) > 1}
-    shared = [(name, found[0]) for name, found in texts.items() if name not in differing]
-    table = [["field", *conditions], *([name, *found] for name, found in differing.items())]
-    if len(conditions) > len(differing):
-        table = [list(row) for row in zip(*table, strict=True)]
-        table[0][0] = "condition"
-    return (table if differing else []), shared
 
 
 def _machines(runs: Sequence[Finished]) -> list[tuple[int, Row]]:

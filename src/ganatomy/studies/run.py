@@ -1,37 +1,38 @@
-"""Studies from Python: plan one, run it to its verdicts, write the file of a new one."""
+"""Studies from start to end: train and evaluate all runs, then decide the claims."""
 
 import dataclasses
 import json
+import os
 import shlex
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import torch
-
-from ganatomy.data import Size, data_root, load
-from ganatomy.gan.cost import cost, disk, known_size, memory, peak
-from ganatomy.gan.step import State
+from ganatomy.evaluation.evaluate import checkpoints, evaluate_run
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.recipes.recipe import Precision, RunOptions
+from ganatomy.runs.folder import Run
 from ganatomy.storage.files import write_atomic
-from ganatomy.studies import files, page, reports, verdict
-from ganatomy.studies.executors.local import Executor, Failure
+from ganatomy.studies import page, reports, verdict
+from ganatomy.studies.claim import GROUPS, last
+from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.study import (
     Job,
     Study,
     begin,
     decidable,
     measurable,
-    run,
-    shared,
+    reference_for,
 )
+from ganatomy.training.loop import fit
 
 Outcomes = Iterable[tuple[Job, float | Failure]]
+"""Each job with the FD of its run, or with its failure."""
 
 Progress = Callable[[Sequence[Job], Outcomes], Outcomes]
-"""Shows how far a study is: given its jobs and their outcomes, it yields the outcomes on."""
+"""Given all jobs and an iterator of outcomes, shows the progress and yields the outcomes."""
 
 
 def run_study(
@@ -67,136 +68,78 @@ def run_study(
         ValueError: for an unknown study, too few seeds to decide any claim, a claim that the
             protocol cannot measure, or a folder that holds another study.
     """
-    plan, todo = _jobs(study, out, seeds, jobs, scale, options)
+    plan, todo = prepare(study, out, seeds, jobs, scale, options)
     folder = todo[0].folder.parent.parent
     measurable(plan, todo[0].options)
     begin(plan, folder, scale)
-    outcomes: Outcomes = run(todo, jobs, executor)
-    came = dict(progress(todo, outcomes) if progress else outcomes)
-    done = [job for job in todo if not isinstance(came[job], Failure)]
-    failures = {job.folder.name: f.why for job, f in came.items() if isinstance(f, Failure)}
+    outcomes: Outcomes = run_jobs(todo, jobs, executor)
+    results = dict(progress(todo, outcomes) if progress else outcomes)
+    done = [job for job in todo if not isinstance(results[job], Failure)]
+    failures = {job.folder.name: r.why for job, r in results.items() if isinstance(r, Failure)}
     found = verdict.verdicts(plan, done, scale)
     found = dataclasses.replace(found, path=folder, failures=failures)
-    precision = todo[0].options.precision
-    again = _repeat(study, seeds, scale, jobs, executor, precision)
+    command = _repeat(study, seeds, scale, jobs, executor, todo[0].options.precision)
     write_atomic(folder / "verdicts.json", (json.dumps(found.to_dict(), indent=1) + "\n").encode())
-    for name, text in page.contents(plan, folder, done, found, again).items():
+    for name, text in page.contents(plan, folder, done, found, command).items():
         write_atomic(folder / name, text.encode())
     return found
 
 
-@dataclass(frozen=True)
-class ConditionPlan:
-    """The runs of one condition."""
-
-    condition: str
-    runs: int
-    steps: int
-    """training steps of each run"""
-    seconds: float
-    """expected training time of each run"""
+def run_jobs(
+    jobs: Sequence[Job], at_once: int, executor: Executor | None = None
+) -> Iterator[tuple[Job, float | Failure]]:
+    """Run jobs in an executor, and yield each with its FD or its failure."""
+    name = executor or ("serial" if at_once == 1 else "processes")
+    yield from EXECUTORS[name](run_job, jobs, at_once)
 
 
-@dataclass(frozen=True)
-class StudyPlan:
-    """The runs of a study, and an estimate of their cost on this machine."""
-
-    study: str
-    """name of the study"""
-    runs: int
-    at_once: int
-    """runs that are trained at the same time"""
-    seconds: int
-    """expected time of all runs, without their evaluation"""
-    memory_bytes: int
-    disk_bytes: int
-    conditions: tuple[ConditionPlan, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON holds it."""
-        return dataclasses.asdict(self) | {
-            "conditions": [*map(dataclasses.asdict, self.conditions)]
-        }
+def run_job(job: Job) -> float:
+    """Train and evaluate the run of a job as far as its folder lacks it; return the FD."""
+    run = fit(job.recipe, job.folder, job.options)
+    if _evaluation(run, job) is None:
+        ref = reference_for(job.recipe, job.protocol, job.options)
+        for found in evaluate_run(run, checkpoints(run, "last"), ref, job.metrics):
+            run.append("metrics", found.to_dict())
+    evaluation = _evaluation(run, job)
+    assert evaluation is not None
+    return evaluation["fd"]
 
 
-def plan_study(
-    study: Study | str | Path,
-    *,
-    seeds: int | None = None,
-    jobs: int = 1,
-    scale: float = 1.0,
-    options: RunOptions | None = None,
-) -> StudyPlan:
-    """Time a few steps of every condition of a study, and estimate the cost of all its runs.
-
-    Nothing is written. The arguments and errors are those of run_study.
-    """
-    plan, todo = _jobs(study, None, seeds, jobs, scale, options)
-    torch.set_num_threads(todo[0].options.threads or 1)
-    conditions, disk_bytes, data_bytes = [], 0, 0
-    for condition in plan.conditions:
-        job = next(job for job in todo if job.condition == condition)
-        recipe, steps = job.recipe, job.recipe.training.steps or 0
-        size = known_size(recipe)
-        if size is None:
-            root = data_root(job.options.data_root)
-            data = load(recipe.data.dataset, root, "train", shape=recipe.data.shape)
-            size = Size(len(data), data.shape)
-        state = State.new(recipe, size.shape)
-        timed = cost(state, recipe, measure=True, precision=job.options.precision).seconds
-        needs = memory(state, size)
-        disk_bytes += plan.seeds * disk(needs["checkpoint"], recipe, size, job.options)
-        data_bytes = max(data_bytes, needs["data"])
-        seconds = statistics.median(timed) * steps
-        conditions.append(ConditionPlan(condition, plan.seeds, steps, seconds))
-    at_once = min(jobs, len(todo))
-    total = sum(condition.runs * condition.seconds for condition in conditions)
-    longest = max(condition.seconds for condition in conditions)
-    return StudyPlan(
-        study=plan.name,
-        runs=len(todo),
-        at_once=at_once,
-        seconds=round(max(longest, total / at_once)),
-        memory_bytes=at_once * (peak(torch.device("cpu")) + data_bytes),
-        disk_bytes=disk_bytes,
-        conditions=tuple(conditions),
-    )
+def _evaluation(run: Run, job: Job) -> Evaluation | None:
+    """Return the evaluation of a run's last step; None unless it has all metrics of the study."""
+    found = last(run, job.protocol)
+    return found if found and {*job.metrics} <= {GROUPS[name] for name in found} else None
 
 
-def new_study(
-    out: str | Path,
-    base: str,
-    vary: Sequence[str],
-    claims: Sequence[str],
-    *,
-    seeds: int = 3,
-    steps: int | None = None,
-) -> Study:
-    """Write the TOML file of a study of every combination of some fields of a recipe.
+class Pace(NamedTuple):
+    """Progress of the runs of a study, read from their folders."""
 
-    Args:
-        out: the file to write, which ends in .toml and does not exist yet.
-        base: a named recipe, or a recipe file.
-        vary: FIELD=VALUE,VALUE for each field, such as lr_g=1e-4,2e-4.
-        claims: METRIC falls, METRIC rises, or METRIC falls with FIELD.
-        seeds: runs of each condition.
-        steps: steps of each run; None means the recipe's own.
-
-    Raises:
-        ValueError: for an unusable path, field, metric or number of seeds.
-    """
-    out = Path(out)
-    if out.suffix != ".toml":
-        raise ValueError(f"a study file ends in .toml, got {out}")
-    if out.exists():
-        raise ValueError(f"{out} exists; remove it, or use another file")
-    study = files.grid(out.stem, base, vary, claims, seeds, steps)
-    decidable(study)
-    write_atomic(out, files.to_toml(study).encode())
-    return study
+    steps: list[int]
+    """training steps taken by each job"""
+    seconds: float | None
+    """expected time left, from the pace of each condition; None if there is no pace yet"""
 
 
-def _jobs(
+def pace(jobs: Sequence[Job], at_once: int) -> Pace:
+    """Read the progress of jobs, at_once of which run at a time."""
+    runs = [Run(job.folder) for job in jobs]
+    steps = [int(run.newest("log").get("step", 0)) for run in runs]
+    paces: dict[str, list[float]] = defaultdict(list)
+    for job, run in zip(jobs, runs, strict=True):
+        for session in run.sessions[-1:]:
+            taken = session["to_step"] - session["from_step"]
+            if taken > 0:
+                paces[job.condition].append(session["seconds"] / taken)
+    if not paces:
+        return Pace(steps, None)
+    known = {condition: statistics.mean(found) for condition, found in paces.items()}
+    usual = statistics.mean(known.values())
+    left = [(job.recipe.training.steps or 0) - done for job, done in zip(jobs, steps, strict=True)]
+    each = [known.get(job.condition, usual) * n for job, n in zip(jobs, left, strict=True)]
+    return Pace(steps, max(*each, sum(each) / at_once) if len(each) > 1 else each[0])
+
+
+def prepare(
     study: Study | str | Path,
     out: str | Path | None,
     seeds: int | None,
@@ -204,7 +147,7 @@ def _jobs(
     scale: float,
     options: RunOptions | None,
 ) -> tuple[Study, list[Job]]:
-    """Return a study with its number of seeds, and its jobs."""
+    """Return a study with its number of seeds, and its jobs; arguments as in run_study."""
     if jobs < 1 or not 0 < scale <= 1:
         raise ValueError(f"jobs must be 1 or more and scale in (0, 1], got {jobs} and {scale:g}")
     plan = study if isinstance(study, Study) else reports.study(str(study))
@@ -212,7 +155,14 @@ def _jobs(
         plan = dataclasses.replace(plan, seeds=seeds)
     decidable(plan)
     folder = Path("studies") / plan.name if out is None else Path(out)
-    return plan, plan.jobs(folder, scale, shared(options or RunOptions(), jobs))
+    return plan, plan.jobs(folder, scale, _shared(options or RunOptions(), jobs))
+
+
+def _shared(options: RunOptions, at_once: int) -> RunOptions:
+    """Return options for runs that share this machine's cores and may start in other folders."""
+    threads = options.threads or max(1, (os.cpu_count() or 1) // at_once)
+    root = options.data_root.absolute() if options.data_root else None
+    return dataclasses.replace(options, threads=threads, data_root=root)
 
 
 def _repeat(

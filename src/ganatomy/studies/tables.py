@@ -1,4 +1,4 @@
-"""What the runs of a study gave, as tables: for pages, for other programs, and in Markdown."""
+"""Results of a study as tables: for pages, as CSV files, and in Markdown."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
-from ganatomy.pages.comparison import CHARTS
+from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Row, Run
 from ganatomy.studies.claim import last
 from ganatomy.studies.figures import bands
@@ -19,11 +19,11 @@ from ganatomy.studies.verdict import COLUMNS, Finding, StudyResult
 
 
 class Finished(NamedTuple):
-    """A finished run of a study, as its folder has it."""
+    """A finished run of a study, read from its folder."""
 
     job: Job
     evaluation: Evaluation | None
-    """of its last step"""
+    """evaluation of its last step"""
     logs: list[Row]
     grid: Path | None
     """its last sample grid"""
@@ -35,7 +35,7 @@ def read(job: Job) -> Finished:
 
     Raises:
         ValueError: if there is none.
-        DamagedError: if a file of it makes no sense.
+        DamagedError: if one of its files is damaged.
     """
     run = Run.open(job.folder)
     grids = [file for _, file in run.grids()]
@@ -44,7 +44,7 @@ def read(job: Job) -> Finished:
 
 
 def by_condition(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
-    """Gather runs by their conditions, in the order in which conditions first come."""
+    """Return the runs of each condition, in the order in which conditions first occur."""
     conditions: dict[str, list[Finished]] = {}
     for run in runs:
         conditions.setdefault(run.job.condition, []).append(run)
@@ -52,14 +52,14 @@ def by_condition(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
 
 
 def value(run: Finished, name: str) -> float | None:
-    """Return a measured value of a run, or None where it has none."""
+    """Return a measured value of a run, or None if it has none."""
     return run.evaluation.get(name) if run.evaluation else None
 
 
 def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
-    """Return measured values as a table: a heading, and a line for each value.
+    """Return measured values as a table: a head, and a line for each value.
 
-    An entry is the mean over seeds, and their least and most. Empty if nothing was measured.
+    A cell is the mean over seeds, and their range. Without measured values the table is empty.
     """
     measured = [run.evaluation for run in runs if run.evaluation]
     if not measured:
@@ -87,15 +87,15 @@ def _spread(values: list[float]) -> tuple[str, str]:
 
 
 def _names(runs: Sequence[Finished]) -> list[str]:
-    """Names of all values that any run was measured by, in the order of VALUES."""
+    """Return the names of all measured values, in the order of VALUES."""
     return [name for name in VALUES if any(value(run, name) is not None for run in runs)]
 
 
 def tables(runs: Sequence[Finished], found: StudyResult) -> dict[str, str]:
-    """Return the CSV files of a study, name to text.
+    """Return the CSV files of a study: name -> text.
 
-    values.csv has a row for each run, with every measured value, its interval and its real;
-    verdicts.csv one for each claim; curves.csv the lines and bands of the page's curves.
+    values.csv has a row for each run with every measured value, its interval and its real score,
+    verdicts.csv a row for each claim, and curves.csv the lines and bands of the page's curves.
     """
     return {
         "values.csv": _csv([_measured(run, _names(runs)) for run in runs]),
@@ -148,7 +148,7 @@ def _curves(runs: Sequence[Finished]) -> list[Row]:
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Write rows of the same keys; None is an empty place."""
+    """Write rows with the same keys; None is an empty cell."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows([list(rows[0]), *(list(row.values()) for row in rows)] if rows else [])
@@ -170,29 +170,30 @@ def markdown(found: StudyResult, command: str) -> str:
 
 {rows}
 
-*Change* is the last condition's mean minus the first's, with its 95 % interval (BCa bootstrap over
-seeds, of three or more). *p* is of the direction that the runs show: a permutation test over seeds,
-after Holm's correction for {len(found.claims)} claims. A claim is supported, or refuted, where
-it is at most {ALPHA}. What a report stated was measured in another way: only directions compare.
+*Change* is the mean of the last condition minus the mean of the first, with its 95 % interval (BCa
+bootstrap over three or more seeds). *p* is the p-value of the observed direction: a permutation
+test over seeds, with Holm's correction for {len(found.claims)} claims. A claim is supported, or
+refuted, if it is at most {ALPHA}. Reported numbers were measured in other ways, so only their
+direction can be compared.
 
-Seeds: {runs}. Steps of each run: {steps}{scale}. Measured by {found.protocol}
-`{found.fingerprint}`, by which real images have an FD of {real}.
+Seeds: {runs}. Steps of each run: {steps}{scale}. Measured under
+{found.protocol} `{found.fingerprint}`, where real images have an FD of {real}.
 
     {command}
 
 {where["cpu"]}, {where["cores"]} cores; Python {where["python"]}, PyTorch {where["torch"]},
-ganatomy {where["ganatomy"]}. Figures, samples and the protocol are on [the page](page.html);
-numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
+ganatomy {where["ganatomy"]}. Figures, samples and the protocol are on [the page](page.html), and
+all numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
 """
 
 
 def length(steps: Mapping[str, int]) -> str:
-    """Write the steps of a run: the most common number, then the conditions with another."""
+    """Write the steps of a run: the most common number, then conditions with other numbers."""
     usual = statistics.mode(steps.values())
     others = ", ".join(f"{condition} {n:,}" for condition, n in steps.items() if n != usual)
     return f"{usual:,} ({others})" if others else f"{usual:,}"
 
 
 def _inert(text: str) -> str:
-    """Escape text of a study file that would end a table's line or cell, or open a tag."""
+    """Escape text that would end the line or cell of a table, or open a tag."""
     return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

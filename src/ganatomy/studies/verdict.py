@@ -1,4 +1,4 @@
-"""Verdicts: what the runs of a study say of each of its claims, and how surely."""
+"""Verdicts: the result of a study for each of its claims, with its p-value."""
 
 import dataclasses
 import itertools
@@ -15,10 +15,10 @@ from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
 from ganatomy.gan.machine import environment
-from ganatomy.pages.comparison import CHARTS
+from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Run
-from ganatomy.studies.claim import WINDOW, Claim
-from ganatomy.studies.study import ALPHA, Job, Study, needed, numbers
+from ganatomy.studies.claim import WINDOW, Claim, value_of
+from ganatomy.studies.study import ALPHA, Job, Study, needed
 from ganatomy.validation import from_dict
 
 Verdict = Literal["supported", "refuted", "undecided"]
@@ -145,36 +145,28 @@ class StudyResult:
 
 
 def decide(claims: Sequence[Claim], found: Sequence[Numbers]) -> list[Finding]:
-    """Give a verdict on each claim of a study from its numbers by row, condition and seed.
+    """Decide each claim of a study from its numbers by row, condition and seed.
 
-    Supported: p of the direction claimed is at most ALPHA after Holm's correction. Refuted: that
-    of the other direction is. Else undecided.
+    A claim is supported if the p-value of its direction is at most ALPHA after Holm's correction,
+    refuted if the p-value of the opposite direction is, and undecided otherwise.
     """
-    tests = [_test(claim, groups) for claim, groups in zip(claims, found, strict=True)]
-    ways = [
-        statistics.holm([(fall, rise)[c.direction == "rises"] for c, (fall, rise) in both])
-        for both in (
-            list(zip(claims, tests, strict=True)),
-            [(_turned(c), t) for c, t in zip(claims, tests, strict=True)],
-        )
-    ]
+    tests = [_test(claim, rows) for claim, rows in zip(claims, found, strict=True)]
+    ps = statistics.holm([p for p, _ in tests])
+    opposites = statistics.holm([opposite for _, opposite in tests])
     return [
-        _finding(claim, groups, p, opposite, len(claims))
-        for claim, groups, p, opposite in zip(claims, found, *ways, strict=True)
+        _finding(claim, rows, p, opposite, len(claims))
+        for claim, rows, p, opposite in zip(claims, found, ps, opposites, strict=True)
     ]
 
 
 def _test(claim: Claim, rows: Numbers) -> tuple[float, float]:
-    """P of falling and of rising."""
+    """Return the p-values of the claimed and of the opposite direction."""
     if claim.value is None:
-        return statistics.permutation(rows)
-    return statistics.sign_flips(
-        [number - claim.value for (condition,) in rows for number in condition]
-    )
-
-
-def _turned(claim: Claim) -> Claim:
-    return dataclasses.replace(claim, direction="falls" if claim.direction == "rises" else "rises")
+        falls, rises = statistics.permutation(rows)
+    else:
+        gaps = [value - claim.value for (condition,) in rows for value in condition]
+        falls, rises = statistics.sign_flips(gaps)
+    return (falls, rises) if claim.direction == "falls" else (rises, falls)
 
 
 def _finding(claim: Claim, rows: Numbers, p: float, opposite: float, claims: int) -> Finding:
@@ -199,7 +191,7 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
     """Decide the claims of a study from its finished runs.
 
     Raises:
-        ValueError: if a condition has no run yet, or runs were measured by unlike protocols.
+        ValueError: if a condition has no finished run, or protocols of runs differ.
     """
     for condition in {name for claim in study.claims for name in itertools.chain(*claim.rows)}:
         if not any(job.condition == condition for job in done):
@@ -225,8 +217,21 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
     )
 
 
+def numbers(claim: Claim, done: Sequence[Job]) -> Numbers:
+    """Return the numbers of a claim by row, condition and finished run, in the order of seeds."""
+    runs = {
+        (job.condition, job.seed): value_of(claim, Run.open(job.folder), job.protocol)
+        for job in done
+        if job.condition in itertools.chain(*claim.rows)
+    }
+    return [
+        [[n for (name, _), n in sorted(runs.items()) if name == condition] for condition in row]
+        for row in claim.rows
+    ]
+
+
 def measure(claim: Claim, evaluation: Evaluation) -> str:
-    """Name what a claim's numbers are, as its evaluation does; after a semicolon, how exactly."""
+    """Return the name of a claim's quantity; text after a semicolon says how it is averaged."""
     kind, _, name = claim.metric.rpartition(":")
     known = {field: text for field, text, *_ in CHARTS}
     text = {

@@ -1,0 +1,94 @@
+"""Estimates of the time, memory and disk space of a study on this machine."""
+
+import dataclasses
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganatomy.data import Size, data_root, load
+from ganatomy.gan.cost import cost, disk, known_size, memory, peak
+from ganatomy.gan.step import State
+from ganatomy.recipes.recipe import RunOptions
+from ganatomy.studies.run import prepare
+from ganatomy.studies.study import Study
+
+
+@dataclass(frozen=True)
+class ConditionPlan:
+    """The runs of one condition."""
+
+    condition: str
+    runs: int
+    steps: int
+    """training steps of each run"""
+    seconds: float
+    """expected training time of each run"""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """The runs of a study, and an estimate of their cost on this machine."""
+
+    study: str
+    """name of the study"""
+    runs: int
+    at_once: int
+    """runs that are trained at the same time"""
+    seconds: int
+    """expected time of all runs, without their evaluation"""
+    memory_bytes: int
+    disk_bytes: int
+    conditions: tuple[ConditionPlan, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON holds it."""
+        return dataclasses.asdict(self) | {
+            "conditions": [*map(dataclasses.asdict, self.conditions)]
+        }
+
+
+def plan_study(
+    study: Study | str | Path,
+    *,
+    seeds: int | None = None,
+    jobs: int = 1,
+    scale: float = 1.0,
+    options: RunOptions | None = None,
+) -> StudyPlan:
+    """Time a few steps of every condition of a study, and estimate the cost of all its runs.
+
+    Nothing is written. The arguments and errors are those of run_study.
+    """
+    plan, todo = prepare(study, None, seeds, jobs, scale, options)
+    torch.set_num_threads(todo[0].options.threads or 1)
+    conditions, disk_bytes, data_bytes = [], 0, 0
+    for condition in plan.conditions:
+        job = next(job for job in todo if job.condition == condition)
+        recipe, steps = job.recipe, job.recipe.training.steps or 0
+        size = known_size(recipe)
+        if size is None:
+            root = data_root(job.options.data_root)
+            data = load(recipe.data.dataset, root, "train", shape=recipe.data.shape)
+            size = Size(len(data), data.shape)
+        state = State.new(recipe, size.shape)
+        timed = cost(state, recipe, measure=True, precision=job.options.precision).seconds
+        needs = memory(state, size)
+        disk_bytes += plan.seeds * disk(needs["checkpoint"], recipe, size, job.options)
+        data_bytes = max(data_bytes, needs["data"])
+        seconds = statistics.median(timed) * steps
+        conditions.append(ConditionPlan(condition, plan.seeds, steps, seconds))
+    at_once = min(jobs, len(todo))
+    total = sum(condition.runs * condition.seconds for condition in conditions)
+    longest = max(condition.seconds for condition in conditions)
+    return StudyPlan(
+        study=plan.name,
+        runs=len(todo),
+        at_once=at_once,
+        seconds=round(max(longest, total / at_once)),
+        memory_bytes=at_once * (peak(torch.device("cpu")) + data_bytes),
+        disk_bytes=disk_bytes,
+        conditions=tuple(conditions),
+    )
