@@ -389,6 +389,9 @@ def test_a_study_runs_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(found.failures) == 2 and set(found.failures.values()) == {"no luck"}
     assert json.loads((tmp_path / "verdicts.json").read_text()) == found.to_dict()
     assert StudyResult.from_dict(found.to_dict()).table() == found.table()
+    assert f"tiny: Is wider better? 1 supported ({tmp_path / 'page.html'})\n" in repr(found)
+    hostile = dataclasses.replace(found, question="<script>")._repr_html_()
+    assert "<td>supported</td>" in hostile and "<script>" not in hostile
     assert "ganatomy study study.json --seeds 4" in (tmp_path / "README.md").read_text()
     with pytest.raises(ValueError, match=r"with seeds = 2"):
         run_study(TINY, tmp_path / "other", seeds=2)

@@ -9,7 +9,7 @@ from typing import Any
 from ganatomy.evaluation.features import INCEPTION_SHA256
 from ganatomy.evaluation.metrics import VALUES
 from ganatomy.evaluation.protocol import Protocol
-from ganatomy.evaluation.text import interval, number, text_table
+from ganatomy.evaluation.text import html_table, interval, number, text_table
 from ganatomy.runs.folder import Row
 from ganatomy.validation import from_dict, lookup
 
@@ -156,7 +156,4 @@ class Evaluation(Mapping[str, float]):
         return f"{self.heading()}\n{text_table(COLUMNS, self.lines())}"
 
     def _repr_html_(self) -> str:
-        rows = [[f"<td>{html.escape(cell)}</td>" for cell in line] for line in self.lines()]
-        body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-        head = "".join(f"<th>{column}</th>" for column in COLUMNS)
-        return f"<p>{html.escape(self.heading())}</p><table><tr>{head}</tr>{body}</table>"
+        return f"<p>{html.escape(self.heading())}</p>{html_table(COLUMNS, self.lines())}"

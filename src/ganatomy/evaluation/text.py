@@ -1,5 +1,6 @@
 """Numbers and tables as text."""
 
+import html
 from collections.abc import Iterable, Sequence
 
 
@@ -23,3 +24,10 @@ def text_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = (map(str.ljust, row, widths) for row in rows)
     return "\n".join("  ".join(row).rstrip() for row in padded)
+
+
+def html_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Write a table as an HTML element, with its cells escaped."""
+    rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in lines]
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

@@ -1,9 +1,11 @@
 """Verdicts: the result of a study for each of its claims, with its p-value."""
 
 import dataclasses
+import html
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from ganatomy.evaluation import statistics
 from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
-from ganatomy.evaluation.text import number
+from ganatomy.evaluation.text import html_table, number, text_table
 from ganatomy.gan.machine import environment
 from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Run
@@ -95,11 +97,11 @@ class Finding:
         ]
 
 
-COLUMNS = ("claim", "measure", "reported", "ours", "change", "p", "verdict")
+COLUMNS = ("claim", "metric", "reported", "ours", "change", "p", "verdict")
 """Columns of a table of findings."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """The findings of a study, with the settings and the machine that gave them."""
 
@@ -142,6 +144,18 @@ class StudyResult:
     def table(self) -> list[list[str]]:
         """Return a line for each claim, under COLUMNS."""
         return [finding.line() for finding in self.claims]
+
+    def __repr__(self) -> str:
+        return f"{self._heading()}\n{text_table(COLUMNS, self.table())}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._heading())}</p>{html_table(COLUMNS, self.table())}"
+
+    def _heading(self) -> str:
+        counts = Counter(finding.verdict for finding in self.claims)
+        tally = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        where = f" ({self.path / 'page.html'})" if self.path else ""
+        return f"{self.study}: {self.question} {tally}{where}"
 
 
 def decide(claims: Sequence[Claim], found: Sequence[Numbers]) -> list[Finding]:
