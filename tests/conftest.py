@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ganatomy.cli.main import main
-from ganatomy.data import Samples
+from ganatomy.data import DATASETS, Samples
 from ganatomy.recipes.recipe import Recipe
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # CI machines are shared
@@ -61,6 +61,12 @@ SAGAN = PENALISED.replace(
 """The same with attention: one of its steps takes ten of the others'."""
 
 FULL = {"mlp": MLP, "dcgan": CONV}
+
+
+def shape_of(recipe: Recipe) -> tuple[int, ...]:
+    """The shape of a sample of the recipe's dataset, which need not be here."""
+    dataset = DATASETS[recipe.data.dataset]
+    return recipe.data.shape or (dataset.size or dataset.load(Path())).shape
 
 
 def in_doubles(patch: pytest.MonkeyPatch) -> None:

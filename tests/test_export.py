@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONV, MLP, Call
+from conftest import CONV, MLP, Call, shape_of
 from safetensors import safe_open
 from safetensors.torch import load, load_file, save_file
 from torch import nn
@@ -40,8 +40,6 @@ SAGAN = Recipe.of(
     steps=3,
 )
 MODELS = {"mlp": MLP, "dcgan": CONV, "sagan": SAGAN}
-SHAPES = {"mnist": (1, 28, 28), "mnist10k": (1, 28, 28), "cifar10": (3, 32, 32)}
-"""Of the datasets that recipes name without saying a shape."""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 def stirred(recipe: Recipe) -> nn.Module:
     """A generator in which nothing is as new: norms have statistics, attention is let in."""
-    shape = recipe.data.shape or SHAPES[recipe.data.dataset]
-    net = State.new(recipe, shape).generator.train()
+    net = State.new(recipe, shape_of(recipe)).generator.train()
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad(), torch.random.fork_rng():
         net(torch.randn(8, recipe.network.z_dim, generator=rng))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ganatomy.gan.check import check_loss
 from ganatomy.gan.losses import (
     LOSSES,
     Labels,
@@ -52,6 +53,11 @@ VALUES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_conforms(name: str) -> None:
+    check_loss(LOSSES[name])
+
+
+@pytest.mark.parametrize("name", VALUES)
 def test_undecided_discriminator(name: str) -> None:
     d, g = VALUES[name]
     assert [part.item() for part in LOSSES[name].d(ZERO, ZERO, HARD)] == pytest.approx(d)
@@ -81,7 +87,7 @@ BY_HAND = {
 """Real logits 2 and -1 with labels 0.9 and 0.7, fake ones 0.5 and -3 with labels 0.2 and 0."""
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_values_worked_out_by_hand(name: str) -> None:
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
     labels = Labels(torch.tensor([0.9, 0.7]), torch.tensor([0.2, 0.0]))
@@ -89,18 +95,7 @@ def test_values_worked_out_by_hand(name: str) -> None:
     assert [value.item() for value in found] == pytest.approx(BY_HAND[name])
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_players_pull_apart(name: str) -> None:
-    # between 0 and 1 every loss still has something to gain: no margin, no label is reached
-    logits = torch.linspace(0.1, 0.9, 5)
-    real, fake = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    d_loss = sum(LOSSES[name].d(real, fake, HARD), torch.zeros(()))
-    down_real, down_fake = torch.autograd.grad(d_loss, (real, fake))
-    (down_g,) = torch.autograd.grad(LOSSES[name].g(lambda: real.detach(), fake), fake)
-    assert (down_real < 0).all() and (down_fake > 0).all() and (down_g < 0).all()
-
-
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", VALUES)
 def test_only_a_loss_that_compares_asks_for_real_logits(name: str) -> None:
     asked: list[int] = []
 
@@ -113,24 +108,13 @@ def test_only_a_loss_that_compares_asks_for_real_logits(name: str) -> None:
 
 
 logits = st.lists(st.floats(-30, 30), min_size=4, max_size=4)
-targets = st.lists(st.floats(0, 1), min_size=4, max_size=4)
 
 
 def doubles(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if not loss.takes_labels])
-@given(logits, logits, targets, targets)
-def test_a_loss_without_labels_ignores_them(
-    name: str, real: list[float], fake: list[float], some: list[float], others: list[float]
-) -> None:
-    d, a, b = LOSSES[name].d, doubles(real), doubles(fake)
-    with_some, with_others = (Labels(doubles(t), doubles(t)) for t in (some, others))
-    assert d(a, b, with_some) == d(a, b, with_others)
-
-
-@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.takes_labels])
+@pytest.mark.parametrize("name", ["non_saturating", "minimax", "least_squares"])
 def test_soft_labels_move_the_best_logit(name: str) -> None:
     # with target t the best D says t: as a probability, logit(0.9) = log 9, or as a score
     best = math.log(9) if LOSSES[name].probabilities else 0.9
@@ -139,16 +123,6 @@ def test_soft_labels_move_the_best_logit(name: str) -> None:
     for lost, logit in zip(LOSSES[name].d(real, fake, labels), (real, fake), strict=True):
         (slope,) = torch.autograd.grad(lost, logit)
         assert slope.tolist() == pytest.approx([0, 0], abs=1e-6)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_probabilities_are_what_the_best_discriminator_says(name: str) -> None:
-    # where a sample is real four times in five, nothing is better than to say 0.8
-    logit = torch.full((2, 1), math.log(4), requires_grad=True)
-    on_real, on_fake = LOSSES[name].d(logit[0], logit[1], HARD)
-    slopes = [torch.autograd.grad(lost, logit, retain_graph=True)[0] for lost in (on_real, on_fake)]
-    slope = 0.8 * slopes[0][0] + 0.2 * slopes[1][1]
-    assert (slope.abs().item() < 1e-6) == LOSSES[name].probabilities
 
 
 def test_minimax_saturates_where_non_saturating_does_not() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import shape_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganatomy.data import Samples
@@ -13,7 +14,6 @@ from ganatomy.gan.step import State, steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe
 
-SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 BATCH = 4
 
 LIMITS = {
@@ -48,7 +48,7 @@ def small(name: str) -> tuple[Recipe, tuple[int, ...]]:
     recipe = full.replace(steps=10, batch=BATCH)
     if full.network.model != "mlp":
         recipe = recipe.replace(g_widths=(8,), d_widths=(8,))
-    return recipe, recipe.data.shape or SHAPES[recipe.data.dataset]
+    return recipe, shape_of(recipe)
 
 
 def counted(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, Counter[str]]:

@@ -242,17 +242,29 @@ def resolve(table: Mapping[str, T], name: str, kind: str, adapt: Callable[[Any],
         raise ValueError(f"{name} is not a {kind}: {error}") from error
 
 
-def register(table: MutableMapping[str, T], name: str, part: T, kind: str) -> None:
-    """Add a part to a registry.
+def register(
+    table: MutableMapping[str, T], name: str, part: T, kind: str, check: Callable[[T], None]
+) -> None:
+    """Add a part to a registry, once it is checked.
 
     Raises:
-        ValueError: if the name is taken, empty, or has the colon of an importable name.
+        ValueError: if the name is taken, empty, or has the colon of an importable name, or as the
+            check does.
     """
     if name in table:
         raise ValueError(f"there is a {kind} {name!r} already; choose another name")
-    if not name or ":" in name:
-        raise ValueError(f"the name of a {kind} is not empty and has no colon, got {name!r}")
+    require(bool(name) and ":" not in name, f"a {kind} needs a name without a colon, got {name!r}")
+    try:
+        check(part)
+    except ValueError as error:
+        raise ValueError(f"the {kind} {name} is refused: {error}") from error
     table[name] = part
+
+
+def require(fulfilled: bool, otherwise: str) -> None:
+    """Raise ValueError unless a condition is fulfilled."""
+    if not fulfilled:
+        raise ValueError(otherwise)
 
 
 def _import(name: str) -> Any:

@@ -1,13 +1,12 @@
 """Datasets by name or path. To add one, write its loader and add an entry to DATASETS."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from ganatomy.data import mnist, published, toy
 from ganatomy.data.celeba import celeba
+from ganatomy.data.dataset import Dataset, Load, as_dataset, check_dataset, data_root
 from ganatomy.data.folder import load_images
 from ganatomy.data.samples import (
     Samples,
@@ -19,40 +18,7 @@ from ganatomy.data.samples import (
     digest,
 )
 from ganatomy.data.shape import Shape, reshape_all
-from ganatomy.storage.cache import cache_root
-from ganatomy.validation import nearest, resolve
-
-
-class Load(Protocol):
-    """Function that loads one split of a dataset."""
-
-    def __call__(self, root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-        """Load the split.
-
-        Args:
-            root: folder of full datasets; loaders look for their files below it.
-            split: training or test samples.
-            shape: (C, H, W) that images are cropped and resized to; None keeps them.
-
-        Returns:
-            The same samples in the same order at every call.
-
-        Raises:
-            ValueError: if the files are absent or damaged, or the shape cannot be had.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset that is loaded by name."""
-
-    load: Load
-    about: str = ""
-    """one line of description"""
-    size: Size | None = None
-    """of the training split; None if it is known only after loading"""
-
+from ganatomy.validation import nearest, register, resolve
 
 DATASETS: dict[str, Dataset] = {
     "mnist": Dataset(
@@ -114,27 +80,21 @@ def is_name(name: str) -> bool:
     return name in DATASETS or (":" in name and not Path(name).exists())
 
 
-def as_dataset(part: object) -> Dataset:
-    """Return a Dataset as it is; make one of a loader, or of Samples, which have no test split.
+def register_dataset(name: str, part: object, about: str = "") -> None:
+    """Add a dataset to DATASETS, once check_dataset accepts it.
+
+    Args:
+        name: name that recipes use.
+        part: what as_dataset takes.
+        about: one line of description; empty keeps the part's own.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: if the name is taken, or as check_dataset does.
     """
-    if isinstance(part, Dataset):
-        return part
-    if isinstance(part, Samples):
-        return Dataset(partial(_given, part), size=Size(len(part), part.shape))
-    if callable(part):
-        return Dataset(part, (part.__doc__ or "").partition("\n")[0])
-    raise ValueError(f"expected a Dataset, a loader or Samples, got a {type(part).__name__}")
-
-
-def _given(
-    samples: Samples, root: Path, split: Split = "train", shape: Shape | None = None
-) -> Samples:
-    if split == "test":
-        raise ValueError("these samples have no test split; register a loader that has one")
-    return reshape_all(samples, shape)
+    dataset = as_dataset(part)
+    register(
+        DATASETS, name, replace(dataset, about=about or dataset.about), "dataset", check_dataset
+    )
 
 
 def load(
@@ -168,15 +128,6 @@ def load(
     return load_images(Path(name), split, skip_bad, shape)
 
 
-def data_root(given: Path | None = None) -> Path:
-    """Return the folder of full datasets: the given one, $GANATOMY_DATA, or a cache folder."""
-    if given is not None:
-        return given
-    if named := os.environ.get("GANATOMY_DATA"):
-        return Path(named)
-    return cache_root()
-
-
 __all__ = [
     "DATASETS",
     "Dataset",
@@ -187,6 +138,7 @@ __all__ = [
     "Split",
     "balanced",
     "batch_indices",
+    "check_dataset",
     "data_root",
     "derive_seed",
     "digest",
@@ -194,5 +146,6 @@ __all__ = [
     "is_name",
     "load",
     "load_images",
+    "register_dataset",
     "reshape_all",
 ]

@@ -7,7 +7,7 @@ docs/losses has a page for each.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -146,10 +146,15 @@ def find_loss(name: str) -> Loss:
     Raises:
         ValueError: if there is no such loss.
     """
-    return resolve(LOSSES, name, "loss", _as_loss)
+    return resolve(LOSSES, name, "loss", as_loss)
 
 
-def _as_loss(part: Any) -> Loss:
+def as_loss(part: object) -> Loss:
+    """Return a Loss as it is.
+
+    Raises:
+        ValueError: for anything else.
+    """
     if not isinstance(part, Loss):
         raise ValueError(f"expected a ganatomy.gan.losses.Loss, got a {type(part).__name__}")
     return part

@@ -18,7 +18,7 @@ from ganatomy.gan import losses
 from ganatomy.gan.losses import LOSSES, Labels, Loss, find_loss
 from ganatomy.gan.schedules import SCHEDULES
 from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_model, initialise
-from ganatomy.models.net import Networks, Support, squeeze_logits
+from ganatomy.models.net import Networks, Support, check_networks, squeeze_logits
 from ganatomy.recipes.recipe import Optimizer, Precision, Recipe
 from ganatomy.validation import flat, leaves
 
@@ -56,6 +56,7 @@ class State:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(recipe.training.seed))
             g, d = build_networks(recipe, shape)
+            check_networks(g, d, shape, recipe.network.z_dim)
             for net in (g, d):
                 initialise(net, recipe.network.init)
             for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.network.spectral]:

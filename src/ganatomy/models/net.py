@@ -131,6 +131,30 @@ def squeeze_logits(logits: Tensor, n: int) -> Tensor:
     return logits
 
 
+@torch.no_grad()
+def check_networks(g: nn.Module, d: nn.Module, shape: tuple[int, ...], z_dim: int) -> None:
+    """Pass two latent vectors through both networks, in evaluation, and check the shapes.
+
+    Raises:
+        ValueError: if they do not pass, for other samples than float32 (2, *shape), or for other
+            logits than (2,) or (2, 1).
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):
+            fake = g.eval()(torch.zeros(2, z_dim))
+            logits = d.eval()(torch.zeros(2, *shape))
+    except RuntimeError as error:
+        said = f"latent vectors of {z_dim} and samples of shape {shape}"
+        raise ValueError(f"the networks cannot take {said}: {error}") from error
+    if (fake.shape, fake.dtype) != ((2, *shape), torch.float32):
+        raise ValueError(
+            f"the generator must return float32 samples of shape (N, *{shape}), got {fake.dtype} "
+            f"{tuple(fake.shape)} for N = 2"
+        )
+    squeeze_logits(logits, 2)
+    g.train(), d.train()
+
+
 def one_width(model: str, nets: Sequence[tuple[str, NetworkConfig]]) -> None:
     """Check that each named network has one width.
 
