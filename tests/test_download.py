@@ -1,5 +1,6 @@
-"""Downloads are whole or not at all, continue where they were cut, and happen only if allowed."""
+"""Downloads: complete or absent, with checksums, mirrors, an offline switch and locks."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -24,7 +25,6 @@ import torchvision.datasets
 from ganatomy.data import load, published
 from ganatomy.evaluation import features
 from ganatomy.evaluation.features import FEATURES, FeatureRequest
-from ganatomy.storage import download as module
 from ganatomy.storage.download import fetch
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
@@ -37,18 +37,16 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {"/file": CONTENT}
-        self.ranges = True
         self.length = True
         """say how long the content is; else in chunks, as much as is wanted"""
         self.most: int | None = None
         """bytes after which a connection is cut"""
         self.pause = 0.0
         """seconds between blocks"""
-        self.endless = False
         self.location = ""
         """where all are redirected to"""
-        self.asked: list[tuple[str, str | None]] = []
-        """path and Range of each request"""
+        self.asked: list[str] = []
+        """path of each request"""
         self.served = 0
         """bytes in all"""
 
@@ -62,27 +60,20 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        server, begin = self.server, self.headers["Range"]
-        server.asked.append((self.path, begin))
+        server = self.server
+        server.asked.append(self.path)
         if server.location:
             self.send_response(302)
             self.send_header("Location", server.location)
             return self.end_headers()
         if self.path not in server.files:
             return self.send_error(404)
-        content, start = server.files[self.path], 0
-        if begin and server.ranges:
-            start = int(begin.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(content):
-                return self.send_error(416)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
+        content = server.files[self.path]
+        self.send_response(200)
         if server.length:
-            self.send_header("Content-Length", str(len(content) - start))
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self._send(content[start:][: server.most])
+        self._send(content[: server.most])
 
     def _send(self, content: bytes) -> None:
         try:
@@ -90,9 +81,6 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.served += len(content[i : i + 10_000])  # before a reader can have it
                 self.wfile.write(content[i : i + 10_000])
                 time.sleep(self.server.pause)
-            while self.server.endless:
-                self.server.served += 10_000
-                self.wfile.write(bytes(10_000))
         except OSError:  # the other side has had enough
             pass
 
@@ -123,83 +111,41 @@ def test_a_file_is_downloaded_once(server: Server, tmp_path: Path) -> None:
     fetch(server.url(), path, SHA)
     assert path.read_bytes() == CONTENT and visible(tmp_path / "new") == ["file"]
     fetch(server.url(), path, SHA)
-    assert server.asked == [("/file", None)]
+    assert server.asked == ["/file"]
     path.write_bytes(b"another file")
     fetch(server.url(), path, SHA)
     assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["length", "no length"])
-def test_a_cut_download_is_continued(server: Server, tmp_path: Path, length: bool) -> None:
-    path, partial = tmp_path / "file", tmp_path / ".file.part"
-    server.most = 300_000
-    with pytest.raises(OSError, match=r"^cannot download http.*/file: .* 300,000 of 1,000,000"):
-        fetch(server.url(), path, SHA)
-    assert visible(tmp_path) == [".file.part"] and partial.read_bytes() == CONTENT[:300_000]
-    server.most, server.served, server.length = None, 0, length
-    fetch(server.url(), path, SHA)
-    assert server.asked[1:] == [("/file", "bytes=300000-")] and server.served == 700_000
-    assert path.read_bytes() == CONTENT and visible(tmp_path) == ["file"]
-
-
-def test_it_begins_again_where_the_server_has_no_ranges(server: Server, tmp_path: Path) -> None:
-    (tmp_path / ".file.part").write_bytes(CONTENT[:300_000])
-    server.ranges = False
+def test_a_cut_download_leaves_nothing(server: Server, tmp_path: Path, length: bool) -> None:
+    server.most, server.length = 300_000, length
+    with pytest.raises(OSError, match=r"^cannot download http.*/file: ") as error:
+        fetch(server.url(), tmp_path / "file", SHA)
+    assert "\n" not in str(error.value) and visible(tmp_path) == []
+    server.most = None
     fetch(server.url(), tmp_path / "file", SHA)
-    assert server.asked == [("/file", "bytes=300000-")] and server.served == 1_000_000
-    assert (tmp_path / "file").read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize(
-    ("partial", "asked"),
-    [(CONTENT, []), (CONTENT + b"x", ["bytes=1000001-", None])],
-    ids=["whole", "too long"],
-)
-def test_partial_files_that_lack_nothing(
-    server: Server, tmp_path: Path, partial: bytes, asked: list[str | None]
-) -> None:
-    (tmp_path / ".file.part").write_bytes(partial)
-    fetch(server.url(), tmp_path / "file", SHA)
-    assert server.asked == [("/file", begin) for begin in asked]
     assert (tmp_path / "file").read_bytes() == CONTENT and visible(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("partial", [b"", CONTENT[:300_000]], ids=["new", "continued"])
-def test_wrong_bytes_leave_nothing(server: Server, tmp_path: Path, partial: bytes) -> None:
-    if partial:
-        (tmp_path / ".file.part").write_bytes(partial)
+def test_wrong_bytes_leave_nothing(server: Server, tmp_path: Path) -> None:
     server.files["/file"] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
-    with pytest.raises(OSError, match=f"^cannot download http.*/file.* has not {SHA}$"):
+    (tmp_path / "file").write_bytes(b"an earlier file")
+    with pytest.raises(OSError, match=f"^cannot download http.*/file: .*expected {SHA} but got"):
         fetch(server.url(), tmp_path / "file", SHA)
-    assert visible(tmp_path) == []
+    assert visible(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"an earlier file"
 
 
 def test_mirrors_are_tried_in_order(server: Server, tmp_path: Path) -> None:
     server.files["/wrong"] = CONTENT[::-1]
     urls = [server.url(path) for path in ("/none", "/wrong", "/file", "/never")]
     fetch(urls, tmp_path / "file", SHA)
-    assert [path for path, _ in server.asked] == ["/none", "/wrong", "/file"]
+    assert server.asked == ["/none", "/wrong", "/file"]
     assert (tmp_path / "file").read_bytes() == CONTENT
-    with pytest.raises(OSError, match=r"/none: HTTP Error 404.*; .*/wrong gave") as error:
+    with pytest.raises(OSError, match=r"/none: 404 .*; .*/wrong: .*does not match") as error:
         fetch(urls[:2], tmp_path / "other", SHA)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("length", [True, False], ids=["length", "no length"])
-def test_no_more_is_written_than_the_limit(server: Server, tmp_path: Path, length: bool) -> None:
-    server.endless, server.length = not length, length
-    with pytest.raises(OSError, match=r"more than 900,000 bytes"):
-        fetch(server.url(), tmp_path / "file", SHA, limit=900_000)
-    assert visible(tmp_path) == [] and server.served < 20_000_000  # some wait in sockets
-
-
-def test_a_silent_server_is_left(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "TIMEOUT", 0.2)
-    server.pause, server.most = 1.0, 10_000
-    with pytest.raises(OSError, match="timed out"):
-        fetch(server.url(), tmp_path / "file", SHA)
 
 
 @pytest.mark.parametrize("value", ["1", "yes"])
@@ -217,18 +163,15 @@ def test_offline_asks_nobody_and_writes_nothing(
         fetch(server.url(), tmp_path / f"file{off}", SHA)
 
 
-def test_only_http_and_known_checksums(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "ftp"])
+def test_only_http_is_downloaded(server: Server, tmp_path: Path, kind: str) -> None:
     (tmp_path / "here").write_bytes(CONTENT)
-    for url in ((tmp_path / "here").as_uri(), "ftp://127.0.0.1/file", "here", "data:,x"):
-        with pytest.raises(ValueError, match="only https and http"):
-            fetch([server.url(), url], tmp_path / "file", SHA)
-    for checksum in ("", SHA[7:], "crc32:0"):
-        with pytest.raises(ValueError, match="checksum must begin"):
-            fetch(server.url(), tmp_path / "file", checksum)
-    assert not server.asked
-    for server.location in ((tmp_path / "here").as_uri(), "ftp://127.0.0.1/file"):
-        with pytest.raises(OSError, match=r"^cannot download.*(not allowed|unknown url type: ftp)"):
-            fetch(server.url(), tmp_path / "file", SHA)
+    address = (tmp_path / "here").as_uri() if kind == "file" else "ftp://127.0.0.1/file"
+    with pytest.raises(OSError, match="No connection adapters"):
+        fetch(address, tmp_path / "file", SHA)
+    server.location = address
+    with pytest.raises(OSError, match="No connection adapters"):
+        fetch(server.url(), tmp_path / "file", SHA)
     assert visible(tmp_path) == ["here"]
 
 
@@ -250,19 +193,16 @@ def code(server: Server, path: Path) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as Unix does")
 def test_killed_in_the_middle(server: Server, tmp_path: Path) -> None:
-    path, partial = tmp_path / "file", tmp_path / ".file.part"
     server.pause = 0.02
-    process = subprocess.Popen([sys.executable, "-c", code(server, path)])
-    while not (partial.exists() and partial.stat().st_size > 100_000):
+    process = subprocess.Popen([sys.executable, "-c", code(server, tmp_path / "file")])
+    while server.served < 100_000:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL and not path.exists()
-    have, server.pause = partial.stat().st_size, 0
-    assert 0 < have < len(CONTENT)
-    fetch(server.url(), path, SHA)
-    assert server.asked == [("/file", None), ("/file", f"bytes={have}-")]
-    assert path.read_bytes() == CONTENT and visible(tmp_path) == ["file"]
+    assert process.wait() == -signal.SIGKILL and "file" not in visible(tmp_path)
+    server.pause = 0
+    fetch(server.url(), tmp_path / "file", SHA)
+    assert (tmp_path / "file").read_bytes() == CONTENT and visible(tmp_path) == ["file"]
 
 
 def idx(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
@@ -299,9 +239,11 @@ def test_idx_files_are_fetched_unpacked_and_read(fashion: Server, tmp_path: Path
 
 def test_idx_files_come_whole_or_not_at_all(fashion: Server, tmp_path: Path) -> None:
     fashion.most = 10
-    with pytest.raises(ValueError, match=r"^no FashionMNIST in .*: cannot download .*after 10 of"):
+    with pytest.raises(
+        ValueError, match=r"^no FashionMNIST in .*: cannot download .*10 bytes read"
+    ):
         load("fashion-mnist", tmp_path, "test")
-    assert not list(tmp_path.rglob("*ubyte")) and len(list(tmp_path.rglob("*.part"))) == 1
+    assert not list(tmp_path.rglob("*ubyte")) and not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.parametrize("name, kind", [("fashion-mnist", "FashionMNIST"), ("mnist", "MNIST")])
@@ -407,9 +349,12 @@ def test_progress_is_shown_in_a_terminal_alone(
     server: Server, tmp_path: Path, terminal: bool
 ) -> None:
     import pty
+    import termios
 
     server.pause = 0.01
     ours, theirs = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        termios.tcsetwinsize(theirs, (24, 80))
     os.set_blocking(ours, False)
     done = subprocess.run(
         [sys.executable, "-c", code(server, tmp_path / "file")],
@@ -417,11 +362,11 @@ def test_progress_is_shown_in_a_terminal_alone(
         stderr=theirs,
         env=os.environ | {"TERM": "xterm"},
     )
-    try:
-        seen = os.read(ours, 1_000_000)
-    except BlockingIOError:  # there is nothing
-        seen = b""
+    seen = b""
+    with contextlib.suppress(BlockingIOError):  # nothing more
+        while part := os.read(ours, 1_000_000):
+            seen += part
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 0 and not done.stdout
-    assert b"/1.0 MB" in seen if terminal else not seen
+    assert b"/1.00M" in seen if terminal else not seen
