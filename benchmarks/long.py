@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 from ganatomy.data import Size
-from ganatomy.gan.cost import cost, disk, memory
+from ganatomy.gan.cost import predict_cost
 from ganatomy.gan.machine import environment
-from ganatomy.gan.step import State
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
@@ -46,10 +45,7 @@ def on_disk(folder: Path) -> int:
 def main(total: int) -> None:
     """Train, and look ten times."""
     recipe = RECIPES["basic-gan"].recipe.replace(dataset="mnist10k", steps=total)
-    size, state = Size(10_000, (1, 28, 28)), State.new(recipe, (1, 28, 28))
-    cost(state, recipe, measure=False)
-    predicted = disk(memory(state, size)["checkpoint"], recipe, size, OPTIONS)
-    del state
+    predicted = predict_cost(recipe, Size(10_000, (1, 28, 28)), OPTIONS, measure=False).disk_bytes
     print("| step | minutes | resident, MB | open files | run folder, MB |\n|---|---|---|---|---|")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

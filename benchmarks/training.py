@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from ganatomy.data import DATASETS, Samples
-from ganatomy.gan.cost import cost
+from ganatomy.data import DATASETS, Samples, Size
+from ganatomy.gan.cost import predict_cost
 from ganatomy.gan.machine import environment
 from ganatomy.gan.step import State, steps
 from ganatomy.recipes.named import RECIPES
@@ -222,11 +222,10 @@ def main(rounds: int = 7) -> None:
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for number, workload in enumerate(WORKLOADS):
         rates = compare(number, rounds)
-        state = State.new(
-            workload.recipe, workload.recipe.data.shape or data_of(workload.recipe).shape
-        )
-        spent = cost(state, workload.recipe, measure=False)
-        flops = (spent.d_flops + spent.g_flops) / workload.recipe.training.batch
+        recipe = workload.recipe
+        size = Size(60_000, recipe.data.shape or data_of(recipe).shape)
+        cost = predict_cost(recipe, size, RunOptions(device="cpu"), measure=False)
+        flops = (cost.d_flops + cost.g_flops) / recipe.training.batch
         middle = {name: statistics.median(found) for name, found in rates.items()}
         cells = [workload.name, spread(rates["textbook"])]
         for name, most in peaks.items():

@@ -121,7 +121,7 @@ def test_datasets_doctor_version(call: Call) -> None:
     assert "mnist10k" in call("datasets")[1]
     health = json.loads(call("doctor", "--json")[1])
     assert health["ganatomy"] == __version__ and health["device"] and health["threads"] >= 1
-    assert health["layout"] == "channels last" and health["allocator"]
+    assert health["allocator"] and not health["self_test"].startswith("failed")
     assert health["bf16"].startswith(("native", "emulated"))
     assert call("--version")[1] == f"ganatomy {__version__}\n"
 

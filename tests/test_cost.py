@@ -21,11 +21,12 @@ from ganatomy.data import DATASETS, Size, toy
 from ganatomy.data.mnist import MNIST
 from ganatomy.data.published import CIFAR10, FASHION_MNIST
 from ganatomy.gan import cost as cost_module
-from ganatomy.gan.cost import Cost, Layer, cost, known_size, layers, memory
+from ganatomy.gan.cost import dataset_size, known_size, predict_cost
 from ganatomy.gan.losses import LOSSES
-from ganatomy.gan.step import State
+from ganatomy.gan.step import State, steps
+from ganatomy.gan.summary import Layer, layers, summarize
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run
 
 Line = tuple[str, tuple[int, ...], int]
@@ -67,20 +68,23 @@ SMALL = Recipe.of(
 G_WEIGHTS, D_WEIGHTS = (7 * 11, 11 * 5, 5 * 2), (2 * 13, 13 * 3, 3)
 
 
-def nets(recipe: Recipe, shape: tuple[int, ...]) -> tuple[list[Layer], list[Layer], State]:
+Layers = tuple[Layer, ...]
+
+
+def nets(recipe: Recipe, shape: tuple[int, ...]) -> tuple[Layers, Layers, State]:
     state = State.new(recipe, shape)
     z, x = torch.zeros(1, recipe.network.z_dim), torch.zeros(1, *shape)
     return layers(state.generator, z), layers(state.discriminator, x), state
 
 
-def named(name: str, **changes: Any) -> tuple[list[Layer], list[Layer], State]:
+def named(name: str, **changes: Any) -> tuple[Layers, Layers, State]:
     recipe = RECIPES[name].recipe.replace(**changes)
     size = known_size(recipe)
     assert size is not None
     return nets(recipe, size.shape)
 
 
-def plain(found: list[Layer]) -> list[Line]:
+def plain(found: Layers) -> list[Line]:
     return [(layer.kind, layer.output, layer.parameters) for layer in found]
 
 
@@ -172,14 +176,14 @@ def test_walk_leaves_the_network_as_it_is() -> None:
     assert [(layer.path, layer.kind, layer.depth) for layer in found] == [
         ("0", "BatchNorm1d", 0),
         ("1", "Twice", 0),
-        ("1.shared", "ReLU", 1),  # once, where it is first used
         ("1.last", "Linear", 1),
+        ("1.shared", "ReLU", 1),  # once, with the shape of its first use
     ]
     assert [(layer.output, layer.parameters) for layer in found] == [
         ((1, 4), 8),
         ((1, 2), 4),
-        ((1, 4), 0),
         ((1, 2), 10),
+        ((1, 4), 0),
     ]
     assert all(module.training for module in net.modules())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
@@ -190,8 +194,9 @@ def test_walk_leaves_the_network_as_it_is() -> None:
 
 
 def flops(recipe: Recipe) -> tuple[int, int]:
-    counted = cost(State.new(recipe, (2,)), recipe, measure=False)
-    assert counted.growth is None and counted.seconds == ()
+    counted = predict_cost(recipe, Size(100, (2,)), measure=False)
+    assert counted.growth is counted.step_seconds is counted.run_seconds is None
+    assert counted.timed == 0
     return counted.d_flops, counted.g_flops
 
 
@@ -228,7 +233,7 @@ def test_flops_of_a_second_derivative() -> None:
 def test_flops_grow_with_the_batch(changes: dict[str, Any]) -> None:
     recipe = RECIPES["conv-gan"].recipe.replace(g_widths=(4,), d_widths=(4,), **changes)
     one, two = (
-        cost(State.new(r, (1, 28, 28)), r, measure=False)
+        predict_cost(r, Size(100, (1, 28, 28)), measure=False)
         for r in (recipe.replace(batch=3), recipe.replace(batch=6))
     )
     assert (two.d_flops, two.g_flops) == (2 * one.d_flops, 2 * one.g_flops)
@@ -239,8 +244,8 @@ def test_flops_grow_with_the_batch(changes: dict[str, Any]) -> None:
 def test_sizes_are_those_of_the_data(name: str) -> None:
     samples = DATASETS[name].load(Path())
     assert SIZES[name] == Size(len(samples), samples.shape)
-    state = State.new(SMALL, samples.shape)
-    assert memory(state, SIZES[name])["data"] == samples.values.nbytes
+    cost = predict_cost(SMALL, SIZES[name], measure=False)
+    assert cost.data == samples.values.nbytes
 
 
 def test_sizes_are_those_published() -> None:
@@ -255,44 +260,44 @@ def test_shape_of_the_recipe_comes_first() -> None:
     assert known_size(recipe.replace(shape=None)) == Size(162_770, (3, 64, 64), mapped=True)
     assert known_size(recipe.replace(shape=(1, 32, 32))) == Size(162_770, (1, 32, 32), mapped=True)
     assert known_size(recipe.replace(dataset="my-images")) is None
-    with pytest.raises(ValueError, match=r"ring8 is points.*leave out shape"):
-        known_size(SMALL.replace(shape=(1, 8, 8)))
+    with pytest.raises(ValueError, match="shape"):
+        dataset_size(SMALL.replace(shape=(1, 8, 8)), RunOptions())
 
 
 @pytest.mark.parametrize(("ema", "kind", "slots"), [(0.0, "adam", 2), (0.9, "rmsprop", 1)])
 def test_memory(tmp_path: Path, ema: float, kind: Any, slots: int) -> None:
     recipe = MLP.replace(ema=ema, opt_g=kind, opt_d=kind, g_widths=(300,), d_widths=(200,))
+    used = predict_cost(recipe, Size(60_000, (1, 28, 28)), measure=False)
     state = State.new(recipe, (1, 28, 28))
-    cost(state, recipe, measure=False)
-    used = memory(state, SIZES["mnist"])
+    next(steps(state, recipe, DATASETS["mnist10k"].load(Path())))
     nets = (state.generator, state.discriminator)
     count = sum(p.numel() for net in nets for p in net.parameters())
     tensors = sum(len(list(net.parameters())) for net in nets)
     held = [net.state_dict() for net in (*nets, *([state.ema] if ema else []))]
-    assert used["gradients"] == 4 * count
-    assert used["optimiser"] == 4 * slots * count + 4 * tensors  # a step counter for each
-    assert used["weights"] == sum(t.nbytes for weights in held for t in weights.values())
-    assert used["data"] == 60_000 * 784
+    assert used.g_parameters + used.d_parameters == count
+    assert used.gradients == 4 * count
+    assert used.optimizers == 4 * slots * count + 4 * tensors  # a step counter for each
+    assert used.weights == sum(t.nbytes for weights in held for t in weights.values())
+    assert used.data == 60_000 * 784
     written = Run.create(tmp_path / "run", recipe)
     written.save(state.state_dict(), keep=1)
     on_disk = written.checkpoints()[0].stat().st_size
-    assert used["checkpoint"] == pytest.approx(on_disk, rel=0.01)
+    assert used.weights + used.optimizers == pytest.approx(on_disk, rel=0.02)
 
 
 GROWTH = """
 import torch
-from test_cost import SMALL, SIZES, State, cost, memory
-state = State.new(SMALL.replace(g_widths=(2000, 2000)), (2,))
-torch.ones(40_000_000)  # a peak of long ago
-spent = cost(state, SMALL, measure=True)
-used = memory(state, SIZES["ring8"])
-print(spent.growth, used["gradients"] + used["optimiser"])
+from test_cost import SMALL, SIZES, predict_cost
+torch.ones(40_000_000)  # an earlier peak
+cost = predict_cost(SMALL.replace(g_widths=(2000, 2000)), SIZES["ring8"])
+print(cost.growth, cost.gradients + cost.optimizers)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a peak before it hides it")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")
 def test_measures_memory() -> None:
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # others use what tests freed
+    paths = [str(Path(__file__).parent), *sys.path]  # a new process: this one reuses freed memory
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     large = torch.ones(300_000_000)  # of the parent, which is not the child's
     told = subprocess.run(
         [sys.executable, "-c", GROWTH], env=here, capture_output=True, text=True, check=True
@@ -304,47 +309,35 @@ def test_measures_memory() -> None:
 
 def test_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost_module, "LEAST_SECONDS", 0.0)
-    recipe = SMALL.replace(g_widths=(2000, 2000))
-    state = State.new(recipe, (2,))
-    spent = cost(state, recipe, measure=True)
-    assert len(spent.seconds) == 3 and min(spent.seconds) > 0 and state.step == 4
+    recipe, size = SMALL.replace(g_widths=(2000, 2000)), SIZES["ring8"]
+    cost = predict_cost(recipe, size)
+    assert cost.timed == 3 and cost.step_seconds is not None and cost.step_seconds > 0
+    assert cost.run_seconds == 3 * cost.step_seconds
     monkeypatch.setattr(cost_module, "MOST_SECONDS", 1e-9)
-    assert len(cost(state, recipe, measure=True).seconds) == 1
+    assert predict_cost(recipe, size).timed == 1
     monkeypatch.setattr(cost_module, "MOST_SECONDS", 20.0)
     monkeypatch.setattr(cost_module, "LEAST_SECONDS", 0.3)
-    assert sum(cost(state, SMALL, measure=True).seconds) >= 0.3
+    cost = predict_cost(SMALL, size)
+    assert cost.step_seconds is not None and cost.timed * cost.step_seconds >= 0.1
 
 
 @pytest.mark.gpu
 def test_measures_on_a_gpu() -> None:
-    recipe = SMALL.replace(g_widths=(2000, 2000))
-    state = State.new(recipe, (2,), "cuda")
-    spent = cost(state, recipe, measure=True)
-    used = memory(state, SIZES["ring8"])
-    assert spent.growth is not None and spent.growth >= used["gradients"] + used["optimiser"]
-    on_cpu = cost(State.new(recipe, (2,)), recipe, measure=False)
-    assert (spent.d_flops, spent.g_flops) == (on_cpu.d_flops, on_cpu.g_flops)
+    recipe, size = SMALL.replace(g_widths=(2000, 2000)), SIZES["ring8"]
+    cost = predict_cost(recipe, size, RunOptions(device="cuda"))
+    assert cost.growth is not None and cost.growth >= cost.gradients + cost.optimizers
+    on_cpu = predict_cost(recipe, size, RunOptions(device="cpu"), measure=False)
+    assert (cost.d_flops, cost.g_flops) == (on_cpu.d_flops, on_cpu.g_flops)
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     recipe = RECIPES["original-gan"].recipe.replace(batch=8, d_steps=2)
     result = json.loads(run(capsys, recipe, no_measure=True, json=True))
-    assert result.keys() == {
-        "recipe",
-        "data",
-        "machine",
-        "generator",
-        "discriminator",
-        "d_x",
-        "flops",
-        "time",
-        "memory",
-    }
+    found = summarize(recipe, RunOptions(device="cpu"), name="it", measure=False)
+    assert result == json.loads(json.dumps(found.to_dict()))
     assert result["recipe"]["key"] == recipe.key and result["recipe"]["batch"] == 8
     assert result["data"] == {"n": 60_000, "shape": [1, 28, 28], "mapped": False}
-    assert result["generator"]["input"] == [1, 100]
-    assert result["generator"]["parameters"] == 1_486_352
-    assert result["generator"]["layers"][0] == {
+    assert result["generator"][0] == {
         "path": "0",
         "kind": "Linear",
         "settings": "100→256",
@@ -352,31 +345,23 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         "output": [1, 256],
         "parameters": 25_856,
     }
-    assert result["discriminator"]["parameters"] == 1_460_225
-    counted = result["flops"]
-    assert counted["step"] == counted["d_update"] + counted["g_update"]
-    assert counted["per_image"] == counted["step"] / 16
-    assert result["time"] == {"steps_per_epoch": 3750, "steps": 750_000, "timed": 0}
-    used = {"weights", "gradients", "optimiser", "data", "checkpoint", "growth"}
-    assert result["memory"].keys() == used and result["memory"]["growth"] is None
+    cost = result["cost"]
+    assert (cost["g_parameters"], cost["d_parameters"]) == (1_486_352, 1_460_225)
+    assert (cost["steps"], cost["images_per_step"]) == (750_000, 16)
+    assert cost["step_seconds"] is cost["growth"] is None
 
 
 def test_time_of_a_whole_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spent = Cost(d_flops=2_000, g_flops=1_000, growth=5_000_000, seconds=(0.2, 9.0, 0.1))
-    monkeypatch.setattr(cost_module, "cost", lambda *_, **__: spent)
     recipe = SMALL.replace(dataset="mnist10k", batch=10, d_steps=2, epochs=9)
-    time = json.loads(run(capsys, recipe, json=True))["time"]
-    assert time == {
-        "steps_per_epoch": 500,
-        "steps": 4500,
-        "timed": 3,
-        "step_seconds": 0.2,
-        "images_per_second": 100,
-        "epoch_seconds": 100,
-        "run_seconds": 900,
-    }
+    monkeypatch.setattr(cost_module, "_count", lambda *_: (2000, 1000))
+    monkeypatch.setattr(cost_module, "_timed", lambda *_: iter([0.2, 9.0, 0.1]))
+    peaks = iter([1_000_000, 6_000_000] * 2)
+    monkeypatch.setattr(cost_module, "peak", lambda *_, **__: next(peaks))
+    cost = json.loads(run(capsys, recipe, json=True))["cost"]
+    assert (cost["steps"], cost["timed"]) == (4500, 3)
+    assert (cost["step_seconds"], cost["run_seconds"]) == (0.2, 900)
     said = run(capsys, recipe)
     for text in ("200 ms", "100 img/s", "1 min 40 s", "15 min 0 s", "2.00 kFLOP", "150 FLOP"):
         assert text in said
@@ -406,7 +391,9 @@ def test_shown_in_80_columns(
         ]
         assert shown[-1][1] == f"{sum(p.numel() for p in net.parameters()):,}"
         at += len(shown) + 1
-    assert any(line.startswith("a block's layers") for line in said) == (name == "sagan-cifar10")
+    assert any(line.startswith("the layers of a block") for line in said) == (
+        name == "sagan-cifar10"
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -415,7 +402,7 @@ def test_says_what_d_gives(capsys: pytest.CaptureFixture[str], loss: str) -> Non
         capsys, MLP.replace(loss=loss, real_label=(1, 1), fake_label=(0, 0)), no_measure=True
     )
     assert ("D(x), a probability, is their sigmoid" in said) == LOSSES[loss].probabilities
-    assert (f"the loss {loss} knows no probability" in said) != LOSSES[loss].probabilities
+    assert (f"the loss {loss} has no probability" in said) != LOSSES[loss].probabilities
     assert "Sigmoid" not in said and "not measured" in said
 
 
@@ -444,7 +431,7 @@ def test_pictures_of_a_path_are_counted(capsys: pytest.CaptureFixture[str], tmp_
         recipe = MLP.replace(dataset=str(tmp_path), shape=shape)
         result = json.loads(run(capsys, recipe, no_measure=True, json=True))
         assert result["data"] == {"n": 5, "shape": made, "mapped": False}
-        assert result["memory"]["data"] == 5 * math.prod(made)
+        assert result["cost"]["data"] == 5 * math.prod(made)
 
 
 @pytest.mark.parametrize(

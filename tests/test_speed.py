@@ -8,8 +8,8 @@ import torch
 from conftest import shape_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganatomy.data import Samples
-from ganatomy.gan.cost import cost
+from ganatomy.data import Samples, Size
+from ganatomy.gan.cost import predict_cost
 from ganatomy.gan.step import State, steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe
@@ -53,7 +53,7 @@ def small(name: str) -> tuple[Recipe, tuple[int, ...]]:
 
 def counted(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, Counter[str]]:
     """FLOPs of the first step, and kernels of some later ones."""
-    spent = cost(State.new(recipe, shape), recipe, measure=False)
+    cost = predict_cost(recipe, Size(100, shape), measure=False)
     n = recipe.images_per_step
     data = Samples(torch.zeros(n, *shape, dtype=torch.uint8), torch.zeros(n, dtype=torch.long))
     stepping = steps(State.new(recipe, shape), recipe, data)
@@ -61,7 +61,7 @@ def counted(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, Counter[str]]:
     with Kernels() as kernels:
         for _ in range(recipe.objective.penalty_every):
             next(stepping)
-    return spent.d_flops + spent.g_flops, kernels.seen
+    return cost.d_flops + cost.g_flops, kernels.seen
 
 
 @pytest.mark.parametrize("name", LIMITS)

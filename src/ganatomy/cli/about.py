@@ -1,10 +1,8 @@
 """Commands that say what there is."""
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
@@ -57,10 +55,10 @@ class Datasets:
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Say what this machine has, whether it is whole, and whether it trains as it should."""
+    """Check the installation: hardware, datasets, weights, disk space and a training self-test."""
 
     name: Annotated[Positional[str], arg(metavar="[NAME|FILE]")] = "mnist-fast"
-    """a recipe, to compare the disk that it needs with what is free"""
+    """recipe whose disk space is compared with the free space"""
     data_root: Path | None = None
     """folder of full datasets; by default $GANATOMY_DATA or a cache folder"""
     json: bool = False
@@ -68,35 +66,10 @@ class Doctor:
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy.data import data_root
-        from ganatomy.gan.machine import environment, keep_memory, pick_device
-        from ganatomy.training import doctor
+        from ganatomy.training.doctor import doctor
 
-        root, device = data_root(self.data_root), pick_device("auto")
-        trained = doctor.self_test(device)
-        free, needed = shutil.disk_usage(Path.cwd()).free, doctor.disk_for(read(self.name))
-        values: dict[str, Any] = environment() | {
-            "device": str(device),
-            "bf16": doctor.bf16(device),
-            "layout": "channels last",
-            "allocator": "keeps what a step frees" if keep_memory() else "as it is",
-            "offline": bool(os.environ.get("GANATOMY_OFFLINE", "") not in ("", "0")),
-            "data_root": str(root),
-            "datasets": doctor.datasets(root),
-            "classifiers": doctor.classifiers(),
-            "inception_weights": doctor.inception(),
-            "free_disk_gb": round(free / 1e9, 1),
-            "disk": f"{'enough' if free > needed else 'too little'} for {self.name}, "
-            f"{needed / 1e6:,.0f} MB",
-            "self_test": f"{'passed' if trained.as_it_should else 'FAILED'}: 20 steps, "
-            f"{trained.seconds:.1f} s, off by {trained.worst:.1g} at most",
-        }
-        shown = {k: v for k, v in values.items() if not isinstance(v, dict)}
-        shown |= {
-            f"{k}: {n}": said for k in ("datasets", "classifiers") for n, said in values[k].items()
-        }
-        answer(self.json, values, lambda: fields_table("what", "here", shown))
-        wrong = [k for k, v in shown.items() if str(v).startswith(("damaged", "FAILED", "too"))]
-        for name in wrong:
-            terminal.complain(f"{name}: {shown[name]}")
-        return int(bool(wrong))
+        report = doctor(self.name, self.data_root)
+        answer(self.json, report.to_dict(), lambda: fields_table("name", "value", report.rows()))
+        for name, text in report.problems.items():
+            terminal.complain(f"{name}: {text}")
+        return int(bool(report.problems))

@@ -1,16 +1,13 @@
 """Estimates of the time, memory and disk space of a study on this machine."""
 
 import dataclasses
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ganatomy.data import Size, data_root, load
-from ganatomy.gan.cost import cost, disk, known_size, memory, peak
-from ganatomy.gan.step import State
+from ganatomy.gan.cost import dataset_size, peak, predict_cost
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.studies.run import prepare
 from ganatomy.studies.study import Study
@@ -63,23 +60,14 @@ def plan_study(
     Nothing is written. The arguments and errors are those of run_study.
     """
     plan, todo = prepare(study, None, seeds, jobs, scale, options)
-    torch.set_num_threads(todo[0].options.threads or 1)
     conditions, disk_bytes, data_bytes = [], 0, 0
     for condition in plan.conditions:
         job = next(job for job in todo if job.condition == condition)
         recipe, steps = job.recipe, job.recipe.training.steps or 0
-        size = known_size(recipe)
-        if size is None:
-            root = data_root(job.options.data_root)
-            data = load(recipe.data.dataset, root, "train", shape=recipe.data.shape)
-            size = Size(len(data), data.shape)
-        state = State.new(recipe, size.shape)
-        timed = cost(state, recipe, measure=True, precision=job.options.precision).seconds
-        needs = memory(state, size)
-        disk_bytes += plan.seeds * disk(needs["checkpoint"], recipe, size, job.options)
-        data_bytes = max(data_bytes, needs["data"])
-        seconds = statistics.median(timed) * steps
-        conditions.append(ConditionPlan(condition, plan.seeds, steps, seconds))
+        cost = predict_cost(recipe, dataset_size(recipe, job.options), job.options)
+        disk_bytes += plan.seeds * cost.disk_bytes
+        data_bytes = max(data_bytes, cost.data)
+        conditions.append(ConditionPlan(condition, plan.seeds, steps, cost.run_seconds or 0.0))
     at_once = min(jobs, len(todo))
     total = sum(condition.runs * condition.seconds for condition in conditions)
     longest = max(condition.seconds for condition in conditions)

@@ -1,27 +1,30 @@
-"""What this machine has, whether it is whole, and whether it trains as it should."""
+"""A check of the installation: hardware, datasets, weights, disk space and a training self-test."""
 
+import dataclasses
 import hashlib
 import math
-import statistics
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
 
-from ganatomy.data import digest, load
+from ganatomy.data import Size, data_root, digest, load
 from ganatomy.data.mnist import MNIST
 from ganatomy.data.published import CIFAR10, FASHION_MNIST, Published, present
 from ganatomy.data.samples import Split
 from ganatomy.evaluation import classifier
 from ganatomy.evaluation.features import INCEPTION_SHA256, inception_file
-from ganatomy.gan.cost import cost, disk, known_size, memory
-from ganatomy.gan.machine import native_bf16
+from ganatomy.gan.cost import known_size, predict_cost
+from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device
 from ganatomy.gan.step import State, steps
-from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Precision, Recipe, RunOptions
+from ganatomy.recipes.named import RECIPES, read
+from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.storage.download import offline
 
 EMBEDDED = "mnist10k"
 
@@ -32,7 +35,7 @@ DIGESTS = {
         "310a79d8170296feadcc605e7c57a3c87331de95e1bb64a02bca14fe91911b61",
     ),
 }
-"""dataset -> digests of its training and test images, see data.digest"""
+"""Digests of the training and test images of a dataset, see data.digest."""
 
 PUBLISHED: dict[str, Published] = {
     "mnist": MNIST,
@@ -51,74 +54,117 @@ PROBE = Recipe.of(
     steps=20,
     ema=0.9,
 )
-"""What the self-test trains: convolutions, batch norm and averages, on digits of the package."""
+"""Recipe of the self-test: convolutions, batch norm and averaging, on the embedded digits."""
 
 GOLDEN = {"d_loss": 1.2795111, "g_loss": 0.6615227, "g_grad": 0.2758953}
-"""Logs of its last step on an Intel Xeon with AVX-512 and PyTorch 2.14.1; one thread and two differ
-by up to 3e-5 there."""
-
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+"""Logged values of its last step on an Intel Xeon with AVX-512 and PyTorch 2.14.1, where one thread
+and two differ by up to 3e-5."""
 
 TOLERANCE = 1e-3
-"""Relative difference that rounding comes to in 20 steps; bf16, for one, makes it 5e-4."""
+"""Largest relative difference to GOLDEN that counts as rounding; bf16 comes to 5e-4."""
 
 
-class Trained(NamedTuple):
-    """What the self-test gave."""
+@dataclass(frozen=True)
+class Report:
+    """The state of an installation."""
 
-    logs: dict[str, float]
-    worst: float
-    """largest relative difference to GOLDEN"""
-    seconds: float
+    environment: dict[str, Any]
+    """hardware and versions, see machine.environment"""
+    device: str
+    bf16: str
+    """whether bfloat16 is native, and its speed relative to fp32"""
+    allocator: str
+    offline: bool
+    """whether $GANATOMY_OFFLINE forbids downloads"""
+    data_root: str
+    datasets: dict[str, str]
+    classifiers: dict[str, str]
+    inception_weights: str
+    free_disk_gb: float
+    disk: str
+    """whether the free disk space is enough for a run of the recipe"""
+    self_test: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it."""
+        values = dataclasses.asdict(self)
+        return values.pop("environment") | values
+
+    def rows(self) -> dict[str, str]:
+        """Return all entries as text, by name."""
+        values = self.to_dict()
+        nested = {key: values.pop(key) for key in ("datasets", "classifiers")}
+        inner = {f"{key}: {name}": said for key, v in nested.items() for name, said in v.items()}
+        return {name: str(value) for name, value in values.items()} | inner
 
     @property
-    def as_it_should(self) -> bool:
-        """Whether the difference is one of rounding."""
-        return self.worst <= TOLERANCE
+    def problems(self) -> dict[str, str]:
+        """Entries that need attention; empty for a sound installation."""
+        bad = ("damaged", "failed", "too little")
+        return {name: text for name, text in self.rows().items() if text.startswith(bad)}
 
 
-def self_test(device: torch.device) -> Trained:
-    """Train 20 steps on a device and compare the losses with what they came to elsewhere."""
+def doctor(recipe: str = "mnist-fast", root: str | Path | None = None) -> Report:
+    """Check the installation; takes some seconds.
+
+    Args:
+        recipe: name or file of a recipe, for the disk space of a run.
+        root: folder of full datasets; None means $GANATOMY_DATA or a cache folder.
+
+    Raises:
+        ValueError: for an unknown recipe.
+    """
+    wanted, device = read(recipe), pick_device("auto")
+    root = data_root(Path(root) if root is not None else None)
+    size, free = known_size(wanted), shutil.disk_usage(Path.cwd()).free
+    needed = predict_cost(wanted, size, measure=False).disk_bytes if size else 0
+    return Report(
+        environment=environment(),
+        device=str(device),
+        bf16=bf16(device),
+        allocator="keeps the memory of a step" if keep_memory() else "default",
+        offline=offline(),
+        data_root=str(root),
+        datasets=datasets(root),
+        classifiers=classifiers(),
+        inception_weights=inception(),
+        free_disk_gb=round(free / 1e9, 1),
+        disk=f"{'enough' if free > needed else 'too little'} for {recipe}, about "
+        f"{needed / 1e6:,.4g} MB",
+        self_test=self_test(device),
+    )
+
+
+def self_test(device: torch.device) -> str:
+    """Train 20 steps on a device and compare the losses with GOLDEN."""
     data = load(EMBEDDED, Path(), "train")
     state = State.new(PROBE, data.shape, device)
     begun = time.perf_counter()
     *_, logs = steps(state, PROBE, data)
-    found = {name: logs[name].item() for name in GOLDEN}
-    worst = max(abs(found[name] / GOLDEN[name] - 1) for name in GOLDEN)
-    return Trained(found, math.inf if math.isnan(worst) else worst, time.perf_counter() - begun)
+    off = [abs(logs[name].item() / value - 1) for name, value in GOLDEN.items()]
+    verdict = "passed" if all(x <= TOLERANCE for x in off) else "failed"  # failed for NaN too
+    seconds = time.perf_counter() - begun
+    return f"{verdict}: 20 steps in {seconds:.1f} s, largest difference {max(off):.1g}"
 
 
 def bf16(device: torch.device) -> str:
-    """Say whether a device multiplies in bfloat16 by itself, and what that is worth.
+    """Compare the speed of bf16 and fp32 on a device that has native bf16, for some seconds.
 
-    Instructions alone do not tell: on some processors that have them float32 is faster. So steps of
-    the named recipe for it are timed, a second each.
+    It is measured because fp32 is faster on some processors that have bf16 instructions.
     """
     if not native_bf16(device):
         return "emulated: use --precision fp32"
     recipe = RECIPES["mnist-fast"].recipe.replace(dataset=EMBEDDED, steps=1000)
-    seconds = {}
-    for precision in PRECISIONS:
-        state = State.new(recipe, (1, 28, 28), device)
-        timed = cost(state, recipe, measure=True, precision=precision).seconds
-        seconds[precision] = statistics.median(timed)
-    times = seconds["fp32"] / seconds["bf16"]
-    better = "use --precision bf16" if times > 1 else "use --precision fp32"
-    return f"native, {times:.2f} times as fast as fp32 for mnist-fast: {better}"
-
-
-def disk_for(recipe: Recipe) -> int:
-    """Bytes that a run of a recipe takes with the usual options; 0 if its data are not known."""
-    size = known_size(recipe)
-    if size is None:
-        return 0
-    state = State.new(recipe, size.shape)
-    cost(state, recipe, measure=False)
-    return disk(memory(state, size)["checkpoint"], recipe, size, RunOptions())
+    fp32, bf16 = (
+        predict_cost(recipe, Size(10_000, (1, 28, 28)), options).step_seconds or math.nan
+        for options in (RunOptions(precision="fp32"), RunOptions(precision="bf16"))
+    )
+    use = "use --precision bf16" if fp32 > bf16 else "use --precision fp32"
+    return f"native, {fp32 / bf16:.2f} times the speed of fp32 for mnist-fast: {use}"
 
 
 def datasets(root: Path) -> dict[str, str]:
-    """Say of each dataset whether it is there and what its checksum says."""
+    """Check each dataset: absent, intact (known digest), readable, or damaged."""
     found = {EMBEDDED: _checked(partial(_digested, EMBEDDED, root))}
     for name, published in PUBLISHED.items():
         there = present(root, published)
@@ -127,31 +173,31 @@ def datasets(root: Path) -> dict[str, str]:
 
 
 def _digested(name: str, root: Path) -> str:
-    """Compare digests where they are known; of others torchvision knows sizes or checksums."""
+    """Compare digests where they are known; torchvision checks the sizes or checksums of others."""
     splits: tuple[Split, ...] = ("train",) if name == EMBEDDED else ("train", "test")
     found = tuple(digest(load(name, root, split)) for split in splits)
     if found != DIGESTS.get(name, found):
         raise ValueError(f"its images have the digests {found}, not {DIGESTS[name]}")
-    return "whole" if name in DIGESTS else "readable"
+    return "intact" if name in DIGESTS else "readable"
 
 
 def classifiers() -> dict[str, str]:
-    """Say of each classifier that comes with ganatomy whether it is the one it should be."""
+    """Check the checksum of each classifier in the package."""
     return {kind: _checked(partial(_hashed, kind)) for kind in classifier.SHIPPED}
 
 
 def _hashed(kind: str) -> str:
-    return f"whole, sha256 {classifier.shipped(kind).sha256[:8]}"
+    return f"intact, sha256 {classifier.shipped(kind).sha256[:8]}"
 
 
 def inception() -> str:
-    """Say whether Inception's weights are there and are those that FID is defined by."""
+    """Check the Inception weights that define FID: absent, intact or damaged."""
     file = inception_file()
     if not file.is_file():
         return "absent"
     with file.open("rb") as opened:
-        whole = hashlib.file_digest(opened, "sha256").hexdigest() == INCEPTION_SHA256
-    return "whole" if whole else f"damaged: remove {file}"
+        intact = hashlib.file_digest(opened, "sha256").hexdigest() == INCEPTION_SHA256
+    return "intact" if intact else f"damaged: remove {file}"
 
 
 def _checked(look: Callable[[], str]) -> str:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ganatomy.data import Size
-from ganatomy.gan.cost import cost, disk, memory
+from ganatomy.gan.cost import predict_cost
 from ganatomy.gan.machine import pick_device
-from ganatomy.gan.step import State
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.training.loop import load_data
 from ganatomy.validation import to_dict
@@ -27,7 +26,7 @@ class TrainingPlan:
     d_parameters: int
     device: str
     disk_bytes: int
-    """size of the finished run folder"""
+    """approximate size of the finished run folder"""
     recipe: Recipe
     options: RunOptions
 
@@ -44,7 +43,7 @@ class TrainingPlan:
         return (
             f"would train {self.steps:,} steps on {self.images:,} samples of shape {self.shape} on "
             f"{self.device}; G {self.g_parameters:,} and D {self.d_parameters:,} parameters; "
-            f"{self.disk_bytes / 1e6:,.1f} MB into {self.run}; nothing written"
+            f"about {self.disk_bytes / 1e6:,.4g} MB into {self.run}; nothing written"
         )
 
 
@@ -55,20 +54,16 @@ def plan(recipe: Recipe, folder: Path, options: RunOptions) -> TrainingPlan:
         ValueError: for a dataset, part or device that cannot be used.
     """
     data = load_data(recipe, options)
-    state = State.new(recipe, data.shape)
-    networks = (state.generator, state.discriminator)
-    g, d = (sum(p.numel() for p in network.parameters()) for network in networks)
-    size = Size(len(data), data.shape)
-    cost(state, recipe, measure=False)  # one step, after which the optimizers hold their state
+    cost = predict_cost(recipe, Size(len(data), data.shape), options, measure=False)
     return TrainingPlan(
         run=folder,
-        steps=recipe.total_steps(len(data)),
+        steps=cost.steps,
         images=len(data),
         shape=data.shape,
-        g_parameters=g,
-        d_parameters=d,
+        g_parameters=cost.g_parameters,
+        d_parameters=cost.d_parameters,
         device=str(pick_device(options.device)),
-        disk_bytes=disk(memory(state, size)["checkpoint"], recipe, size, options),
+        disk_bytes=cost.disk_bytes,
         recipe=recipe,
         options=options,
     )
