@@ -24,6 +24,7 @@ from ganatomy.studies.claim import GROUPS, Claim
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.page import contents
 from ganatomy.studies.reports import STUDIES, study
+from ganatomy.studies.result import StudyResult
 from ganatomy.studies.run import Pace, pace, run_job, run_jobs, run_study
 from ganatomy.studies.study import (
     Job,
@@ -33,7 +34,7 @@ from ganatomy.studies.study import (
     measurable,
     needed,
 )
-from ganatomy.studies.verdict import StudyResult, decide, measure, numbers, verdicts
+from ganatomy.studies.verdict import decide, measure, numbers, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", conditions=("a", "b"), direction="falls")
 TINY = Study(
@@ -151,10 +152,10 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     assert len(log) == 6
     mean = dataclasses.replace(FALLS, metric="mean:d_real", to=0.5)
     assert numbers(mean, done[1])[0][0][0] == pytest.approx(abs(log[-1] - 0.5))
-    jump = dataclasses.replace(FALLS, metric="jump:d_real")
+    fluctuation = dataclasses.replace(FALLS, metric="fluctuation:d_real")
     later = np.diff(log[3:])
     expected = (np.square(later).mean() / 2) ** 0.5
-    assert numbers(jump, done[1])[0][0][0] == pytest.approx(expected)
+    assert numbers(fluctuation, done[1])[0][0][0] == pytest.approx(expected)
     blocks = dataclasses.replace(mean, blocks=(("b", "a"),))
     (a, b), other = numbers(blocks, done[1])
     assert other == [b, a]
@@ -390,6 +391,7 @@ def test_a_study_runs_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert json.loads((tmp_path / "verdicts.json").read_text()) == found.to_dict()
     assert StudyResult.from_dict(found.to_dict()).table() == found.table()
     assert f"tiny: Is wider better? 1 supported ({tmp_path / 'page.html'})\n" in repr(found)
+    assert found.page.title.startswith("Is wider better?")
     hostile = dataclasses.replace(found, question="<script>")._repr_html_()
     assert "<td>supported</td>" in hostile and "<script>" not in hostile
     assert "ganatomy study study.json --seeds 4" in (tmp_path / "README.md").read_text()
@@ -461,7 +463,7 @@ def test_verdicts_are_shown_with_what_was_reported() -> None:
 @pytest.mark.parametrize(
     ("metric", "name"),
     [
-        ("jump:d_loss", "jumps of Discriminator loss"),
+        ("fluctuation:d_loss", "fluctuation of Discriminator loss"),
         ("mean:d_real", "D(x); mean of the last 10 % of rows"),
         ("share:4", "share of samples of class 4"),
         ("interpolation:slerp", "largest over mean step, slerp"),

@@ -37,7 +37,7 @@ GROUPS = {name: name for name in METRICS if name not in _SEVERAL} | {
 _NAMES: dict[str, Callable[[], list[str]]] = {
     "": lambda: list(GROUPS),
     "mean": lambda: list(TAGS),
-    "jump": lambda: list(TAGS),
+    "fluctuation": lambda: list(TAGS),
     "share": lambda: [str(label) for label in range(10)],
     "interpolation": lambda: ["lerp", "slerp"],
 }
@@ -58,9 +58,9 @@ class Claim:
     """the claim in words"""
     metric: str
     """name of a metric (fd, recall, …); share:CLASS, share of the samples in a class; mean:NAME,
-    mean of a logged value at the end of training; jump:NAME, fluctuation of a logged value in the
-    second half of training; interpolation:lerp or interpolation:slerp, largest step over mean step
-    between two latent vectors"""
+    mean of a logged value at the end of training; fluctuation:NAME, of a logged value in the second
+    half of training; interpolation:lerp or interpolation:slerp, largest step over mean step between
+    two latent vectors"""
     conditions: tuple[str, ...]
     """names of conditions, in order"""
     blocks: tuple[tuple[str, ...], ...] = ()
@@ -148,7 +148,7 @@ def _mean(run: Run, name: str, protocol: str) -> float:
     return float(logged[-max(1, round(WINDOW * len(logged))) :].mean())
 
 
-def _jump(run: Run, name: str, protocol: str) -> float:
+def _fluctuation(run: Run, name: str, protocol: str) -> float:
     logged = _logged(run, name)
     return statistics.fluctuation(logged[len(logged) // 2 :])
 
@@ -169,7 +169,7 @@ def _logged(run: Run, name: str) -> NDArray[np.float64]:
 KINDS: dict[str, Callable[[Run, str, str], float]] = {
     "": _value,
     "mean": _mean,
-    "jump": _jump,
+    "fluctuation": _fluctuation,
     "share": _share,
     "interpolation": _interpolation,
 }

@@ -21,6 +21,7 @@ from ganatomy.pages.sections import CHARTS, chart_sets, differences, score_losse
 from ganatomy.runs.folder import Row
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.figures import axis, bands
+from ganatomy.studies.result import COLUMNS, StudyResult
 from ganatomy.studies.study import ALPHA, Job, Study
 from ganatomy.studies.tables import (
     Finished,
@@ -32,7 +33,6 @@ from ganatomy.studies.tables import (
     tables,
     value,
 )
-from ganatomy.studies.verdict import COLUMNS, StudyResult
 
 IMAGES = 2_400_000
 """Bytes of sample grids on a page: 3.2 MB of text, so that the page stays under 4 MB."""

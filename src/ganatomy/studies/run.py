@@ -18,6 +18,7 @@ from ganatomy.storage.files import write_atomic
 from ganatomy.studies import page, reports, verdict
 from ganatomy.studies.claim import GROUPS, last
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
+from ganatomy.studies.result import StudyResult
 from ganatomy.studies.study import (
     Job,
     Study,
@@ -45,7 +46,7 @@ def run_study(
     executor: Executor | None = None,
     options: RunOptions | None = None,
     progress: Progress | None = None,
-) -> verdict.StudyResult:
+) -> StudyResult:
     """Run every condition of a study over its seeds, and decide its claims.
 
     Runs that the folder already has are kept, so the same call continues a study that was stopped,

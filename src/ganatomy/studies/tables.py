@@ -14,8 +14,8 @@ from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Row, Run
 from ganatomy.studies.claim import last
 from ganatomy.studies.figures import bands
+from ganatomy.studies.result import COLUMNS, Finding, StudyResult
 from ganatomy.studies.study import ALPHA, Job
-from ganatomy.studies.verdict import COLUMNS, Finding, StudyResult
 
 
 class Finished(NamedTuple):

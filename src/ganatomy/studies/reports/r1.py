@@ -17,7 +17,7 @@ def _smoother(letter: str, net: str, loss: str) -> Claim:
     return Claim(
         id=f"R1.c3{letter}",
         text=f"without batch norm in {net} the loss of {loss.upper()} jumps less",
-        metric=f"jump:{loss}_loss",
+        metric=f"fluctuation:{loss}_loss",
         conditions=("both", without),
         blocks=((other, "none"),),
         direction="falls",
@@ -163,14 +163,14 @@ COLLAPSE_HIDES = Study(
         Claim(
             id="R1.c4d",
             text="and jumps less",
-            metric="jump:g_loss",
+            metric="fluctuation:g_loss",
             conditions=("healthy", "collapsed"),
             direction="falls",
         ),
         Claim(
             id="R1.c4e",
             text="and so does the loss of D",
-            metric="jump:d_loss",
+            metric="fluctuation:d_loss",
             conditions=("healthy", "collapsed"),
             direction="falls",
         ),
