@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ganatomy.data import Samples, load
 from ganatomy.evaluation import evaluate
-from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.metrics import value
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.figures.charts import COLOURS
@@ -140,14 +140,14 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
             ]
             for row in rows
         ]
-        head = [damage.unit, "n", *(VALUES[k].title for k in COLUMNS)]
+        head = [damage.unit, "n", *(value(k).title + value(k).arrow for k in COLUMNS)]
         parts.append(f"**{damage.title}**\n\n{table(head, lines)}")
     row = next(iter(found.values()))[0]
     real_scores = [number(row["values"][k]["real"] or 0) for k in COLUMNS]
     parts.append(
         f"**Real score**: {row['real_n']:,} held-out real images, "
         f"{row['protocol']} [{row['fingerprint']}]\n\n"
-        + table(["", *(VALUES[k].title for k in COLUMNS)], [["real", *real_scores]])
+        + table(["", *(value(k).title + value(k).arrow for k in COLUMNS)], [["real", *real_scores]])
     )
     return "\n\n".join([*parts, machine()])
 

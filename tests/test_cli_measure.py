@@ -9,7 +9,7 @@ from conftest import CONV, MLP, Call
 from PIL import Image
 
 from ganatomy.data import load
-from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.metrics import values
 from ganatomy.evaluation.protocol import PROTOCOLS
 from ganatomy.figures.images import npz, png
 from ganatomy.recipes.recipe import RunOptions
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:n = ")
 
 OPTIONS = RunOptions(log_every=2, save_every=7, sample_every=7, device="cpu")
 DIGITS = load("mnist10k", Path(), "train").values
-FEW = ("--n", 300, "--metrics", "fd", "classes", "diversity")
+FEW = ("--n", 300, "--metrics", "fid,classes", "diversity")
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_diagnose(call: Call, run: Run) -> None:
     assert code == 0 and "to the end\n  seen:" in said and "  try:" in said
     result = json.loads(call("diagnose", run.path, "--json")[1])
     assert {d["name"] for d in result["found"]} <= {"mode collapse", "noise"}  # of 14 steps
-    assert {*result["values"]} < {*VALUES} and not run.rows("metrics")
+    assert {*result["values"]} < {*values()} and not run.rows("metrics")
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_is_diagnosed(call: Call, run: Run) -> None:
@@ -208,7 +208,7 @@ def test_protocols_are_listed(call: Call) -> None:
 MISTAKES = {
     "no such thing": (["evaluate", "nowhere"], "nowhere is no run folder"),
     "unknown protocol": (["evaluate", "RUN", "--protocol", "fid"], "unknown protocol 'fid'"),
-    "unknown metric": (["evaluate", "RUN", "--metrics", "is"], "unknown metric 'is'"),
+    "unknown metric": (["evaluate", "RUN", "--metrics", "ist"], "unknown metric 'ist'"),
     "no such checkpoint": (["evaluate", "RUN", "--checkpoint", "3"], "no checkpoint 3"),
     "audit of several": (["evaluate", "RUN", "--audit", "--checkpoint", "all"], "one checkpoint"),
     "unknown reference": (["evaluate", "RUN", "--real", "mnits"], "did you mean 'mnist'"),

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganatomy.data import balanced, load
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier, evaluate, tables
-from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.metrics import values
 from ganatomy.evaluation.protocol import Protocol, preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.result import Evaluation, Score
@@ -78,7 +78,7 @@ def test_points_have_no_protocol() -> None:
 
 
 def test_all_is_measured_and_travels_with_its_protocol(row: Evaluation, ref: Reference) -> None:
-    assert {*row} == {*VALUES}
+    assert {*row} == {*values()}
     assert row.protocol == ref.protocol and row.protocol.name == "classifier-2k"
     assert (row.n, row.dim, row.real_n) == (2048, 64, 2048)
     assert row.protocol.features_sha256 == classifier.SHIPPED["conv"][1]
@@ -108,7 +108,7 @@ def test_an_evaluation_is_a_mapping_that_shows_itself(row: Evaluation) -> None:
         row["precison"]
     lines = repr(row).splitlines()
     assert lines[0] == row.heading() and len(lines) == 2 + len(row)
-    assert lines[1].split()[:2] == ["measure", "value"] and lines[2].startswith("FD ")
+    assert lines[1].split()[:2] == ["metric", "value"] and lines[2].startswith("FD ↓ ")
     assert row._repr_html_().count("<tr>") == 1 + len(row)
 
 
@@ -116,6 +116,13 @@ def test_real_digits_score_like_the_floor(row: Evaluation) -> None:
     for name in ("fd", "score", "precision", "recall", "density", "confidence", "diversity"):
         assert row[name] == pytest.approx(row.real(name), rel=0.1, abs=0.35)
     assert row["copies"] == 1 and row["memorised"] > 0.9  # they are
+
+
+def test_only_what_is_asked_for_is_in_the_result(ref: Reference) -> None:
+    found = evaluate.evaluate(DIGITS.values[:64], ref, "precision, fid")
+    assert [*found] == ["fd", "precision"] and found.real("precision") is not None
+    everything = evaluate.evaluate(DIGITS.values[:64], ref)
+    assert found.items() <= everything.items()
 
 
 def test_measuring_is_deterministic_and_order_does_not_matter(ref: Reference) -> None:
@@ -187,13 +194,15 @@ def test_too_few_or_other_pictures_are_refused(ref: Reference) -> None:
         evaluate.evaluate(colour, ref)
     with pytest.raises(ValueError, match=r"are 28 x 28 RGB, those of mnist 28 x 28 grey"):
         evaluate.evaluate(DIGITS.values[:64].expand(-1, 3, -1, -1), ref)
-    with pytest.raises(ValueError, match=r"unknown metric 'fid' .*'fd'"):
-        evaluate.evaluate(DIGITS.values[:64], ref, ("fid",))
+    with pytest.raises(ValueError, match=r"unknown metric 'precison' .*'precision'"):
+        evaluate.evaluate(DIGITS.values[:64], ref, ("precison",))
     wide = ref._replace(space=ref.space._replace(dim=2048))
     with pytest.raises(ValueError, match=r"n = 64 is below the 2,048 dimensions.*--force"):
         evaluate.evaluate(DIGITS.values[:64], wide, ("fd",))
     raw = reference(preset("raw-10k"), "mnist10k", place(Path("nowhere")))
-    with pytest.raises(ValueError, match=r"score needs fake.logits, which raw-10k has not"):
+    with pytest.raises(
+        ValueError, match=r"score needs a feature space with a classifier, which raw-10k"
+    ):
         evaluate.evaluate(DIGITS.values[:64], raw, ("score",))
 
 
@@ -253,14 +262,14 @@ def test_the_best_is_picked_on_other_samples(
 
 def test_rows_of_one_step_and_protocol_are_joined(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", MLP)
-    for step, n, values in (
+    for step, n, numbers in (
         (5, 20, {"fd": 1}),
         (3, 20, {"fd": 2}),
         (5, 30, {"fd": 3}),
         (5, 20, {"fd": 4, "kid": 5}),
         (5, 20, {"score": 6}),
     ):
-        scores = {name: Score(value) for name, value in values.items()}
+        scores = {name: Score(value) for name, value in numbers.items()}
         made = Evaluation(Protocol(n=n), n, 64, None, scores, step=step)
         run.append("metrics", made.to_dict())
     found = {(e.step, e.n): dict(e) for e in evaluate.measured(run)}
@@ -290,4 +299,4 @@ def test_measuring_while_training(tmp_path: Path, ref: Reference) -> None:
     assert [row.step for row in rows] == [10, 14]
     (again,) = evaluate.evaluate_run(run, run.checkpoints()[-1:], ref, FEW)
     assert again.fingerprint == rows[-1].fingerprint
-    assert again.items() <= rows[-1].items() and {*rows[0]} == {*VALUES}
+    assert again.items() <= rows[-1].items() and {*rows[0]} == {*values()}

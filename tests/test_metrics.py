@@ -1,7 +1,7 @@
 """Metrics against closed forms, torch-fidelity, brute force, and what ought to make them worse."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,18 +18,24 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from ganatomy.evaluation.metrics import (
     METRICS,
-    VALUES,
     Comparison,
     Estimate,
     Extracted,
+    Metric,
     Moments,
+    Value,
     available,
+    check_metric,
     class_counts,
     distances,
     frechet,
+    metric_of,
     moments,
     nearest,
+    register_metric,
+    resolve_metrics,
     trace_sqrt,
+    values,
 )
 from ganatomy.evaluation.metrics.comparison import share
 from ganatomy.evaluation.metrics.distances import RESAMPLES_WIDE, SUBSET, SUBSETS, WIDE
@@ -90,20 +96,89 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_gives_finite_values_that_have_titles(name: str) -> None:
-    values = measure(name)
-    assert values and values.keys() <= VALUES.keys()
-    for value, low, high, std in values.values():
-        assert all(type(x) is float and math.isfinite(x) for x in (value,))
-        assert (low is None) == (high is None)
-        if low is not None and high is not None:
-            assert type(low) is type(high) is float
-            assert math.isfinite(low) and low <= value <= high and math.isfinite(high)
-        assert std is None or std >= 0
-    assert values == measure(name), "a metric must be a function of its arguments"
+    check_metric(METRICS[name])
+    assert all(e.std is None or e.std >= 0 for e in measure(name).values())
 
 
-def test_every_value_has_a_metric() -> None:
-    assert [v for name in METRICS for v in measure(name)] == list(VALUES)
+def test_every_value_has_one_metric_and_is_found_by_its_title() -> None:
+    assert [v for m in METRICS.values() for v in m.values] == [*values()]
+    for name, v in values().items():
+        metric = metric_of(name)
+        assert metric is not None and name in METRICS[metric].values
+        assert resolve_metrics(v.title) == resolve_metrics(name) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ((), ()),
+        ("", ()),
+        ("fid,is,prdc,precision", ("fd", "score", *METRICS["prdc"].values)),
+        ("fd precision", ("fd", "precision")),
+        (("fd", "Pixel Diversity, FID∞"), ("fd", "pixel_diversity", "fd_infinity")),
+        (("near-duplicates", "classes"), ("near_duplicates", *METRICS["classes"].values)),
+    ],
+)
+def test_names_are_understood_as_people_write_them(said: Any, meant: tuple[str, ...]) -> None:
+    assert resolve_metrics(said) == meant
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown metric 'precison' .did you mean 'precision'"):
+        resolve_metrics("fd,precison")
+
+
+def mean_feature(c: Comparison) -> float:
+    """Mean of all features."""
+    return float(c.fake.features.mean())
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    known = dict(METRICS)
+    yield
+    METRICS.clear()
+    METRICS.update(known)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_own_metrics_are_registered_or_imported() -> None:
+    register_metric("mean_feature", mean_feature)
+    assert resolve_metrics("mean feature, fd") == ("mean_feature", "fd")
+    assert values()["mean_feature"].about == "Mean of all features."
+    with pytest.raises(ValueError, match="there is a metric 'mean_feature' already"):
+        register_metric("mean_feature", mean_feature)
+    with pytest.raises(ValueError, match="there is a value 'precision' already"):
+        register_metric("mine", Metric(METRICS["fd"].measure, {"precision": Value("mine")}))
+    del METRICS["mean_feature"]
+    assert resolve_metrics("fd test_metrics:mean_feature") == ("fd", "mean_feature")
+    for name, said in (
+        ("test_metrics:absent", "cannot import it .AttributeError"),
+        ("test_metrics:CLASSES", "is not a metric: expected a Metric or a function, got a int"),
+        ("test_metrics:fails", "expected finite floats as fails"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            resolve_metrics(name)
+
+
+def fails(c: Comparison) -> float:
+    return math.nan
+
+
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        (lambda c: {"b": Estimate(1.0)}, "expected the values a, got b"),
+        (lambda c: {"a": 1.0}, "expected an Estimate of a, got a float"),
+        (lambda c: {"a": Estimate(3.0, 1.0, 2.0)}, "outside its interval"),
+        (lambda c: {"a": Estimate(3.0, 1.0)}, "has one end"),
+        (lambda c: {"a": Estimate(float(torch.rand(())))}, "draw from comparison.seed"),
+        (lambda c: {"a": Estimate(float(c.fake.features.zero_().sum()))}, "changes its arguments"),
+    ],
+)
+def test_a_metric_that_breaks_the_rules_is_refused(measure: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_metric(Metric(measure, {"a": Value("a")}))
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -199,7 +199,7 @@ def test_grids_are_of_median_seeds(files: dict[str, str]) -> None:
 
 def test_values_of_cells(files: dict[str, str], made: Made) -> None:
     text = texts(files["page.html"])
-    assert "FD 8 7 to 9" in text and "2 1 to 3 0.25 Table" in text
+    assert "FD ↓ 8 7 to 9" in text and "2 1 to 3 0.25 Table" in text
     assert PROTOCOL.fingerprint in text and "a CPU, 2 cores, on cpu with 1 thread, fp32" in text
     assert "6 runs: a CPU" in text
 
@@ -231,7 +231,7 @@ def test_what_is_shortened_or_missing_is_said(tmp_path: Path) -> None:
     assert "Shortened. Every run has 0.5 of the study's length, which is 6 steps." in text
     assert "Incomplete. Of 3 planned seeds, there are 2 of a, 1 of b" in text
     assert "seed 1, FD 8, lower middle of 2" in text
-    assert "seed 0, FD 1 Figure" in text and "b seeds: 1 real FD 8.5 8 to 9 1 0.25" in text
+    assert "seed 0, FD 1 Figure" in text and "b seeds: 1 real FD ↓ 8.5 8 to 9 1 0.25" in text
     complete = texts(written(dataclasses.replace(study, seeds=1), tmp_path, done)["page.html"])
     assert "Shortened" not in complete and "Incomplete" not in complete
 
@@ -260,7 +260,7 @@ def test_a_value_that_a_run_or_the_floor_lacks_is_a_dash(tmp_path: Path) -> None
     finish(other, 2.0, points)
     text = texts(written(study, tmp_path, [one, other])["page.html"])
     found = verdicts(study, [one, other], 1.0)
-    assert "a seeds: 1 b seeds: 1 real FD 4 2 0.25 KID 4 — —" in text
+    assert "a seeds: 1 b seeds: 1 real FD ↓ 4 2 0.25 KID ↓ 4 — —" in text
     rows = list(csv.DictReader(io.StringIO(tables([read(other)], found)["values.csv"])))
     assert "kid" not in rows[0]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.metrics import values
 from ganatomy.evaluation.protocol import PROTOCOLS
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def test_hardly_moves_with_damage(
 
 def test_the_page_tells_of_every_value_and_protocol() -> None:
     page = (SCRIPT.parents[1] / "docs/metrics.md").read_text(encoding="utf-8")
-    for name in VALUES:
+    for name in values():
         assert f"**{name}**" in page or f"`{name}`" in page, name
     for name in PROTOCOLS:
         assert f"| `{name}` |" in page, name

@@ -34,7 +34,8 @@ class Evaluate:
     seed: int = 0
     """of the samples; this changes the fingerprint"""
     metrics: tuple[str, ...] = ()
-    """which; by default all that the protocol allows"""
+    """values or groups of values, such as fid,precision or prdc; by default all that the protocol
+    allows"""
     shape: tuple[int, int, int] | None = None
     """channels, height, width that real and generated images are brought to first; by default
     the run's; GANs of unlike sizes are comparable at one"""
@@ -58,8 +59,10 @@ class Evaluate:
 
     def __call__(self) -> int:
         """Run the command."""
+        from ganatomy.evaluation.metrics import resolve_metrics
         from ganatomy.runs.folder import Run
 
+        resolve_metrics(self.metrics)  # a mistake is found before data are loaded
         if (self.what / "recipe.json").exists() or not self.what.exists():
             return _evaluate_run(self, Run.open(self.what))
         return _evaluate_images(self)
@@ -83,7 +86,7 @@ class Diagnose:
         from ganatomy.data import data_root
         from ganatomy.evaluation import evaluate
         from ganatomy.evaluation.diagnose import diagnose
-        from ganatomy.evaluation.metrics import VALUES
+        from ganatomy.evaluation.metrics import value
         from ganatomy.evaluation.reference import EvalOptions, reference
         from ganatomy.evaluation.text import number
         from ganatomy.figures.images import GRID
@@ -121,7 +124,7 @@ class Diagnose:
                 terminal.say(f"  seen:  {d.evidence}")
                 if d.until is None:
                     terminal.say(f"  try:   {d.advice}")
-            told = "  ".join(f"{VALUES[n].title} {number(v)}" for n, v in values.items())
+            told = "  ".join(f"{value(n).title} {number(v)}" for n, v in values.items())
             terminal.say(f"\nlooked at {len(rows)} measurements; newest: {told}")
 
         result = {"run": str(run.path), "found": [d.to_dict() for d in found], "values": values}

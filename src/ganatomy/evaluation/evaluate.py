@@ -6,7 +6,7 @@ What is measured becomes a row: its step, its protocol and fingerprint, its valu
 import contextlib
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from torch import Tensor, nn
 from ganatomy.data import Samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation.metrics import (
+    BUILT_IN,
     METRICS,
     Comparison,
     Estimate,
     Extracted,
+    Metric,
     available,
     class_counts,
+    resolve_metrics,
+    values,
 )
 from ganatomy.evaluation.reference import Reference
 from ganatomy.evaluation.result import Evaluation, Score
@@ -30,7 +34,6 @@ from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run, step_of
 from ganatomy.runs.sampling import GeneratorMode, generate, load_generator
 from ganatomy.storage.cache import cached
-from ganatomy.validation import lookup
 
 MIN_SAMPLES = 2048
 """Samples below which a Fréchet distance is mostly its own bias; warned of."""
@@ -53,21 +56,21 @@ MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
 
 
 def evaluate(
-    pixels: Tensor, ref: Reference, metrics: Sequence[str] = (), force: bool = False
+    pixels: Tensor, ref: Reference, metrics: str | Sequence[str] = (), force: bool = False
 ) -> Evaluation:
     """Measure uint8 images (n, C, H, W).
 
     Args:
         pixels: the generated images.
         ref: what they are measured against, and how.
-        metrics: names of METRICS; none means all that the feature space allows.
+        metrics: names of values or of metrics, as resolve_metrics takes them; none means all that
+            the feature space allows.
         force: measure even if there are fewer images than 2,048 features.
 
     Raises:
         ValueError: for images of another shape, too few of them, or an unknown metric.
     """
-    for name in metrics:
-        lookup(METRICS, name, "metric")
+    names = resolve_metrics(metrics)
     real = ref.real.pixels
     assert real is not None
     if pixels.shape[1:] != real.shape[1:]:
@@ -75,10 +78,10 @@ def evaluate(
             f"the images are {_size(pixels)}, those of {ref.protocol.dataset} {_size(real)}; "
             "bring them to that size and mode"
         )
-    complaints = _too_few(len(pixels), ref, metrics or list(METRICS), force)
+    complaints = _too_few(len(pixels), ref, names or values().keys(), force)
     fake = Extracted(*ref.space.extract(pixels), pixels)
-    measured = _measure(fake, ref, metrics)
-    real_n, real_scores = _real_scores(len(pixels), ref, metrics)
+    measured = _measure(fake, ref, names)
+    real_n, real_scores = _real_scores(len(pixels), ref, names)
     counts = None if fake.logits is None else tuple(class_counts(fake.logits).tolist())
     return Evaluation(
         protocol=ref.protocol,
@@ -125,25 +128,42 @@ def _comparison(fake: Extracted, ref: Reference) -> Comparison:
     )
 
 
-def _measure(fake: Extracted, ref: Reference, metrics: Sequence[str]) -> dict[str, Estimate]:
-    """Compute the metrics asked for, or all there can be."""
+def _giving(names: Sequence[str]) -> dict[str, Metric]:
+    """Return the metrics that give these values; all if there are no names."""
+    if not names:
+        return METRICS
+    return {name: m for name, m in METRICS.items() if not m.values.keys().isdisjoint(names)}
+
+
+def _measure(fake: Extracted, ref: Reference, names: Sequence[str]) -> dict[str, Estimate]:
+    """Compute the values asked for, or all there can be."""
     comparison = _comparison(fake, ref)
-    values: dict[str, Estimate] = {}
-    for name in metrics or METRICS:
-        if available(METRICS[name], comparison):
-            values |= METRICS[name].measure(comparison)
-        elif metrics:
-            needs = ", ".join(METRICS[name].needs)
-            raise ValueError(f"{name} needs {needs}, which {ref.protocol.name} has not")
-    return values
+    found: dict[str, Estimate] = {}
+    for name, metric in _giving(names).items():
+        if available(metric, comparison):
+            found |= metric.measure(comparison)
+        elif names:
+            needs = ", ".join(dict.fromkeys(_NEEDS[need] for need in metric.needs))
+            raise ValueError(f"{name} needs {needs}, which {ref.protocol.name} does not have here")
+    return {name: e for name, e in found.items() if not names or name in names}
+
+
+_NEEDS = {
+    "fake.logits": "a feature space with a classifier",
+    "real.logits": "a feature space with a classifier",
+    "fake.pixels": "pixels",
+    "real.pixels": "pixels",
+    "held_out": "held-out real images",
+}
 
 
 def _real_scores(
-    n: int, ref: Reference, metrics: Sequence[str]
+    n: int, ref: Reference, names: Sequence[str]
 ) -> tuple[int | None, dict[str, float]]:
-    """Measure held-out real images, as many as there are fakes if there are so many.
+    """Measure n held-out real images, or all if there are fewer; return their number and values.
 
-    It depends on the protocol and on what was kept back alone, so it is kept in the cache.
+    They depend on nothing but the protocol and the images, so those of metrics that come with
+    ganatomy are cached.
     """
     if ref.held_out is None:
         return None, {}
@@ -154,23 +174,24 @@ def _real_scores(
     comparison = _comparison(real, ref)
     alike = ref.protocol.replace(n=n, mode="given", weights="given")
     kept_back = hashlib.sha256(features.numpy().tobytes()).hexdigest()
-    values: dict[str, float] = {}
-    for metric in metrics or METRICS:
-        if available(METRICS[metric], comparison):
-            key = f"floor {alike.fingerprint} {kept_back} {metric} {torch.__version__}"
-            with contextlib.suppress(ValueError):  # too few were kept back for this metric
-                values |= cached(key, partial(_plain, metric, comparison))
-    return n, values
+    found: dict[str, float] = {}
+    for name, metric in _giving(names).items():
+        if available(metric, comparison):
+            key = f"real {alike.fingerprint} {kept_back} {name} {torch.__version__}"
+            compute = partial(_values, metric, comparison)
+            with contextlib.suppress(ValueError):  # there are too few for this metric
+                found |= cached(key, compute) if name in BUILT_IN else compute()
+    return n, found
 
 
-def _plain(metric: str, comparison: Comparison) -> dict[str, float]:
-    return {name: e.value for name, e in METRICS[metric].measure(comparison).items()}
+def _values(metric: Metric, comparison: Comparison) -> dict[str, float]:
+    return {name: e.value for name, e in metric.measure(comparison).items()}
 
 
-def _too_few(n: int, ref: Reference, metrics: Sequence[str], force: bool) -> list[str]:
+def _too_few(n: int, ref: Reference, names: Iterable[str], force: bool) -> list[str]:
     """Say, and warn of, what a number of samples is too small for."""
     dim, complaints = ref.space.dim, []
-    if not {"fd", "fd_infinity"} & set(metrics):
+    if not {"fd", "fd_infinity"} & set(names):
         return []
     if n < dim:
         complaints.append(f"n = {n:,} is below the {dim:,} dimensions of {ref.protocol.features}")
@@ -241,7 +262,7 @@ def evaluate_run(
     run: Run,
     files: Sequence[Path],
     ref: Reference,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     force: bool = False,
 ) -> Iterator[Evaluation]:
     """Measure checkpoints of a run, one after the other."""

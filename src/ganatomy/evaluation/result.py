@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganatomy.evaluation.features import INCEPTION_SHA256
-from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.metrics import ALIASES, value
 from ganatomy.evaluation.protocol import Protocol
 from ganatomy.evaluation.text import html_table, interval, number, text_table
 from ganatomy.runs.folder import Row
 from ganatomy.validation import from_dict, lookup
 
-COLUMNS = ("measure", "value", "95 % interval", "real", "better")
+COLUMNS = ("metric", "value", "95 % interval", "real")
 """Heads of the table of one evaluation."""
 
-ALIASES = {"fid": "fd", "is": "score"}
-"""Names of the literature to the names of values; FID and IS are these with Inception features."""
+_OFFICIAL = {"fd": "FID", "fd_infinity": "FID∞", "score": "IS"}
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,14 @@ class Evaluation(Mapping[str, float]):
         return self.score(name).real
 
     def title(self, name: str) -> str:
-        """Return the title of a value; FD and score are FID and IS only with Inception features."""
+        """Return the title of a value; FD is FID only with the official Inception features."""
         official = self.protocol.features_sha256 == INCEPTION_SHA256
-        if official and self.protocol.features == "inception-2048":
-            return {"fd": "FID", "fd_infinity": "FID∞", "score": "IS"}.get(name, VALUES[name].title)
-        return VALUES[name].title
+        official = official and self.protocol.features == "inception-2048"
+        return (official and _OFFICIAL.get(name)) or value(name).title
+
+    def head(self, name: str) -> str:
+        """Return the title of a value with its direction, such as FD ↓."""
+        return self.title(name) + value(name).arrow
 
     def replace(self, **changes: Any) -> "Evaluation":
         """Return a copy with some fields changed."""
@@ -113,11 +115,10 @@ class Evaluation(Mapping[str, float]):
         """Return the cells of the table of its values, under COLUMNS."""
         return [
             [
-                self.title(name),
+                self.head(name),
                 number(s.value) + (f" ± {number(s.std)}" if s.std is not None else ""),
                 interval(s.low, s.high),
                 number(s.real),
-                VALUES[name].better,
             ]
             for name, s in self.scores.items()
         ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.metrics import value
 from ganatomy.evaluation.protocol import PROTOCOLS, require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import interval, number
@@ -59,7 +59,7 @@ def comparison_table(labelled: Sequence[tuple[str, Evaluation]], what: str) -> T
     names = [n for n in MAIN if any(n in e for _, e in labelled)]
     lines = [[label, *(_cell(e, n) for n in names)] for label, e in labelled]
     lines.append(["real", *(number(first.real(n) if n in first else None) for n in names)])
-    return [what, *map(first.title, names)], lines
+    return [what, *map(first.head, names)], lines
 
 
 def protocols_table(labelled: Sequence[tuple[str, Evaluation]]) -> Table:
@@ -67,9 +67,11 @@ def protocols_table(labelled: Sequence[tuple[str, Evaluation]]) -> Table:
 
     Each head bears its fingerprint; values of two columns must not be compared.
     """
-    columns = ["measure", *(f"{name} [{e.fingerprint}]" for name, e in labelled)]
+    columns = ["metric", *(f"{name} [{e.fingerprint}]" for name, e in labelled)]
     names = list(dict.fromkeys(name for _, e in labelled for name in e))
-    return columns, [[VALUES[n].title, *(_cell(e, n) for _, e in labelled)] for n in names]
+    return columns, [
+        [value(n).title + value(n).arrow, *(_cell(e, n) for _, e in labelled)] for n in names
+    ]
 
 
 def series(evaluations: Sequence[Evaluation], name: str) -> Series:

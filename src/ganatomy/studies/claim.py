@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ganatomy.evaluation import statistics
 from ganatomy.evaluation.evaluate import measured
-from ganatomy.evaluation.metrics import METRICS
+from ganatomy.evaluation.metrics import metric_of, values
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.runs.folder import Run
 from ganatomy.runs.sampling import interpolate, load_generator
@@ -25,17 +25,8 @@ WINDOW = 0.1
 PAIRS, PAIR_STEPS = 5, 10
 """Pairs of latent vectors of interpolation:NAME, and steps between the two of a pair."""
 
-_SEVERAL = {
-    "prdc": ("precision", "recall", "density", "coverage"),
-    "classes": ("chi2", "chi2_p", "entropy", "missing", "confidence"),
-}
-GROUPS = {name: name for name in METRICS if name not in _SEVERAL} | {
-    value: name for name, values in _SEVERAL.items() for value in values
-}
-"""Value that a claim may be about to the metric that gives it."""
-
 _NAMES: dict[str, Callable[[], list[str]]] = {
-    "": lambda: list(GROUPS),
+    "": lambda: list(values()),
     "mean": lambda: list(TAGS),
     "fluctuation": lambda: list(TAGS),
     "share": lambda: [str(label) for label in range(10)],
@@ -105,7 +96,7 @@ class Claim:
     def group(self) -> str | None:
         """The metric that has to be measured; None if the log or the weights are enough."""
         kind, _, name = self.metric.rpartition(":")
-        return {"": GROUPS.get(name), "share": "classes"}.get(kind)
+        return {"": metric_of(name), "share": "classes"}.get(kind)
 
 
 def value_of(claim: Claim, run: Run, protocol: str) -> float:

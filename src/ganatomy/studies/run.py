@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganatomy.evaluation.evaluate import checkpoints, evaluate_run
+from ganatomy.evaluation.metrics import metric_of
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.recipes.recipe import Precision, RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.storage.files import write_atomic
 from ganatomy.studies import page, reports, verdict
-from ganatomy.studies.claim import GROUPS, last
+from ganatomy.studies.claim import last
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.result import StudyResult
 from ganatomy.studies.study import (
@@ -109,7 +110,7 @@ def run_job(job: Job) -> float:
 def _evaluation(run: Run, job: Job) -> Evaluation | None:
     """Return the evaluation of a run's last step; None unless it has all metrics of the study."""
     found = last(run, job.protocol)
-    return found if found and {*job.metrics} <= {GROUPS[name] for name in found} else None
+    return found if found and {*job.metrics} <= {*map(metric_of, found)} else None
 
 
 class Pace(NamedTuple):

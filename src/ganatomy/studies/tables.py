@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganatomy.evaluation.metrics import VALUES
+from ganatomy.evaluation.metrics import values
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
 from ganatomy.pages.sections import CHARTS
@@ -75,7 +75,7 @@ def spread(runs: Sequence[Finished]) -> list[list[tuple[str, str]]]:
             [v for r in seeds if (v := value(r, name)) is not None] for seeds in conditions.values()
         ]
         real = next((e.real(name) for e in measured if name in e), 0)
-        table.append([(measured[0].title(name), ""), *map(_spread, found), (number(real), "")])
+        table.append([(measured[0].head(name), ""), *map(_spread, found), (number(real), "")])
     return table
 
 
@@ -87,8 +87,8 @@ def _spread(values: list[float]) -> tuple[str, str]:
 
 
 def _names(runs: Sequence[Finished]) -> list[str]:
-    """Return the names of all measured values, in the order of VALUES."""
-    return [name for name in VALUES if any(value(run, name) is not None for run in runs)]
+    """Return the names of all measured values, in the order of METRICS."""
+    return [name for name in values() if any(value(run, name) is not None for run in runs)]
 
 
 def tables(runs: Sequence[Finished], found: StudyResult) -> dict[str, str]:

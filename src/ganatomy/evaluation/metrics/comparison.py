@@ -1,9 +1,9 @@
 """What metrics are given and what they give back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -83,13 +83,34 @@ class Comparison:
                 _check(name, seen, d)
 
 
-class Metric(NamedTuple):
-    """One measurement, which may give several values."""
+@dataclass(frozen=True)
+class Value:
+    """Title and direction of a value, as tables and pages show them."""
 
-    about: str
-    needs: tuple[str, ...]
-    """parts of a Comparison, beyond the always present ones, that must not be None"""
+    title: str
+    better: Literal["lower", "higher", "1"] | None = None
+    """direction of better images; 1 if values near 1 are best, None if there is no direction"""
+    about: str = ""
+    """one line of description"""
+
+    @property
+    def arrow(self) -> str:
+        """The direction behind the title, as in FD ↓."""
+        return {"lower": " ↓", "higher": " ↑", "1": " → 1", None: ""}[self.better]
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One computation, which may give several values."""
+
     measure: Callable[[Comparison], dict[str, Estimate]]
+    """returns an estimate for each of the values, in their order"""
+    values: Mapping[str, Value]
+    """name -> title and direction"""
+    needs: tuple[str, ...] = ()
+    """parts of a Comparison that must not be None, beyond those that always are there"""
+    about: str = ""
+    """one line of description"""
 
 
 def available(metric: Metric, comparison: Comparison) -> bool:

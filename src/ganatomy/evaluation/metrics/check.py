@@ -1,0 +1,67 @@
+"""The conformance check of a metric."""
+
+import math
+
+import torch
+
+from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, Extracted, Metric
+from ganatomy.evaluation.metrics.distances import moments
+
+N, DIM, CLASSES = 128, 6, 4
+"""Images of the check, their features and their classes."""
+
+
+def check_metric(metric: Metric) -> None:
+    """See that a metric does what evaluations rest on.
+
+    It is given random features, logits and pixels. It must return an Estimate for each of its
+    values, of finite floats, with the value inside its interval; return the same when it is asked
+    again; and leave its arguments as they are.
+
+    Raises:
+        ValueError: for the first of these that does not hold.
+    """
+    comparison, untouched = _comparison(), _comparison()
+    found = metric.measure(comparison)
+    if not isinstance(found, dict) or [*found] != [*metric.values]:
+        names = ", ".join(found) if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"expected the values {', '.join(metric.values)}, got {names}")
+    for name, estimate in found.items():
+        _check_estimate(name, estimate)
+    if metric.measure(comparison) != found:
+        raise ValueError("it returns other values for equal arguments; draw from comparison.seed")
+    if _tensors(comparison) != _tensors(untouched):
+        raise ValueError("it changes its arguments; copy them first")
+
+
+def _check_estimate(name: str, estimate: object) -> None:
+    if not isinstance(estimate, Estimate):
+        raise ValueError(f"expected an Estimate of {name}, got a {type(estimate).__name__}")
+    numbers = [x for x in estimate if x is not None]
+    if not all(type(x) is float and math.isfinite(x) for x in numbers):
+        raise ValueError(f"expected finite floats as {name}, got {tuple(estimate)}")
+    low, high = estimate.low, estimate.high
+    if (low is None) != (high is None):
+        raise ValueError(f"the interval of {name} has one end, got {low} and {high}")
+    if low is not None and high is not None and not low <= estimate.value <= high:
+        raise ValueError(f"{name} is {estimate.value}, outside its interval [{low}, {high}]")
+
+
+def _tensors(comparison: Comparison) -> list[object]:
+    parts = (comparison.fake, comparison.real, comparison.held_out or ())
+    return [tensor.tolist() for part in parts for tensor in part if tensor is not None]
+
+
+def _comparison() -> Comparison:
+    rng = torch.Generator().manual_seed(0)
+
+    def images(n: int) -> Extracted:
+        pixels = torch.randint(0, 256, (n, 1, 4, 4), generator=rng).to(torch.uint8)
+        labels = torch.arange(n) % CLASSES
+        features, logits = (torch.randn(n, d, generator=rng) for d in (DIM, CLASSES))
+        return Extracted(features, logits + 3 * torch.eye(CLASSES)[labels], pixels, labels)
+
+    real = images(N)
+    return Comparison(
+        fake=images(N), real=real, moments=moments(real.features), held_out=images(N), resamples=20
+    )
