@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import hypothesis
 import pytest
@@ -13,6 +15,7 @@ import torch
 from ganatomy.cli.main import main
 from ganatomy.data import DATASETS, Samples
 from ganatomy.recipes.recipe import Recipe
+from ganatomy.validation import flat, leaves
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # CI machines are shared
 hypothesis.settings.load_profile("no deadline")
@@ -61,6 +64,28 @@ SAGAN = PENALISED.replace(
 """The same with attention: one of its steps takes ten of the others'."""
 
 FULL = {"mlp": MLP, "dcgan": CONV}
+
+
+def another(recipe: Recipe, name: str) -> Any:
+    """A value of a field, by public name, that is not the recipe's."""
+    if name == "shape":
+        return (1, 32, 32)
+    return _another(leaves(Recipe)[name].kind, flat(recipe)[name])
+
+
+def _another(kind: Any, now: Any) -> Any:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _another(args[0], now)
+    if origin is Literal:
+        return next(option for option in args if option != now)
+    if origin is tuple:
+        return tuple(_another(args[0], value) for value in now or (None,))
+    if kind is bool:
+        return not now
+    if kind is str:
+        return f"{now}-2"
+    return (now or 1.0) / 2 if kind is float else (now or 13) + 1
 
 
 def shape_of(recipe: Recipe) -> tuple[int, ...]:

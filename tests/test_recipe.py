@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONV, MLP
+import tyro
+from conftest import CONV, MLP, another
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from ganatomy.gan.losses import LOSSES
 from ganatomy.models import MODELS
 from ganatomy.recipes import named
 from ganatomy.recipes.named import RECIPES
-from ganatomy.recipes.recipe import Recipe, RunOptions, differences
+from ganatomy.recipes.recipe import DataSection, Recipe, RunOptions, differences
 from ganatomy.validation import flat, from_dict, leaves, to_dict
 
 KEYS = {
@@ -69,37 +71,12 @@ def test_round_trip(z_dim: int, lr_g: float, widths: list[int], epochs: float, n
     assert again == made and again.key == made.key and not differences(made, again)
 
 
-def test_key_depends_on_every_field() -> None:
-    others = {
-        "dataset": "other",
-        "shape": (1, 32, 32),
-        "model": "dcgan",
-        "latent": "binary",
-        "g_widths": (1,),
-        "d_widths": (1,),
-        "g_norm": "batch",
-        "d_norm": "batch_all",
-        "g_activation": "tanh",
-        "d_activation": "tanh",
-        "spectral": "d",
-        "attention": (14,),
-        "init": "dcgan",
-        "loss": "minimax",
-        "real_label": (0.9, 0.9),
-        "fake_label": (0.1, 0.1),
-        "epochs": 3.0,
-        "same_fakes": True,
-        "opt_g": "sgd",
-        "opt_d": "sgd",
-        "schedule": "linear",
-    }
-    for name in leaves(Recipe):
-        plain = Recipe.of(steps=9, r1=1.0 if name == "penalty_every" else 0.0)
-        now: Any = flat(plain)[name]
-        value = others.get(name) or (now + 1 if isinstance(now, int) else now / 2 or 0.5)
-        changed = plain.replace(**{name: value})
-        assert changed.key != plain.key, name
-        assert from_dict(Recipe, json.loads(json.dumps(to_dict(changed)))) == changed
+@pytest.mark.parametrize("name", leaves(Recipe))
+def test_key_depends_on_every_field(name: str) -> None:
+    plain = Recipe.of(steps=9, r1=1.0 if name == "penalty_every" else 0.0)
+    changed = plain.replace(**{name: another(plain, name)})
+    assert changed.key != plain.key
+    assert from_dict(Recipe, json.loads(json.dumps(to_dict(changed)))) == changed
 
 
 def test_key_ignores_fields_at_their_defaults() -> None:
@@ -109,6 +86,47 @@ def test_key_ignores_fields_at_their_defaults() -> None:
 def test_sections_have_at_most_twelve_fields() -> None:
     sections: list[Any] = [Recipe, *(type(field.default) for field in dataclasses.fields(Recipe))]
     assert max(len(dataclasses.fields(section)) for section in sections) <= 12
+
+
+# A new field is declared in one place and has a dotted name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NewerSection(DataSection):
+    """The real images, and a field that was added after the keys were published."""
+
+    augment: tuple[str, ...] = ()
+    """augmentations"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Newer(Recipe):
+    """A recipe with one more field."""
+
+    data: NewerSection = NewerSection()
+
+
+def test_a_new_field_leaves_every_published_key_as_it_is() -> None:
+    for name, entry in RECIPES.items():
+        assert from_dict(Newer, to_dict(entry.recipe)).key == KEYS[name]
+
+
+def test_a_new_field_works_as_flag_file_grid_and_key(tmp_path: Path) -> None:
+    flagged = tyro.cli(Newer, args=["--steps", "5", "--data.augment", "flip", "shift"])
+    file = tmp_path / "flat.toml"
+    file.write_text('steps = 5\n"data.augment" = ["flip", "shift"]\n')
+    flat_file = from_dict(Newer, tomllib.loads(file.read_text()))
+    sectioned = from_dict(Newer, {"training": {"steps": 5}, "data": {"augment": ["flip", "shift"]}})
+    plain = Newer.of(steps=5)
+    grid = [from_dict(Newer, flat(plain) | {"data.augment": a}) for a in ((), ("flip", "shift"))]
+    assert flagged == flat_file == sectioned == grid[1] and flagged.data.augment == (
+        "flip",
+        "shift",
+    )
+    assert grid[0] == plain and len({recipe.key for recipe in grid}) == 2
+    assert differences(plain, flagged) == {"data.augment": ([], ["flip", "shift"])}
+    with pytest.raises(ValueError, match=r"unknown field 'data.augmnt' .did you mean 'data.augm"):
+        from_dict(Newer, {"steps": 5, "data": {"augmnt": []}})
 
 
 @pytest.mark.parametrize(
@@ -207,12 +225,48 @@ def test_options_are_checked_too() -> None:
         RunOptions(log_every=0)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".toml"])
-def test_recipe_files(tmp_path: Path, suffix: str) -> None:
-    file = tmp_path / f"mine{suffix}"
-    text = {".json": '{"steps": 5, "g_widths": [8]}', ".toml": "steps = 5\ng_widths = [8]"}
-    file.write_text(text[suffix])
-    assert named.read(str(file)) == Recipe.of(steps=5, g_widths=(8,))
+FILES = {
+    "flat.json": '{"steps": 5, "g_widths": [8], "lr_d": 1e-3, "real_label": [0.7, 1]}',
+    "sections.json": """{"training": {"steps": 5}, "generator": {"widths": [8]},
+        "discriminator": {"lr": 1e-3}, "objective": {"real_label": [0.7, 1]}}""",
+    "flat.toml": "steps = 5\ng_widths = [8]\nlr_d = 1e-3\nreal_label = [0.7, 1]",
+    "sections.toml": """
+        [generator]
+        widths = [8]
+        [discriminator]
+        lr = 1e-3
+        [training]
+        steps = 5
+        [objective]
+        real_label = [0.7, 1]""",
+    "both.toml": """
+        steps = 5
+        lr_d = 1e-3
+        [generator]
+        widths = [8]
+        [objective]
+        real_label = [0.7, 1]""",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_recipe_files_flat_or_in_sections(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text(FILES[name])
+    made = Recipe.of(steps=5, g_widths=(8,), lr_d=1e-3, real_label=(0.7, 1.0))
+    assert named.read(str(file)) == made and named.read(str(file)).key == made.key
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_named_recipe_in_sections_is_the_same(name: str) -> None:
+    recipe = RECIPES[name].recipe
+    sections = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    assert from_dict(Recipe, sections) == recipe == from_dict(Recipe, to_dict(recipe))
+
+
+def test_a_field_given_twice_in_a_file_is_refused() -> None:
+    with pytest.raises(ValueError, match="lr_g is given twice"):
+        from_dict(Recipe, {"steps": 5, "lr_g": 0.1, "generator": {"lr": 0.1}})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"steps": 5', "\x00", '"steps"', "[" * 100_000])

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from conftest import FULL, MLP, PENALISED, in_doubles
+from conftest import FULL, MLP, PENALISED, another, in_doubles
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -42,65 +42,39 @@ def same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
 
 
 CHANGES: dict[str, Any] = {
-    "z_dim": 9,
-    "latent": "binary",
-    "g_widths": (6,),
-    "d_widths": (6,),
-    "g_norm": "none",
-    "d_norm": "none",
-    "g_dropout": 0.0,
-    "d_dropout": 0.0,
-    "g_activation": "sigmoid",
-    "d_activation": "sigmoid",
-    "spectral": "d",
-    "attention": (8,),
-    "init": "dcgan",
     "loss": "minimax",
+    "attention": (8,),
     "real_label": (1.0, 1.0),
     "fake_label": (0.0, 0.0),
-    "gp": 1.0,
-    "dragan": 1.0,
-    "r1": 1.0,
-    "r2": 1.0,
-    "penalty_every": 2,
-    "clip": 0.1,
-    "batch": 8,
-    "d_steps": 1,
-    "g_steps": 1,
-    "same_fakes": True,
-    "opt_g": "rmsprop",
-    "opt_d": "sgd",
-    "lr_g": 1e-3,
-    "lr_d": 1e-3,
-    "schedule": "linear",
-    "beta1": 0.5,
-    "beta2": 0.9,
-    "ema": 0.5,
-    "seed": 1,
+    "g_norm": "none",
+    "d_norm": "none",
+    "g_activation": "sigmoid",
+    "d_activation": "sigmoid",
 }
+"""Other values than the usual ones, for fields of which few have an effect."""
+
 NEEDS: dict[str, dict[str, Any]] = {name: {"d_norm": "none"} for name in PENALTIES}
 NEEDS["penalty_every"] = {"d_norm": "none", "r1": 1.0}
 """What else a change needs."""
 
+ELSEWHERE = {"dataset", "shape", "model", "epochs", "steps"}
+"""Fields whose effect other tests show."""
 
-@pytest.mark.parametrize(
-    ("base", "field"),
-    [(b, f) for b in ("mlp", "dcgan") for f in CHANGES if (b, f) != ("mlp", "attention")],
-)
+
+@pytest.mark.parametrize("base", ["mlp", "dcgan"])
+@pytest.mark.parametrize("field", [name for name in leaves(Recipe) if name not in ELSEWHERE])
 def test_every_field_has_an_effect(base: str, field: str) -> None:
     recipe = FULL[base].replace(steps=3, **NEEDS.get(field, {}))
+    changed = recipe.replace(**{field: CHANGES.get(field, another(recipe, field))})
+    if field == "attention" and base == "mlp":
+        pytest.skip("it has no feature maps")
     made = [
         generate(
             train(State.new(r, DATA.shape), r, 2).ema, 2, recipe.replace(z_dim=r.network.z_dim), 0
         )
-        for r in (recipe, recipe.replace(**{field: CHANGES[field]}))
+        for r in (recipe, changed)
     ]
     assert not torch.equal(*made)
-
-
-def test_no_field_is_without_a_test_of_its_effect() -> None:
-    elsewhere = {"dataset", "shape", "model", "epochs", "steps"}
-    assert leaves(Recipe).keys() == CHANGES.keys() | elsewhere
 
 
 @pytest.mark.parametrize("latent", ["normal", "uniform", "binary"])
