@@ -14,6 +14,7 @@ import torch
 from conftest import MLP, Call
 from torch import Tensor, nn
 
+import ganatomy as gan
 from ganatomy.data import (
     DATASETS,
     Dataset,
@@ -167,7 +168,7 @@ def test_a_function_of_the_full_signature_reads_the_widths() -> None:
 def test_settings_that_a_model_does_not_take_are_refused_not_ignored() -> None:
     MODELS["mine"] = Model(lambda shape, z_dim, g, d: make(shape, z_dim))
     recipe = MLP.replace(model="mine")
-    said = "model mine does not take g_norm, d_norm, g_dropout, d_dropout; leave them out, or use"
+    said = "mine does not take g_norm, d_norm, g_dropout, d_dropout; set g_norm none, .*, or use"
     for refuse in (check_recipe, lambda recipe: State.new(recipe, DATA.shape)):
         with pytest.raises(ValueError, match=said + " mlp, dcgan, sagan"):
             refuse(recipe)
@@ -176,6 +177,16 @@ def test_settings_that_a_model_does_not_take_are_refused_not_ignored() -> None:
     )
     taken = recipe.replace(**unsupported(recipe))
     assert unsupported(taken) == {} and check_recipe(taken) is LOSSES["non_saturating"]
+
+
+def test_from_python_own_networks_drop_what_a_named_recipe_sets(tmp_path: Path) -> None:
+    run = gan.train(
+        "mnist-fast", tmp_path / "run", networks=make, dataset="mnist10k", steps=1, progress=False
+    )
+    assert run.recipe.network.model == "test_parts:make" and run.recipe.generator.norm == "none"
+    with pytest.raises(ValueError, match="does not take g_norm"):
+        gan.train("mnist-fast", tmp_path / "b", networks=make, g_norm="batch", progress=False)
+    assert not (tmp_path / "b").exists()
 
 
 def test_real_and_fake_share_a_pass_only_where_a_model_says_so() -> None:

@@ -192,7 +192,7 @@ def test_label_ranges_go_with_losses_that_have_labels(loss: str) -> None:
         (MLP.replace(model="sagn"), "unknown model 'sagn' .did you mean 'sagan'"),
         (
             MLP.replace(attention=(14,)),
-            "the model mlp does not take attention; leave it out, or use dcgan, sagan",
+            "the model mlp does not take attention; set attention .., or use dcgan, sagan",
         ),
         (
             CONV.replace(attention=(16,)),

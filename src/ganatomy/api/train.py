@@ -7,6 +7,7 @@ from typing import Any
 from ganatomy.api import parts
 from ganatomy.api.run import Run
 from ganatomy.gan.losses import Loss
+from ganatomy.gan.step import unsupported
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs import branch, folder
@@ -39,7 +40,8 @@ def train(
         out: run folder; None means runs/NAME-KEY.
         data: images to train on instead of the recipe's dataset: a path, a tensor or array of
             images (N, C, H, W), or a torch Dataset, whose labels are kept.
-        networks: function that builds the generator and the discriminator, see check_model.
+        networks: function that builds the generator and the discriminator, see check_model. The
+            recipe's norm, dropout, activations and attention are dropped if they do not take them.
         loss: loss instead of the recipe's: a name, or a Loss, see check_loss.
         options: how to carry out the training.
         loggers: functions that receive each logged row, such as wandb.log.
@@ -59,6 +61,9 @@ def train(
     recipe_fields |= parts.given(data, networks, loss)
     if recipe_fields:
         chosen = chosen.replace(**recipe_fields)
+    if networks is not None:  # own networks rarely take a named recipe's norm or dropout
+        dropped = {k: v for k, v in unsupported(chosen).items() if k not in fields}
+        chosen = chosen.replace(**dropped)
     return _train(chosen, default_folder(recipe, chosen, out), options, loggers, progress)
 
 

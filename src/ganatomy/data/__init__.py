@@ -136,6 +136,7 @@ __all__ = [
     "Shape",
     "Size",
     "Split",
+    "as_dataset",
     "balanced",
     "batch_indices",
     "check_dataset",

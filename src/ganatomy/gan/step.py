@@ -162,9 +162,10 @@ def _check_model(recipe: Recipe) -> None:
         return
     taken = [part for part, names in _SUPPORT.items() if fields.keys() & {*names}]
     others = [name for name, model in MODELS.items() if model.supports.issuperset(taken)]
+    fix = ", ".join(f"{name} {value}" for name, value in fields.items())
     raise ValueError(
-        f"the model {recipe.network.model} does not take {', '.join(fields)}; leave "
-        f"{'it' if len(fields) == 1 else 'them'} out, or use {', '.join(others)}"
+        f"the model {recipe.network.model} does not take {', '.join(fields)}; set {fix}, or use "
+        f"{', '.join(others)}"
     )
 
 
