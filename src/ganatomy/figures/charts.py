@@ -214,7 +214,9 @@ def curves(
     axes.plot([x for x, _ in dots], [y for _, y in dots], "o", color=INK, markersize=6)
     ends = [x for line in lines.values() for x in line.x] or [0.0]
     axes.set(xlabel=x_title, xlim=(min(ends), max(ends) if max(ends) > min(ends) else ends[0] + 1))
-    axes.set(yscale="log" if log else "linear", ylim=y_range or span(lines.values()))
+    low, high = y_range or span(lines.values())
+    room = 0 if log else 0.012 * (high - low)  # for half of a line at the edge
+    axes.set(yscale="log" if log else "linear", ylim=(low, high + room))
     if legend:
         figure.legend(loc="upper left", ncols=len(lines), handlelength=2.8, borderaxespad=0)
     axes.xaxis.set_major_formatter(tick)

@@ -73,7 +73,7 @@ def _criterion() -> str:
 def _learned(nets: Mapping[int, nn.Module]) -> str:
     x = torch.linspace(-6, 6, 241, dtype=torch.float64)[:, None]
     best = {"D*": _line(x, best_logit(*LEARNED["1-D"], x).sigmoid())}
-    steps = {f"step {n}": _line(x, nets[n](x).detach().sigmoid()) for n in _few(nets)}
+    steps = {f"step {n:,}": _line(x, nets[n](x).detach().sigmoid()) for n in _few(nets)}
     return _chart(best | steps, "x", y_range=(0, 1))
 
 
