@@ -53,9 +53,9 @@ def test_what_is_no_mixture_is_refused(means, stds, weights, cure) -> None:  # t
 
 
 def test_densities_that_cannot_be_covered_are_refused() -> None:
-    with pytest.raises(ValueError, match="one dimension, got 1 and 2"):
+    with pytest.raises(ValueError, match="the same dimension, got 1 and 2"):
         nodes(normal(0), ring(8, 2, 0.3))
-    with pytest.raises(ValueError, match="bring the stds nearer"):
+    with pytest.raises(ValueError, match="stds of similar size"):
         nodes(modes(0.001, (0.0, 0.0)), modes(5.0, (0.0, 0.0)))
 
 

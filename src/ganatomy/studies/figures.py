@@ -1,4 +1,4 @@
-"""The figures of a study: each seed's number by condition, and training curves."""
+"""Data of the figures of a study: the axes of dot plots, and curves with bands over seeds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ from ganatomy.pages.sections import POINTS
 from ganatomy.runs.folder import Row
 
 DECADE = 10.0
-"""An axis is logarithmic where its largest number is more than so many times its least."""
+"""Ratio of the largest to the smallest number above which an axis is logarithmic."""
 
 NEAR = 3.0
-"""A marked value is drawn while the axis that it takes is at most so many times that without it."""
+"""Factor by which a marked value may lengthen the axis; beyond it, the value is not drawn."""
 
 
 def axis(numbers: Sequence[float], marks: Sequence[tuple[str, float]]) -> Axis:
-    """Choose the axis for some numbers, with room for the marks that do not squeeze them."""
+    """Choose the axis for some numbers, with room for marks (name and value) that are near."""
     low, high = min(numbers), max(numbers)
     log = low > 0 and high / low > DECADE
     at: Callable[[float], float] = math.log10 if log else float
@@ -33,10 +33,10 @@ def axis(numbers: Sequence[float], marks: Sequence[tuple[str, float]]) -> Axis:
 
 
 def bands(logs: Sequence[Sequence[Row]], field: str) -> Series:
-    """Gather the logs of a condition's seeds to the mean over seeds, and their least and most.
+    """Return a field of the logs of several seeds: mean, lowest and highest over seeds.
 
-    Only steps that all seeds have logged count. Of more than POINTS neighbouring ones are
-    averaged, seed by seed, before seeds are set against each other.
+    Only steps that all seeds have logged count. If there are more than POINTS of them, neighboring
+    steps of each seed are averaged first.
     """
     found = [{row["step"]: row[field] for row in rows if field in row} for rows in logs]
     steps = sorted(set[int]().union(*found).intersection(*found))

@@ -1,4 +1,4 @@
-"""A study to one self-contained page, readable offline and in print."""
+"""The page of a study, and the other files for its readers."""
 
 import base64
 import collections
@@ -35,20 +35,20 @@ from ganatomy.studies.tables import (
 )
 
 IMAGES = 2_400_000
-"""Bytes of sample grids on a page: 3.2 MB of text, so that the page stays under 4 MB."""
+"""Largest size of all sample grids in bytes: 3.2 MB as text, so that a page is under 4 MB."""
 
 
 def contents(
     study: Study, out: Path, done: Sequence[Job], found: StudyResult, command: str
 ) -> dict[str, str]:
-    """Return the files of a study's folder that are for readers, name to text.
+    """Return the files for readers in a study's folder, name to text.
 
     Args:
         study: the plan.
         out: the folder, which holds study.json.
-        done: the runs that are finished.
-        found: what verdicts gave of them.
-        command: what repeats the study.
+        done: its finished runs.
+        found: the verdicts on its claims.
+        command: the command that repeats it.
     """
     order = list(study.conditions)
     runs = sorted(map(read, done), key=lambda run: (order.index(run.job.condition), run.job.seed))
@@ -63,7 +63,7 @@ def contents(
 def page(
     study: Study, plan: bytes, runs: Sequence[Finished], found: StudyResult, command: str
 ) -> Page:
-    """Return the page of a study from its finished runs, condition by condition."""
+    """Return the page of a study with finished runs, ordered by condition and seed."""
     measured = next((run.evaluation for run in runs if run.evaluation), None)
     scored = score_losses(run.job.recipe for run in runs)
     conditions = by_condition(runs)
@@ -105,7 +105,7 @@ def page(
 
 
 def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]]:
-    """A drawing for each claim; those of one quantity share their axis."""
+    """Draw a dot plot for each claim; claims about one quantity share their axis."""
     measured = next((run.evaluation for run in runs if run.evaluation), None)
     shared: dict[str, tuple[list[float], list[tuple[str, float]]]] = {}
     for finding in found.claims:
@@ -124,7 +124,7 @@ def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]
 
 
 def _marks(claim: Claim, measured: Evaluation | None) -> list[tuple[str, float]]:
-    """What the numbers of a claim are seen against: its value, and the real where there is one."""
+    """Return the marks of a claim: the claimed value and the real score, if there are such."""
     shown = measured is not None and claim.to is None and claim.metric in measured
     real = measured.real(claim.metric) if measured and shown else None
     known = (("claimed", claim.value), ("real", real))
@@ -132,7 +132,7 @@ def _marks(claim: Claim, measured: Evaluation | None) -> list[tuple[str, float]]
 
 
 def _grids(runs: Sequence[Finished]) -> list[dict[str, Any]]:
-    """The last grid of each condition's seed of median FD; of two middle ones, the better."""
+    """Choose each condition's last grid of the seed with the median FD, or the lower middle one."""
     chosen = []
     for seeds in by_condition(runs).values():
         drawn = [run for run in seeds if run.grid]
@@ -154,9 +154,9 @@ def _grids(runs: Sequence[Finished]) -> list[dict[str, Any]]:
 
 
 def fitted(images: Sequence[bytes], most: int = IMAGES) -> list[tuple[bytes, float]]:
-    """Return PNGs that take so many bytes together, with the share of its side that each kept.
+    """Return PNGs of at most this many bytes in total, each with the factor it was scaled by.
 
-    Those that fit are left as they are; else those above an equal share of the bytes are shrunk.
+    If they are larger, every PNG above an equal share of the bytes is scaled down.
     """
     if sum(map(len, images)) <= most:
         return [(image, 1.0) for image in images]
@@ -178,7 +178,7 @@ def _shrunk(image: bytes, most: int) -> tuple[bytes, float]:
 
 
 def _machines(runs: Sequence[Finished]) -> list[tuple[int, Row]]:
-    """The machines and settings that runs had, and how many runs had each; the first is usual."""
+    """Return the environments of the runs with their numbers of runs, the most common first."""
     keys = ("cpu", "cores", "device", "threads", "precision", "python", "torch", "ganatomy")
     found: collections.Counter[tuple[Any, ...]] = collections.Counter()
     for run in runs:

@@ -1,1 +1,1 @@
-"""The theory of GANs checked by numbers: densities, the game's quantities, findings, their page."""
+"""Numerical checks of the theory of GANs on known densities."""

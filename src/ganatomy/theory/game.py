@@ -1,4 +1,4 @@
-"""What Goodfellow et al. 2014 (arXiv 1406.2661, section 4) prove things of, on known densities."""
+"""The quantities of Goodfellow et al. 2014 (arXiv 1406.2661, section 4), for known densities."""
 
 import copy
 import math
@@ -17,18 +17,18 @@ from ganatomy.theory.densities import Mixture, Nodes, double, legendre, modes, n
 def best_logit(p: Mixture, q: Mixture, x: Tensor) -> Tensor:
     """Return the logit (N,) of D*(x) = p(x) / (p(x) + q(x)) at points (N, dim): log p - log q.
 
-    It stands where both densities are too small for a float (Goodfellow's Proposition 1).
+    It is finite even if both densities underflow (Proposition 1).
     """
     return p.log_prob(x) - q.log_prob(x)
 
 
 def value(p: Mixture, q: Mixture, logits: Tensor, at: Nodes) -> float:
-    """Return V(D, G) = E_p log D + E_q log(1 - D) of the D with these logits (N,) at nodes."""
+    """Return V(D, G) = E_p log D + E_q log(1 - D) for the logits (N,) of D at nodes."""
     return float(at.mean(p, logsigmoid(logits)) + at.mean(q, logsigmoid(-logits)))
 
 
 def criterion(p: Mixture, q: Mixture) -> float:
-    """Return C(G), the maximum of V over every D, from -log 4 (equal) to 0 (apart)."""
+    """Return C(G), the maximum of V over all D: -log 4 for equal, 0 for disjoint densities."""
     at = nodes(p, q)
     return value(p, q, best_logit(p, q, at.x), at)
 
@@ -40,9 +40,9 @@ def kl(p: Mixture, q: Mixture) -> float:
 
 
 def jsd(p: Mixture, q: Mixture) -> float:
-    """Return the Jensen-Shannon divergence, 0 to log 2: half the KLs to the two's equal mixture.
+    """Return the Jensen-Shannon divergence in nats, 0 to log 2: mean KL to the equal mixture.
 
-    It shares neither D nor the rule of quadrature with criterion.
+    It shares neither D nor the quadrature rule with criterion.
     """
     weights = tuple(w / 2 for w in p.weights + q.weights)
     both = Mixture(p.means + q.means, p.stds + q.stds, weights)
@@ -50,19 +50,19 @@ def jsd(p: Mixture, q: Mixture) -> float:
 
 
 def jsd_of_one_mode(k: int) -> float:
-    """Return the JSD of k equal modes, infinitely far apart, and one of them.
+    """Return the JSD between k equal modes, infinitely far apart, and one of them.
 
-    D* is 1 / (k + 1) on the mode that is kept and 1 on the others.
+    D* is 1 / (k + 1) on this mode and 1 on the others.
     """
     return math.log(2) + math.log(k) / 2 - (k + 1) / (2 * k) * math.log(k + 1)
 
 
 def pointwise(p: Tensor, q: Tensor, points: int = 2000) -> tuple[Tensor, Tensor]:
-    """Find y in (0, 1) that maximises p log y + q log(1 - y), for positive p and q (N,), twice.
+    """Maximise p log y + q log(1 - y) over y in (0, 1) in two ways, for positive p and q (N,).
 
     Returns:
-        The best of a grid of so many steps, and where 1,000 steps of gradient ascent on the logit
-        of y end; each (N,).
+        The best y on a grid with this many steps, and the y after 1,000 steps of gradient ascent
+        on its logit; each (N,).
     """
     y = torch.arange(1, points, dtype=torch.float64) / points
     searched = y[(p[:, None] * y.log() + q[:, None] * (-y).log1p()).argmax(1)]
@@ -73,18 +73,19 @@ def pointwise(p: Tensor, q: Tensor, points: int = 2000) -> tuple[Tensor, Tensor]
 
 
 def marks(steps: int) -> list[int]:
-    """Return 0, 1, 3, 10, 30, ... and the last step: when a training is looked at."""
-    train_test_split = [m * 10**e for e, m in product(range(len(str(steps))), (1, 3))]
-    return sorted({0, *(m for m in train_test_split if m < steps), steps})
+    """Return the steps at which a discriminator is kept: 0, 1, 3, 10, 30, ... and the last."""
+    known = [m * 10**e for e, m in product(range(len(str(steps))), (1, 3))]
+    return sorted({0, *(m for m in known if m < steps), steps})
 
 
 def learn(p: Mixture, q: Mixture, seed: int, steps: int, batch: int = 256) -> dict[int, nn.Module]:
-    """Train a discriminator on samples of p and of a generator q that stays, by the logistic loss.
+    """Train a discriminator on samples of p and of a fixed generator q with the logistic loss.
 
-    It is mlp with two hidden layers of 64, trained by Adam at 2e-3, falling linearly to 0.
+    It is an mlp with two hidden layers of 64 units, trained by Adam; the learning rate falls
+    linearly from 2e-3 to 0.
 
     Returns:
-        The discriminator, points (N, dim) to logits (N,), as it was at each of marks(steps).
+        The discriminator, from points (N, dim) to logits (N,), at each of marks(steps).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed))
@@ -110,10 +111,11 @@ def learn(p: Mixture, q: Mixture, seed: int, steps: int, batch: int = 256) -> di
 
 
 def pull(p: Mixture, q: Mixture, loss: str) -> Tensor:
-    """Return the gradient (dim,) of a generator's loss by where q stands, D being D* and held.
+    """Return the gradient (dim,) of a generator's loss in the position of q, with D fixed at D*.
 
-    Samples are place plus noise, so it is the mean over q of the loss's slope in x. It is the
-    gradient of 2 JSD(p, q) for minimax, of KL(q || p) - 2 JSD(p, q) for non_saturating.
+    A sample is the position plus noise, so this is the mean over q of the loss's slope in x. It
+    is the gradient of 2 JSD(p, q) for minimax, of KL(q || p) - 2 JSD(p, q) for non_saturating
+    (Arjovsky and Bottou 2017, theorem 2.5).
     """
     at = nodes(p, q)
     x = at.x.clone().requires_grad_()
@@ -121,16 +123,16 @@ def pull(p: Mixture, q: Mixture, loss: str) -> Tensor:
 
 
 def logit_slope(logits: Tensor, loss: str) -> Tensor:
-    """Return the slope (N,) of a generator's loss on each sample in its logit (N,)."""
+    """Return the slope (N,) of a generator's loss for each sample in its logit (N,)."""
     logits = logits.clone().requires_grad_()
     return _slopes(loss, logits, logits)
 
 
 def descend(loss: str, start: float, rate: float, steps: int) -> list[float]:
-    """Move the mean of N(mean, 1) towards N(0, 1) down a loss, D being D* at every step.
+    """Move the mean of N(mean, 1) to N(0, 1) by gradient descent, D being D* at every step.
 
     Returns:
-        The means, start first (Goodfellow's Proposition 2, in one parameter).
+        The mean at every step, the start first (Proposition 2, in one parameter).
     """
     means = [start]
     for _ in range(steps):
