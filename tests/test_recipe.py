@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tyro
-from conftest import CONV, MLP, another
+from conftest import CONV, MLP, Call, another
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +87,14 @@ def test_key_ignores_fields_at_their_defaults() -> None:
 def test_sections_have_at_most_twelve_fields() -> None:
     sections: list[Any] = [Recipe, *(type(field.default) for field in dataclasses.fields(Recipe))]
     assert max(len(dataclasses.fields(section)) for section in sections) <= 12
+
+
+def test_help_is_grouped_by_section(call: Call) -> None:
+    _, said, _ = call("train", "basic-gan", "--help")
+    groups = re.findall(r"(?m)^\W*(\w+) options", said)
+    sections = [field.name for field in dataclasses.fields(Recipe)]
+    assert groups == [*sections, "run"]
+    assert said.index("data options") < said.index("--dataset") < said.index("network options")
 
 
 # A new field is declared in one place and has a dotted name

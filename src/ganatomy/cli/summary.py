@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
 from ganatomy.cli.output import answer
@@ -33,7 +33,7 @@ class Summary:
     """only count and compute: no steps are timed, which takes 1 to 20 seconds"""
     json: bool = False
     """print the result as JSON, in plain numbers, bytes and seconds"""
-    recipe: OmitArgPrefixes[Recipe] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
+    recipe: Annotated[Recipe, arg(name="")] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
 
     def __call__(self) -> int:
         """Run the command."""

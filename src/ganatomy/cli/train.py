@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ganatomy.cli import terminal
 from ganatomy.cli.output import Command
@@ -23,12 +23,13 @@ class Training(Command):
     """The arguments that both commands share."""
 
     log_style: Literal["auto", "dcgan"] = "auto"
-    """auto: a bar in a terminal, lines elsewhere; dcgan: a line every log_every steps as in
-    PyTorch's DCGAN example"""
+    """a bar in a terminal and lines elsewhere, or lines as in PyTorch's DCGAN example"""
     quiet: bool = False
     """show no progress"""
     recipe: Annotated[Recipe, arg(name="")] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
-    options: Annotated[RunOptions, arg(name="")] = dataclasses.field(default=RunOptions())
+    options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
+        default=RunOptions()
+    )
 
     @property
     def style(self) -> "Style":

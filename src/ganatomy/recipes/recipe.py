@@ -33,7 +33,7 @@ class DataSection(Section):
     """The real images."""
 
     dataset: Annotated[str, public("dataset")] = "mnist"
-    """name of a dataset (see: ganatomy datasets), or a folder, zip, tar or npz of images"""
+    """name (see: ganatomy datasets), folder, zip, tar or npz of images, or package.module:loader"""
     shape: Annotated[tuple[int, ...] | None, public("shape"), Range(1, 4096)] = None
     """channels, height and width that images are center-cropped and resized to; None keeps them"""
 
@@ -43,7 +43,7 @@ class NetworkSection(Section):
     """Settings that both networks share."""
 
     model: Annotated[str, public("model")] = "mlp"
-    """pair of networks: mlp, dcgan, sagan, or package.module:function"""
+    """pair of networks by name (mlp, dcgan, sagan), or package.module:function"""
     z_dim: Annotated[int, public("z_dim"), Range(1, 65_536)] = 100
     """size of the latent vector"""
     latent: Annotated[Literal["normal", "uniform", "binary"], public("latent")] = "normal"
@@ -105,8 +105,7 @@ class ObjectiveSection(Section):
     """The loss and the gradient penalties."""
 
     loss: Annotated[str, public("loss")] = "non_saturating"
-    """non_saturating, minimax, least_squares, hinge, wasserstein, relativistic, or
-    package.module:loss"""
+    """adversarial loss by name, such as hinge or wasserstein, or package.module:loss"""
     real_label: Annotated[tuple[float, float], public("real_label"), Range(0, 1)] = (1.0, 1.0)
     """range of the discriminator's target for each real sample, low and high"""
     fake_label: Annotated[tuple[float, float], public("fake_label"), Range(0, 1)] = (0.0, 0.0)
@@ -214,7 +213,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a run is carried out; none of it changes the meaning of a recipe.
+    """Device, logs, samples, checkpoints and evaluations of a run; the recipe is independent.
 
     Raises:
         ValueError: for a value of the wrong type or range.
@@ -225,8 +224,7 @@ class RunOptions:
     threads: Annotated[int | None, Range(1, 4096)] = None
     """CPU threads; None lets PyTorch choose"""
     precision: Precision = "fp32"
-    """precision of matrix products and convolutions; bf16 is faster where the hardware has it (see:
-    ganatomy doctor); weights, losses, optimizers and spectral norms stay fp32"""
+    """type of matrix products and convolutions; bf16 is faster on some machines (see doctor)"""
     log_every: Annotated[int, Range(1, math.inf)] = 50
     """steps between rows of log.jsonl"""
     sample_every: Annotated[int | None, Range(1, math.inf)] = None
