@@ -178,8 +178,8 @@ def encode(figure: "Figure", form: str) -> bytes:
     if form == "svg":
         return to_svg(figure).encode()
     buffer = io.BytesIO()
-    unwanted = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
-    figure.savefig(buffer, format=form, facecolor="white", metadata=unwanted[form])
+    metadata = {"CreationDate": None} if form == "pdf" else None
+    figure.savefig(buffer, format=form, facecolor="white", metadata=metadata)
     return buffer.getvalue()
 
 
@@ -210,7 +210,8 @@ def curves(
         axes.set_xscale("symlog", linthresh=1)
     for (name, line), colour, dash in zip(lines.items(), COLOURS, DASHES, strict=False):
         axes.plot(line.x, line.mean, color=colour, label=name, linestyle=(0, dash or None))
-        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+        if line.low != line.high:
+            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
     axes.plot([x for x, _ in dots], [y for _, y in dots], "o", color=INK, markersize=6)
     ends = [x for line in lines.values() for x in line.x] or [0.0]
     axes.set(xlabel=x_title, xlim=(min(ends), max(ends) if max(ends) > min(ends) else ends[0] + 1))

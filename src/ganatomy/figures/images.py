@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganatomy.figures.charts import COLOURS
+from ganatomy.figures.charts import COLOURS, encode, style
 
 
 def to_uint8(samples: Tensor) -> Tensor:
@@ -62,15 +62,14 @@ def scatter(points: Tensor, side: int = 360) -> bytes:
     """Draw points (N, 2) in [-1, 1] as a PNG of side x side pixels."""
     from matplotlib.figure import Figure  # half a second of import
 
-    figure = Figure(figsize=(side / 100, side / 100), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1))
-    x, y = points.T.tolist()
-    axes.scatter(x, y, s=2.5, color=COLOURS[0], alpha=0.5, linewidths=0)
-    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=(), yticks=())
-    axes.spines[:].set_color("#c8ccd1")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    with style():
+        figure = Figure(figsize=(side / 100, side / 100), dpi=100)
+        axes = figure.add_axes((0, 0, 1, 1))
+        x, y = points.T.tolist()
+        axes.scatter(x, y, s=2.5, color=COLOURS[0], alpha=0.5, linewidths=0)
+        axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=(), yticks=())
+        axes.spines[:].set(color="#c8ccd1", visible=True)
+        return encode(figure, "png")
 
 
 def png(image: Tensor) -> bytes:

@@ -40,7 +40,7 @@ class Page:
         return file
 
     def __repr__(self) -> str:
-        return f"Page({self.title!r}, {len(self.html.encode()) / 1e6:.2f} MB)"
+        return f"{type(self).__name__}({self.title!r}, {len(self.html.encode()) / 1e6:.2f} MB)"
 
     def _repr_html_(self) -> str:
         """Return the page in a frame, so that neither its styles nor the notebook's leak."""
