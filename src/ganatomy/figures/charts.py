@@ -6,16 +6,13 @@ colour of the text around the chart (`currentColor`); the background is transpar
 
 import contextlib
 import functools
-import hashlib
 import io
-import math
 import re
 import textwrap
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
-from xml.etree import ElementTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +53,6 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "lines.scale_dashes": False,
     "svg.fonttype": "none",
-    "svg.hashsalt": "ganatomy",
     "text.color": INK,
     "text.parse_math": False,
     "xtick.color": f"{INK}80",
@@ -68,7 +64,6 @@ STYLE: Any = {
 
 P = ParamSpec("P")
 _LOCK = threading.RLock()
-_REFERENCE = re.compile(r"(?:url\()?#([^)]+)\)?")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -90,14 +85,18 @@ class Axis(NamedTuple):
 
 
 @contextlib.contextmanager
-def style() -> Iterator[None]:
-    """Use STYLE instead of the user's matplotlib settings, in one thread at a time."""
+def style(salt: str = "") -> Iterator[None]:
+    """Use STYLE instead of the user's matplotlib settings, in one thread at a time.
+
+    Args:
+        salt: text from which the ids of an SVG are made, so that no two charts share them.
+    """
     import matplotlib  # half a second of import, so only where it is needed
 
     with _LOCK, matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts have it
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": salt})
         yield
 
 
@@ -106,50 +105,26 @@ def svg(draw: "Callable[P, Figure]") -> Callable[P, str]:
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> str:
-        with style():
+        with style(salt=repr((draw.__name__, args, kwargs))):
             return to_svg(draw(*args, **kwargs))
 
     return drawn
 
 
 def to_svg(figure: "Figure") -> str:
-    """Return a figure as an SVG element that a page can hold next to others.
-
-    It has no date, style sheet or font of its own, and its ids occur in no other chart.
-    """
+    """Return a figure as an SVG element without a date, a style sheet or fonts of its own."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    root = ElementTree.fromstring(buffer.getvalue())
-    for parent in root.iter():
-        for child in [c for c in parent if c.tag.endswith(("}metadata", "}style"))]:
-            parent.remove(child)
-        parent.tag = parent.tag.partition("}")[2]
-        parent.text = parent.text if parent.tag == "text" else None
-        parent.tail = None
-    attributes = [element.attrib for element in root.iter()]
-    used = {m[1] for a in attributes for v in a.values() if (m := _REFERENCE.fullmatch(v))}
-    prefix = hashlib.sha256(buffer.getvalue().encode()).hexdigest()[:6]
-    names = {old: f"c{prefix}-{i}" for i, old in enumerate(sorted(used))}
-    for attribute in attributes:
-        kept = {k: v for k, v in attribute.items() if k != "id" or v in names}
-        attribute.clear()
-        attribute.update({k.rpartition("}")[2]: _rewritten(k, v, names) for k, v in kept.items()})
-    width, height = root.attrib["viewBox"].split()[2:]
-    root.attrib |= {"width": width, "height": height, "font-family": FONT}
-    root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", "stroke-linejoin": "round"}
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _rewritten(key: str, value: str, names: Mapping[str, str]) -> str:
-    """Rewrite an attribute of an SVG: ids, colours and fonts, and numbers to two digits."""
-    if key in ("d", "x", "y", "transform"):
-        return re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", " ".join(value.split()))
-    if key == "id":
-        return names[value]
-    if match := _REFERENCE.fullmatch(value):
-        return value.replace(match[1], names[match[1]])
-    value = re.sub(r"font-family:[^;]*; |(?<=px) '[^;]*", "", value)
-    return value.replace("font: ", "font-size: ").replace(INK, "currentColor")
+    text = buffer.getvalue().partition("<svg")[2]
+    for unwanted in (
+        r"<metadata>.*?</metadata>|<style.*?</style>|(?<=>)\s+(?=<)",
+        r' id="[\w.]+_\d{1,3}"| transform="rotate\(-0 [^"]*"',
+        r"font-family: '[^;]*; |(?<=px) '[^;]*",
+    ):
+        text = re.sub(unwanted, "", text, flags=re.S)
+    text = re.sub(r' [dxy]="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), text)
+    text = text.replace('style="font: ', 'style="font-size: ').replace(INK, "currentColor")
+    return f'<svg font-family="{FONT}" stroke-linejoin="round"{text}'
 
 
 def span(series: Iterable[Series]) -> tuple[float, float]:
@@ -243,6 +218,8 @@ def dot_plot(
         marks: texts and numbers of vertical lines. A number off the axis is named in the title.
         longest: length of the longest name in any chart of the page, so that all axes line up.
     """
+    from matplotlib.ticker import LogLocator
+
     inside = sorted((x, text) for text, x in marks if axis.low <= x <= axis.high)
     off = [f"{'←' if x < axis.low else '→'} {text}" for text, x in marks if (x, text) not in inside]
     title = [*x_title.split("; "), *(["off the axis: " + ", ".join(off)] if off else [])]
@@ -250,7 +227,8 @@ def dot_plot(
     figure, axes = _axes(WIDTH, 18 + ROW * len(groups) + bottom, left=left, bottom=bottom, top=18)
     axes.set(xscale="log" if axis.log else "linear", xlim=axis[:2], xlabel="\n".join(title))
     if axis.log:
-        axes.set_xticks(log_ticks(axis))
+        few = axis.high / axis.low < 1000
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
     wrap = functools.partial(textwrap.wrap, width=LABEL // 6, max_lines=2, placeholder="…")
     axes.set_yticks(range(len(groups)), ["\n".join(wrap(name)) for name in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
@@ -266,14 +244,6 @@ def dot_plot(
     axes.xaxis.set_major_formatter(tick)
     axes.minorticks_off()
     return figure
-
-
-def log_ticks(axis: Axis) -> list[float]:
-    """Return the ticks of a logarithmic axis: 1, 2 and 5 of each decade, or of many decades 1."""
-    low, high = math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high))
-    factors = (1, 2, 5) if high - low <= 3 else (1,)
-    ticks = [factor * 10.0**power for power in range(low, high + 1) for factor in factors]
-    return [at for at in ticks if axis.low <= at <= axis.high]
 
 
 def _axes(

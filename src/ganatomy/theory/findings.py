@@ -29,13 +29,11 @@ Trained = Mapping[str, Sequence[Mapping[int, nn.Module]]]
 
 @dataclass(frozen=True)
 class Identity:
-    """C(G) and JSD of a pair of densities, computed independently."""
+    """C(G) and JSD of a pair of densities in nats, computed independently."""
 
     pair: str
     jsd: float
-    """in nats, 0 to log 2"""
     c: float
-    """C(G), -log 4 to 0"""
     d_from_half: float
     """largest |D* - 1/2|"""
     residual: float
@@ -46,10 +44,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Maximisers:
-    """Largest distance of numerical maximisers of a log y + b log(1 - y) from a / (a + b)."""
+    """Largest distances of numerical maximisers of a log y + b log(1 - y) from a / (a + b)."""
 
     pairs: int
-    """number of pairs a, b"""
     search_residual: float
     ascent_residual: float
 
@@ -77,16 +74,16 @@ class Learning:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Gradients of the generator's mean at a distance from the data, D being D*."""
+    """Gradients in the generator's mean at a distance in standard deviations, D being D*.
+
+    Residuals are the differences from the slopes of 2 JSD and of KL - 2 JSD.
+    """
 
     distance: float
-    """in standard deviations"""
     minimax: float
     non_saturating: float
     minimax_residual: float
-    """minimax minus the slope of 2 JSD"""
     non_saturating_residual: float
-    """non_saturating minus the slope of KL - 2 JSD"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,6 @@ class Descent:
     near_step: int | None
     """first step with |mean| < 0.01"""
     mean: float
-    """last mean"""
     c_residual: float
     """last C(G) + log 4"""
     means: tuple[float, ...]
