@@ -119,7 +119,7 @@ def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]
         shown = axis(*shared[name])
         own = _marks(finding.claim, measured)
         svg = dot_plot(finding.groups(), name, shown, own, longest)
-        panels.append({"judged": finding, "svg": svg, "log": shown.log})
+        panels.append({"finding": finding, "svg": svg, "log": shown.log})
     return panels
 
 
