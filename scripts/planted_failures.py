@@ -68,11 +68,9 @@ def looked_at(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
 
 def measure(pixels: Tensor, n: int, ref: Reference) -> Evaluation:
     """Measure by what diagnoses rest on, or glance at a few."""
-    given = ref.protocol.replace(n=len(pixels), mode="given", weights="given")
-    alike = ref._replace(protocol=given)
     if n == GRID:
-        return evaluate.evaluate_grid(pixels, alike).replace(step=1)
-    return evaluate.evaluate(pixels, alike, evaluate.DIAGNOSTIC_METRICS).replace(step=1)
+        return evaluate.evaluate_grid(pixels, ref).replace(step=1)
+    return evaluate.evaluate(pixels, ref, evaluate.DIAGNOSTIC_METRICS).replace(step=1)
 
 
 def silent(pools: Pools, ref: Reference) -> dict[str, int]:

@@ -215,7 +215,7 @@ MISTAKES = {
     "one sample": (["evaluate", "RUN", "--n", "1"], "n must lie in [2"),
     "negative seed": (["evaluate", "RUN", "--seed", "-1"], "seed must lie in [0"),
     "inception offline": (
-        ["evaluate", "RUN", "--protocol", "r1-64f-128"],
+        ["evaluate", "RUN", "--protocol", "inception64-128"],
         "weights-inception-2015",
     ),
     "images against nothing": (["evaluate", "IMAGES"], "--real mnist"),

@@ -79,7 +79,8 @@ def test_points_have_no_protocol() -> None:
 
 def test_all_is_measured_and_travels_with_its_protocol(row: Evaluation, ref: Reference) -> None:
     assert {*row} == {*values()}
-    assert row.protocol == ref.protocol and row.protocol.name == "classifier-2k"
+    assert row.protocol == ref.protocol.replace(mode="given", weights="given")
+    assert row.protocol.name == "classifier-2k+mode=given+weights=given"
     assert (row.n, row.dim, row.real_n) == (2048, 64, 2048)
     assert row.protocol.features_sha256 == classifier.SHIPPED["conv"][1]
     assert row.protocol.reference_sha256 == classifier.MNIST
@@ -94,7 +95,8 @@ def test_an_evaluation_becomes_json_and_comes_back(row: Evaluation, step: int | 
     written = json.loads(json.dumps(at.to_dict(), allow_nan=False))
     assert written == at.to_dict() and ("step" in written) == (step is not None)
     assert Evaluation.from_dict(written) == at
-    assert written["fingerprint"] == row.fingerprint and written["protocol"] == "classifier-2k"
+    assert written["fingerprint"] == row.fingerprint
+    assert written["protocol"] == Evaluation.from_dict(written).protocol.name == row.protocol.name
     assert written["values"]["fd"].keys() == {"value", "low", "high", "std", "real"}
 
 
@@ -116,6 +118,28 @@ def test_real_digits_score_like_the_floor(row: Evaluation) -> None:
     for name in ("fd", "score", "precision", "recall", "density", "confidence", "diversity"):
         assert row[name] == pytest.approx(row.real(name), rel=0.1, abs=0.35)
     assert row["copies"] == 1 and row["memorised"] > 0.9  # they are
+
+
+def test_floats_are_measured_as_the_images_that_they_are(ref: Reference) -> None:
+    pixels = evaluate.choose(DIGITS.values, 600, 0)
+    expected = evaluate.evaluate(pixels, ref, FEW)
+    for form in (pixels / 255, pixels / 127.5 - 1, pixels.numpy()[..., 0, :, :], pixels.long()):
+        assert evaluate.evaluate(form, ref, FEW) == expected
+    with pytest.raises(ValueError, match="expected floats in"):
+        evaluate.evaluate(pixels.float(), ref, FEW)
+
+
+def test_a_fingerprint_is_of_what_was_measured(ref: Reference) -> None:
+    """Of as many images as there were, from elsewhere, against as many as there were."""
+    found = evaluate.evaluate(DIGITS.values[:200], ref, FEW)
+    exact = ref.protocol.replace(n=200, mode="given", weights="given")
+    assert found.protocol == exact and found.fingerprint != ref.protocol.fingerprint
+    made = evaluate.evaluate_samples(DIGITS.values[:200], ref, FEW)
+    assert made.protocol == ref.protocol.replace(n=200)
+    few = reference(preset("raw-10k").replace(n_real=25), "mnist10k", place())
+    assert few.protocol.n_real == len(few.real.features) == 25
+    all_of_them = reference(preset("raw-10k").replace(n_real=10**6), "mnist10k", place())
+    assert all_of_them.protocol.n_real == 10_000
 
 
 def test_only_what_is_asked_for_is_in_the_result(ref: Reference) -> None:

@@ -15,7 +15,7 @@ PUBLISHED = {
     "raw-10k": "c36be905",
     "inception-10k": "4b280847",
     "inception-50k": "2f63a4d3",
-    "r1-64f-128": "f11a8246",
+    "inception64-128": "f11a8246",
 }
 """Fingerprints of presets before dataset and hashes are filled in. They never change."""
 
@@ -37,14 +37,17 @@ OTHER = {
 
 
 def test_every_field_is_in_the_fingerprint() -> None:
-    fields = {f.name for f in dataclasses.fields(Protocol)} - {"quantise"}  # has only one value
+    fields = {f.name for f in dataclasses.fields(Protocol)} - {
+        "quantise",
+        "preset",
+    }  # has only one value; is no setting
     assert fields == OTHER.keys()
     prints = {Protocol().replace(**{name: value}).fingerprint for name, value in OTHER.items()}
     assert len(prints | {Protocol().fingerprint}) == len(OTHER) + 1
 
 
 def test_fingerprints_of_presets_do_not_change() -> None:
-    assert {name: p.fingerprint for name, (_, p) in PROTOCOLS.items()} == PUBLISHED
+    assert {name: p.protocol.fingerprint for name, p in PROTOCOLS.items()} == PUBLISHED
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -57,8 +60,16 @@ def test_presets_have_their_names_and_a_feature_space(name: str) -> None:
     assert (protocol.resize == "none") != protocol.features.startswith("inception")
 
 
+def test_a_protocol_keeps_the_name_of_its_preset() -> None:
+    few = preset("classifier-2k").replace(n=300)
+    assert few.name == "classifier-2k+n=300"
+    assert few == preset("classifier-10k").replace(n=300) == Protocol(n=300)
+    assert few.fingerprint == Protocol(n=300).fingerprint and "preset" not in few.settings
+    assert Protocol(n=2048).name == "classifier-2k"
+
+
 def test_rows_give_their_protocol_back() -> None:
-    protocol = preset("r1-64f-128").replace(seed=3)
+    protocol = preset("inception64-128").replace(seed=3)
     assert from_dict(Protocol, protocol.settings) == protocol
 
 

@@ -100,7 +100,7 @@ def test_files_to_numbers(folders: tuple[Path, Path], inception: Path, layer: st
 
 def test_the_command_itself(call: Call, folders: tuple[Path, Path], inception: Path) -> None:
     """R1.8's protocol through our command line: the number of its 128 images, and the warning."""
-    options = ("--protocol", "r1-64f-128", "--inception-weights", inception, "--force")
+    options = ("--protocol", "inception64-128", "--inception-weights", inception, "--force")
     code, _, complaint = call("evaluate", folders[0], "--real", folders[1], *options)
     assert code == 2 and f"--n {N}" in complaint
     code, said, _ = call(

@@ -183,7 +183,7 @@ class ClassCounts:
         ref = reference(protocol, run.recipe.data.dataset, place)
         step, generator = sampling.load_generator(run)
         pixels = evaluate.samples(generator, run.recipe, ref)
-        found = evaluate.evaluate(pixels, ref, ["classes"])
+        found = evaluate.evaluate_samples(pixels, ref, ["classes"])
         predicted = evaluate.predict(pixels, ref)
         assert ref.class_shares is not None
         expected = (ref.class_shares * self.n).tolist()

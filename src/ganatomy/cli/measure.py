@@ -142,13 +142,11 @@ class Protocols:
 
     def __call__(self) -> int:
         """Run the command."""
-        from ganatomy.validation import to_dict
-
         if self.name is not None:
-            settings = to_dict(preset(self.name))
+            settings = preset(self.name).settings
             return answer(self.json, settings, lambda: fields_table("setting", "value", settings))
-        values = {name: {"about": about} | to_dict(p) for name, (about, p) in PROTOCOLS.items()}
-        abouts = {name: about for name, (about, _) in PROTOCOLS.items()}
+        values = {n: {"about": p.about} | p.protocol.settings for n, p in PROTOCOLS.items()}
+        abouts = {name: preset.about for name, preset in PROTOCOLS.items()}
         return answer(self.json, values, lambda: fields_table("protocol", "what", abouts))
 
 
@@ -210,7 +208,6 @@ def _evaluate_images(command: Evaluate) -> int:
         raise ValueError("--audit, --checkpoint and --weights are for run folders")
     ref = _reference(command, command.real, command.data_root, command.shape, False)
     given = load(str(command.what), Path(), None, command.skip_bad, command.shape).values
-    ref = ref._replace(protocol=ref.protocol.replace(mode="given", weights="given"))
     pixels = evaluate.choose(given, ref.protocol.n, ref.protocol.seed)
     row = evaluate.evaluate(pixels, ref, command.metrics, command.force)
     return _result(command, [row], {"images": str(command.what), "found": len(given)})

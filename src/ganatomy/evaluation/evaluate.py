@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganatomy.data import Samples
+from ganatomy.data.samples import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation.metrics import (
     BUILT_IN,
@@ -56,13 +58,34 @@ MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
 
 
 def evaluate(
-    pixels: Tensor, ref: Reference, metrics: str | Sequence[str] = (), force: bool = False
+    images: Any, ref: Reference, metrics: str | Sequence[str] = (), force: bool = False
 ) -> Evaluation:
-    """Measure uint8 images (n, C, H, W).
+    """Measure images from anywhere.
 
     Args:
-        pixels: the generated images.
-        ref: what they are measured against, and how.
+        images: what as_samples takes: uint8, or floats in [0, 1] or [-1, 1].
+        ref: the reference. Its protocol's number of samples, mode and weights do not count: the
+            evaluation has the number of these images, which are "given".
+        metrics: names of values or of metrics, as resolve_metrics takes them; none means all that
+            the feature space allows.
+        force: measure even if there are fewer images than 2,048 features.
+
+    Raises:
+        ValueError: for images of another shape, too few of them, or an unknown metric.
+    """
+    given = ref.protocol.replace(mode="given", weights="given")
+    pixels = as_samples(images).values
+    return evaluate_samples(pixels, ref._replace(protocol=given), metrics, force)
+
+
+def evaluate_samples(
+    pixels: Tensor, ref: Reference, metrics: str | Sequence[str] = (), force: bool = False
+) -> Evaluation:
+    """Measure samples that were made as the reference's protocol says.
+
+    Args:
+        pixels: uint8 images (n, C, H, W), where n may differ from the protocol's.
+        ref: the reference.
         metrics: names of values or of metrics, as resolve_metrics takes them; none means all that
             the feature space allows.
         force: measure even if there are fewer images than 2,048 features.
@@ -71,6 +94,7 @@ def evaluate(
         ValueError: for images of another shape, too few of them, or an unknown metric.
     """
     names = resolve_metrics(metrics)
+    ref = ref._replace(protocol=ref.protocol.replace(n=len(pixels)))
     real = ref.real.pixels
     assert real is not None
     if pixels.shape[1:] != real.shape[1:]:
@@ -271,7 +295,7 @@ def evaluate_run(
     for file in files:
         step, generator = load_generator(run, file, protocol.weights)
         pixels = samples(generator, run.recipe, ref)
-        yield evaluate(pixels, ref, metrics, force).replace(step=step)
+        yield evaluate_samples(pixels, ref, metrics, force).replace(step=step)
 
 
 def checkpoints(run: Run, which: str) -> list[Path]:

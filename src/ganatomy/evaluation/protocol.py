@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ganatomy.validation import check, lookup, to_dict
@@ -63,6 +63,8 @@ class Protocol:
     """of the reference images' pixels"""
     features_sha256: str = ""
     """of the feature space's weights"""
+    preset: str = field(default="", compare=False)
+    """name of the preset that it comes from; no setting"""
 
     def __post_init__(self) -> None:
         check(self, _LIMITS)
@@ -73,62 +75,72 @@ class Protocol:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every field, as JSON holds it."""
-        return to_dict(self)
+        """Every setting, as JSON holds it."""
+        return {name: value for name, value in to_dict(self).items() if name != "preset"}
 
     @property
     def fingerprint(self) -> str:
-        """Eight characters that stand for every field."""
+        """Eight characters that stand for every setting."""
         text = json.dumps(self.settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def name(self) -> str:
-        """The preset this is, and which of its settings were changed."""
-        settings = to_dict(self)
-        changes = {
-            name: {k: settings[k] for k in _SETTINGS if settings[k] != to_dict(preset)[k]}
-            for name, (_, preset) in PROTOCOLS.items()
-        }
-        name, fewest = min(changes.items(), key=lambda item: len(item[1]))
-        return "+".join([name, *(f"{k}={v}" for k, v in fewest.items())])
+        """The preset that it comes from, or else the nearest, and the settings that differ."""
+        known = {self.preset} & PROTOCOLS.keys() or PROTOCOLS
+        ours = self.settings
+        changes: dict[str, list[str]] = {}
+        for name in known:
+            theirs = PROTOCOLS[name].protocol.settings
+            changes[name] = [f"{k}={ours[k]}" for k in _SETTINGS if ours[k] != theirs[k]]
+        nearest = min(changes, key=lambda name: len(changes[name]))
+        return "+".join([nearest, *changes[nearest]])
 
 
 _SETTINGS = ("features", "n", "n_real", "k", "splits", "split", "mode", "weights", "seed")
 
 _INCEPTION = Protocol(features="inception-2048", resize="299 x 299, bilinear as TensorFlow 1")
 
-PROTOCOLS: dict[str, tuple[str, Protocol]] = {
-    "classifier-10k": (
-        "10,000 samples seen by the dataset's own classifier; the default",
-        Protocol(),
+
+@dataclass(frozen=True)
+class Preset:
+    """A protocol with a name."""
+
+    protocol: Protocol
+    """settings, whose dataset and hashes are filled in by the reference"""
+    about: str
+    """one line of description"""
+
+
+PROTOCOLS: dict[str, Preset] = {
+    "classifier-10k": Preset(
+        Protocol(), "10,000 samples in the features of the dataset's own classifier; the default"
     ),
-    "classifier-2k": ("2,048 samples: quick, for watching a training", Protocol(n=2048)),
-    "mlp-hinge-10k": (
-        "as classifier-10k, by R3.4's classifier",
+    "classifier-2k": Preset(Protocol(n=2048), "2,048 samples: quick, to measure during training"),
+    "mlp-hinge-10k": Preset(
         Protocol(features="classifier-mlp-hinge"),
+        "as classifier-10k, in the features of a fully connected classifier with hinge loss",
     ),
-    "raw-10k": ("10,000 samples as bare pixels", Protocol(features="raw")),
-    "inception-10k": ("FID on 10,000 samples", _INCEPTION),
-    "inception-50k": (
-        "FID on 50,000 samples, as most papers have it",
-        _INCEPTION.replace(n=50_000),
+    "raw-10k": Preset(Protocol(features="raw"), "10,000 samples as bare pixels"),
+    "inception-10k": Preset(_INCEPTION, "FID on 10,000 samples"),
+    "inception-50k": Preset(
+        _INCEPTION.replace(n=50_000), "FID on 50,000 samples, as in most papers"
     ),
-    "r1-64f-128": (
-        "R1.8: 128 samples against 128 images in 64 features; not FID as the field means it",
+    "inception64-128": Preset(
         _INCEPTION.replace(features="inception-64", n=128, n_real=128),
+        "128 samples against 128 images in 64 Inception features; not comparable with FID",
     ),
 }
-"""name -> (one line, preset, whose dataset and hashes are filled in when it is used)"""
+"""name -> preset"""
 
 
 def preset(name: str) -> Protocol:
-    """Return a preset.
+    """Return the protocol of a preset.
 
     Raises:
-        ValueError: if there is none of that name, saying which is nearest.
+        ValueError: if there is none of that name, with the nearest.
     """
-    return lookup(PROTOCOLS, name, "protocol")[1]
+    return lookup(PROTOCOLS, name, "protocol").protocol.replace(preset=name)
 
 
 def require_same(measured: Iterable[tuple[str, Protocol]]) -> None:
@@ -152,5 +164,5 @@ def require_same(measured: Iterable[tuple[str, Protocol]]) -> None:
 
 def differences(ours: Protocol, theirs: Protocol) -> str:
     """Say in which fields two protocols differ."""
-    a, b = to_dict(ours), to_dict(theirs)
+    a, b = ours.settings, theirs.settings
     return "; ".join(f"{k}: {str(a[k])[:12]} and {str(b[k])[:12]}" for k in a if a[k] != b[k])

@@ -89,6 +89,8 @@ def reference(protocol: Protocol, data: str, place: EvalOptions) -> Reference:
         dataset=Path(data).name, reference_sha256=images, features_sha256=space.sha256
     )
     chosen = balanced(train, protocol.n_real or REAL)
+    if protocol.n_real is not None:
+        protocol = protocol.replace(n_real=len(chosen))  # the images may be fewer
     kept_back = "" if test is None else digest(test)
     seen = _remembered(protocol, kept_back, lambda: _look(protocol, space, train, test, chosen))
     shares = None

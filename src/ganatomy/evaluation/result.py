@@ -141,9 +141,9 @@ class Evaluation(Mapping[str, float]):
     @classmethod
     def from_dict(cls, row: Row) -> "Evaluation":
         """Read a row of metrics.jsonl."""
-        counts = row["class_counts"]
+        counts, preset = row["class_counts"], row["protocol"].partition("+")[0]
         return cls(
-            protocol=from_dict(Protocol, row["settings"]),
+            protocol=from_dict(Protocol, row["settings"]).replace(preset=preset),
             n=row["n"],
             dim=row["dim"],
             real_n=row["real_n"],

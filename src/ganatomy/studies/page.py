@@ -94,7 +94,7 @@ def page(
         shared=shared,
         measured=measured,
         heading=measured.replace(step=None).heading() if measured else "",
-        about=PROTOCOLS[first.protocol][0] if first.protocol in PROTOCOLS else "",
+        about=PROTOCOLS[first.protocol].about if first.protocol in PROTOCOLS else "",
         machines=_machines(runs),
         plan=hashlib.sha256(plan).hexdigest(),
         command=command,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganatomy.data import data_root
 from ganatomy.evaluation.diagnose import WINDOW, diagnose
-from ganatomy.evaluation.evaluate import evaluate, evaluate_grid, fitted, samples
+from ganatomy.evaluation.evaluate import evaluate_grid, evaluate_samples, fitted, samples
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, grid_reference, reference
 from ganatomy.evaluation.result import Evaluation
@@ -76,4 +76,4 @@ def measure(monitor: Monitor, step: int, generator: nn.Module) -> Evaluation:
     """Evaluate a generator for eval_every."""
     assert monitor.reference is not None
     pixels = samples(generator, monitor.recipe, monitor.reference)
-    return evaluate(pixels, monitor.reference).replace(step=step)
+    return evaluate_samples(pixels, monitor.reference).replace(step=step)

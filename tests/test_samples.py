@@ -1,0 +1,132 @@
+"""Images from Python become uint8 samples, or are refused with what was expected."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from ganatomy.data.samples import Samples, as_samples, balanced
+
+RNG = torch.Generator().manual_seed(0)
+GREY = torch.randint(0, 256, (12, 1, 5, 7), dtype=torch.uint8, generator=RNG)
+RGB = torch.randint(0, 256, (12, 3, 5, 7), dtype=torch.uint8, generator=RNG)
+LABELS = torch.arange(12) % 3
+
+
+class Pairs(Dataset[Any]):
+    """Images with labels, as torchvision gives them."""
+
+    classes = ("cat", "dog", "eel")
+
+    def __init__(self, images: list[Any]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        return self.images[i], int(LABELS[i])
+
+
+@pytest.mark.parametrize("pixels", [GREY, RGB], ids=["grey", "rgb"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x: x,
+        lambda x: x.float() / 255,
+        lambda x: x.double() / 127.5 - 1,
+        lambda x: (x.float() / 255).requires_grad_(),
+        lambda x: x.half() / 255,
+        lambda x: x.float() / 255 - 1e-6,
+        lambda x: x.long(),
+        lambda x: x.numpy(),
+        lambda x: x.permute(0, 2, 3, 1).numpy(),
+        lambda x: x.permute(0, 2, 3, 1).numpy()[::-1][::-1] / 255,
+        lambda x: x.numpy().astype(np.int16),
+        lambda x: TensorDataset(x),
+        lambda x: list(x),
+        lambda x: [image.float() / 127.5 - 1 for image in x],
+        lambda x: [Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()) for image in x],
+        lambda x: Samples(x, LABELS),
+    ],
+)
+def test_every_form_gives_the_same_pixels(pixels: Tensor, form: Any) -> None:
+    made = as_samples(form(pixels))
+    assert made.values.dtype == torch.uint8 and torch.equal(made.values, pixels)
+    assert len(made.labels) == len(pixels)
+
+
+def test_grey_images_may_leave_their_channel_out() -> None:
+    for form in (GREY[:, 0], GREY[:, 0].numpy(), list(GREY[:, 0]), list(GREY[:, 0].numpy())):
+        assert torch.equal(as_samples(form).values, GREY)
+
+
+@pytest.mark.parametrize(
+    ("data", "classes"),
+    [
+        (Pairs(list(GREY)), Pairs.classes),
+        (TensorDataset(GREY, LABELS), ("0", "1", "2")),
+        ([(image.numpy(), np.int64(i % 3)) for i, image in enumerate(GREY)], ("0", "1", "2")),
+    ],
+)
+def test_labels_are_kept(data: Any, classes: tuple[str, ...]) -> None:
+    made = as_samples(data)
+    assert torch.equal(made.labels, LABELS) and made.classes == classes
+    assert torch.equal(made.values, GREY)
+
+
+class Stream(IterableDataset[Tensor]):
+    """Images without a length."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(GREY)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (torch.full((2, 1, 4, 4), torch.nan), r"\[0, 1\] or \[-1, 1\], got \[nan, nan\]"),
+        (torch.tensor([0.0, torch.inf]).view(2, 1, 1, 1), "got .0, inf.; scale them"),
+        (GREY.float(), r"got \[0, 25\d\]; scale them, or give uint8"),
+        (GREY.float() / 255 * 3 - 1.5, "scale them"),
+        (GREY > 9, "uint8 or floats, got torch.bool"),
+        (GREY.long() - 1, r"integers up to 255, got \[-1, "),
+        (GREY.long() * 2, "integers up to 255, got"),
+        (GREY.long() // 255, r"integers up to 255, got \[0, 1\]"),
+        (GREY[0, 0], r"expected images \(N, 1 or 3, H, W\), got \(5, 7\)"),
+        (GREY.flatten(1), r"got \(12, 35\); permute or reshape"),
+        (GREY.permute(0, 2, 3, 1), r"got \(12, 5, 7, 1\); permute"),
+        (GREY.expand(-1, 4, -1, -1), r"got \(12, 4, 5, 7\)"),
+        (GREY[:0], "got .0, 1, 5, 7."),
+        (RGB.numpy()[:, :, :, :3], "first or last"),
+        (np.array([["a"]]), "array of numbers, got <U1"),
+        ([], "of one type and size, got none"),
+        ([GREY[0], RGB[0]], r"one type and size, got .*\(1, 5, 7\) and .*\(3, 5, 7\)"),
+        ([GREY[0], GREY[0].float() / 255], "one type and size, got torch.uint8 .* torch.float32"),
+        ([(GREY[0], 0), GREY[0]], "a label of 0 or more with each image"),
+        ([(GREY[0], -1)], "a label of 0 or more"),
+        ([(GREY[0], 0.5)], "an integer as label, got 0.5"),
+        ([(GREY[0], 0, 1)], r"a pair \(image, label\), got a tuple"),
+        ([{"image": GREY[0]}], "got a dict"),
+        ([Image.new("RGBA", (4, 4))], 'got RGBA; use .convert."RGB"'),
+        (Stream(), "a Dataset with a length or a list, got a Stream"),
+        ("images", "got a str"),
+        (None, "got a NoneType"),
+    ],
+)
+def test_others_are_refused_in_one_line(images: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        as_samples(images)
+    assert "\n" not in str(refused.value)
+
+
+def test_balanced_has_the_number_asked_for() -> None:
+    samples = Samples(GREY, LABELS, ("a", "b", "c"))
+    for n in range(1, 13):
+        counts = balanced(samples, n).labels.bincount(minlength=3)
+        assert counts.sum() == n and counts.max() - counts.min() <= 1
