@@ -1,8 +1,8 @@
-"""Worsen real digits step by step, measure them each time, and write docs/metrics.md's tables.
+"""Degrade real digits step by step, measure each step, and write the tables of docs/metrics.md.
 
 python scripts/metric_curves.py DATA_ROOT [--n N] [--json FILE] [--from FILE]
-DATA_ROOT holds MNIST/raw; with --json the page is left alone and what was found is written there;
---from draws and writes what an earlier --json found.
+DATA_ROOT contains MNIST/raw. --json writes the measurements to a file instead of the page, and
+--from writes the page from such a file.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
-from pages import DOCS, machine, number, put, table
 from planting import noisy, some
+from tables import DOCS, machine, number, put, table
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -51,11 +51,11 @@ DRAWN: dict[str, tuple[str, tuple[float, float]]] = {
     "score": ("score", (0.5, 10.8)),
     "near_duplicates": ("near duplicates", _SHARE),
 }
-"""values with a row of the figure -> label and ends of the axis"""
+"""value with a row in the figure -> label and limits of the axis"""
 
 
 class Damage(NamedTuple):
-    """A way in which images get worse."""
+    """A kind of degradation."""
 
     title: str
     unit: str
@@ -66,7 +66,7 @@ class Damage(NamedTuple):
 
 
 def dropped(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
-    """Leave out the first classes, and show what remains: repeating it would be another damage."""
+    """Leave out the first classes; fewer images remain, since repeating some is another damage."""
     return some(real.values[real.labels >= level], n, rng)
 
 
@@ -76,7 +76,7 @@ def noised(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
 
 
 def repeated(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
-    """Show so many distinct images again and again."""
+    """Repeat each of n / level distinct images."""
     distinct = some(real.values, round(n / level), rng)
     return distinct[torch.arange(n) % len(distinct)]
 
@@ -95,7 +95,7 @@ def blurred(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor
 
 
 def mixed(real: Samples, n: int, level: float, rng: torch.Generator) -> Tensor:
-    """Put uniform noise in the place of a share of the images."""
+    """Replace a share of the images by uniform noise."""
     images = some(real.values, n, rng).clone()
     lost = round(level / 100 * n)
     noise = torch.randint(0, 256, (lost, *real.shape), generator=rng)
@@ -110,11 +110,11 @@ DAMAGES: dict[str, Damage] = {
     "repeats": Damage("Images repeated", "times each", (1, 2, 5, 10, 100), repeated),
     "mixture": Damage("Mixed with uniform noise", "% of noise", (0, 1, 5, 20, 50, 100), mixed),
 }
-"""name -> how it is done and how far"""
+"""name -> damage"""
 
 
 def measure(real: Samples, ref: Reference) -> dict[str, list[dict[str, Any]]]:
-    """Measure every level of every damage by all metrics."""
+    """Measure every level of every damage with all metrics."""
     n = ref.protocol.n
     found: dict[str, list[dict[str, Any]]] = {}
     for name, damage in DAMAGES.items():
@@ -128,7 +128,7 @@ def measure(real: Samples, ref: Reference) -> dict[str, list[dict[str, Any]]]:
 
 
 def tables(found: dict[str, list[dict[str, Any]]]) -> str:
-    """Write a table for each damage, its first row undamaged, and how they were measured."""
+    """Write a table for each damage, whose first row is undamaged, and the protocol."""
     parts = []
     for name, rows in found.items():
         damage = DAMAGES[name]
@@ -153,7 +153,7 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def figure(found: dict[str, list[dict[str, Any]]]) -> bytes:
-    """Draw small multiples: a column for each damage, a row for each value, with intervals."""
+    """Draw a grid of charts with intervals: a column for each damage, a row for each value."""
     size = (2.3 * len(found), 1.35 * len(DRAWN))
     drawn = Figure(figsize=size, dpi=110, layout="constrained")
     axes = drawn.subplots(len(DRAWN), len(found), sharex="col", sharey="row")
@@ -185,7 +185,7 @@ def figure(found: dict[str, list[dict[str, Any]]]) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, then draw and write."""
+    """Measure, draw and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_root", type=Path)
     parser.add_argument("--n", type=int, default=10_000)

@@ -1,8 +1,8 @@
 """Plant failures, measure them, and write the tables of docs/diagnose.md.
 
 python scripts/planted_failures.py DATA_ROOT [--json FILE] [--runs RUN ...]
-DATA_ROOT holds MNIST/raw; with --json the tables are not written but what was found is; runs are
-diagnosed, as the command does it, in a table of their own.
+DATA_ROOT contains MNIST/raw. --json writes the results to a file instead of the page. Runs are
+diagnosed as by `ganatomy diagnose`, in a table of their own.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from pages import machine, number, put, table
 from planting import BASIC, GENERATORS, TRAININGS, Pools
+from tables import machine, number, put, table
 from torch import Tensor
 
 from ganatomy.data import load
@@ -43,13 +43,13 @@ SHOWN = (
 """Values of the first table."""
 
 LOOKS = {2048: 3, GRID: 20}
-"""How often each generator is measured on so many images, each time on others."""
+"""number of images -> number of measurements of each generator, on different images"""
 
 LOGGED = ("d_real", "d_fake_after", "d_loss", "g_loss", "g_grad")
 
 
-def looked_at(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
-    """Measure each generator, and name what its images show."""
+def diagnosed_generators(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
+    """Measure and diagnose each generator."""
     found = []
     for name, generator in GENERATORS.items():
         row: dict[str, Any] = {"generator": name}
@@ -67,25 +67,25 @@ def looked_at(pools: Pools, ref: Reference) -> list[dict[str, Any]]:
 
 
 def measure(pixels: Tensor, n: int, ref: Reference) -> Evaluation:
-    """Measure by what diagnoses rest on, or glance at a few."""
+    """Measure with the metrics of a diagnosis, or of a grid."""
     if n == GRID:
         return evaluate.evaluate_grid(pixels, ref).replace(step=1)
     return evaluate.evaluate(pixels, ref, evaluate.DIAGNOSTIC_METRICS).replace(step=1)
 
 
-def silent(pools: Pools, ref: Reference) -> dict[str, int]:
-    """Count looks at disjoint draws of all test digits, and those that something was seen in."""
+def false_alarms(pools: Pools, ref: Reference) -> dict[str, int]:
+    """Count disjoint draws of all test digits, and those with a diagnosis."""
     order = torch.randperm(len(pools.test), generator=torch.Generator().manual_seed(99))
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for n in LOOKS:
         parts = [p for p in pools.test.values[order].split(n) if len(p) == n]
         named = [diagnose(BASIC, [], [measure(p, n, ref)]) for p in parts]
-        seen |= {f"draws of {n}": len(parts), f"named of {n}": sum(map(bool, named))}
-    return seen
+        counts |= {f"draws of {n}": len(parts), f"named of {n}": sum(map(bool, named))}
+    return counts
 
 
 def trained() -> list[dict[str, Any]]:
-    """Train each small GAN, and name what its log shows."""
+    """Train each small GAN, and diagnose its log."""
     options = RunOptions(
         log_every=5, sample_every=10**6, save_every=10**6, threads=1, device="cpu", keep=1
     )
@@ -110,7 +110,7 @@ def trained() -> list[dict[str, Any]]:
 
 
 def diagnosed(folders: Sequence[Path], ref: Reference) -> list[dict[str, Any]]:
-    """Diagnose runs as the command does: their logs, their grids and the last checkpoint."""
+    """Diagnose runs as the command does, from their logs, grids and last checkpoint."""
     found = []
     for folder in folders:
         run = Run.open(folder)
@@ -136,7 +136,7 @@ def diagnosed(folders: Sequence[Path], ref: Reference) -> list[dict[str, Any]]:
 
 
 def written(found: dict[str, Any]) -> str:
-    """Write all tables, with the machine."""
+    """Write all tables and the machine."""
     real = found["real"]
     parts = [
         _generators(found["generators"]),
@@ -197,7 +197,7 @@ def _runs(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _since(diagnoses: Sequence[dict[str, Any]]) -> str:
-    """Write names with their stretches of steps."""
+    """Write the names of diagnoses with their ranges of steps."""
     ends = ["" if d["until"] is None else f" to {d['until']:,}" for d in diagnoses]
     stretches = [
         f"{d['name']} from step {d['begins']:,}{end}"
@@ -207,7 +207,7 @@ def _since(diagnoses: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, then write."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_root", type=Path)
     parser.add_argument("--json", type=Path)
@@ -220,8 +220,8 @@ def main() -> None:
     ref = reference(preset("classifier-2k"), "mnist10k", EvalOptions(given.data_root))
     found = {
         "trainings": trained(),
-        "generators": looked_at(pools, ref),
-        "real": silent(pools, ref),
+        "generators": diagnosed_generators(pools, ref),
+        "real": false_alarms(pools, ref),
         "runs": diagnosed(given.runs, ref),
     }
     if given.json:

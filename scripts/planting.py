@@ -1,7 +1,7 @@
-"""What fails on purpose: generators that are none, and trainings that cannot go well.
+"""Planted failures: images with known defects in place of a generator, and trainings that fail.
 
-To plant another, add a line to GENERATORS or TRAININGS and say in tests/reference/test_planted.py
-what it should be named.
+To add one, add a line to GENERATORS or TRAININGS, and its expected diagnosis to
+tests/reference/test_planted.py.
 """
 
 from collections.abc import Callable
@@ -16,24 +16,24 @@ from ganatomy.recipes.recipe import Recipe
 
 
 class Pools(NamedTuple):
-    """What generators take their images from."""
+    """The images that generators choose from."""
 
     train: Samples
-    """the 10,000 that come with ganatomy, which memorisation is measured against"""
+    """the 10,000 embedded images, which memorization is measured against"""
     test: Samples
 
 
 Generator = Callable[[Pools, int, torch.Generator], Tensor]
-"""(pools, n, randomness) -> up to n uint8 images; fewer where there are no more."""
+"""(pools, n, randomness) -> n uint8 images, or fewer if there are no more"""
 
 
 def real(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
-    """Take real images that nothing was trained on."""
+    """Take real test images."""
     return some(pools.test.values, n, rng)
 
 
 def classes(count: int) -> Generator:
-    """Take real images of a few classes, which ones being drawn too."""
+    """Take real images of a few randomly chosen classes."""
 
     def taken(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
         chosen = torch.randperm(10, generator=rng)[:count]
@@ -43,12 +43,12 @@ def classes(count: int) -> Generator:
 
 
 def ones(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
-    """Take real images of 1, the class whose images are most alike."""
+    """Take real images of the class 1, whose images are the most similar."""
     return some(pools.test.values[pools.test.labels == 1], n, rng)
 
 
 def prototypes(count: int, sd: float) -> Generator:
-    """Repeat one image of each of the first classes, with Gaussian noise of sd in 255."""
+    """Repeat one image of each of the first classes, with Gaussian noise (sd of 255)."""
 
     def taken(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
         order = torch.randperm(len(pools.test), generator=rng)
@@ -60,7 +60,7 @@ def prototypes(count: int, sd: float) -> Generator:
 
 
 def copies(share: float, sd: float = 0) -> Generator:
-    """Mix training images, noisy if so said, with real ones."""
+    """Mix training images, with or without noise, with real test images."""
 
     def taken(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
         known = some(pools.train.values, round(share * n), rng)
@@ -70,12 +70,12 @@ def copies(share: float, sd: float = 0) -> Generator:
 
 
 def uniform(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
-    """Draw each pixel evenly from 0 to 255."""
+    """Draw each pixel uniformly from 0 to 255."""
     return torch.randint(0, 256, (n, *pools.test.shape), generator=rng).to(torch.uint8)
 
 
 def gaussian(sd: float) -> Generator:
-    """Draw each pixel from a normal distribution about the middle grey."""
+    """Draw each pixel from a normal distribution around middle gray."""
 
     def drawn(pools: Pools, n: int, rng: torch.Generator) -> Tensor:
         return noisy(torch.full((n, *pools.test.shape), 127.5), sd, rng)
@@ -84,7 +84,7 @@ def gaussian(sd: float) -> Generator:
 
 
 def some(images: Tensor, n: int, rng: torch.Generator) -> Tensor:
-    """Take n of them at random, none twice, or all if they are fewer."""
+    """Take n images at random without replacement, or all if there are fewer."""
     return images[torch.randperm(len(images), generator=rng)[:n]]
 
 

@@ -1,9 +1,9 @@
 """Write the measurements of named recipes into the pages of docs.
 
-    python scripts/recipe_numbers.py RUNS     # a folder with run folders called like recipes in it
+    python scripts/recipe_numbers.py RUNS     # a folder of runs with the names of recipes
 
-A page has a line `<!-- numbers: conv-gan, dcgan64 -->` and, some lines below, `<!-- end -->`; what
-is between them is written anew.
+The text between a line `<!-- numbers: conv-gan, dcgan64 -->` of a page and the next `<!-- end -->`
+is replaced.
 """
 
 import re
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pages import DOCS, table
+from tables import DOCS, table
 
 from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.result import Evaluation
@@ -38,7 +38,7 @@ class Measured(NamedTuple):
 
 
 def newest(runs: Path, name: str) -> Measured | None:
-    """Return how the run of a recipe was last measured by classifier-10k; None if there is none."""
+    """Return the last evaluation of a recipe's run under classifier-10k; None without one."""
     for file in runs.rglob(f"{name}/recipe.json"):
         run = Run.open(file.parent)
         rows = [e for e in measured(run) if e.protocol.name == "classifier-10k"]
@@ -49,7 +49,7 @@ def newest(runs: Path, name: str) -> Measured | None:
 
 
 def cells(found: Measured) -> list[str]:
-    """Write a measurement under HEAD."""
+    """Return the cells of a measurement, under HEAD."""
     e = found.evaluation
     fd = e.score("fd")
     return [
@@ -66,10 +66,10 @@ def cells(found: Measured) -> list[str]:
 def tables(runs: Path, names: list[str], root: str) -> str:
     """Write a table for each protocol, and the names of recipes without a run."""
     found = {name: newest(runs, name) for name in names}
-    seen = [one for one in found.values() if one is not None]
+    measurements = [one for one in found.values() if one is not None]
     parts = []
-    for fingerprint in dict.fromkeys(one.evaluation.fingerprint for one in seen):
-        alike = [one for one in seen if one.evaluation.fingerprint == fingerprint]
+    for fingerprint in dict.fromkeys(one.evaluation.fingerprint for one in measurements):
+        alike = [one for one in measurements if one.evaluation.fingerprint == fingerprint]
         protocol = alike[0].evaluation.protocol
         resized = "." if protocol.resize == "none" else f",\nresized {protocol.resize}."
         title = (
@@ -77,7 +77,7 @@ def tables(runs: Path, names: list[str], root: str) -> str:
             "One run for each recipe:"
         )
         parts += [title, table(HEAD, [cells(one) for one in alike])]
-    if seen:
+    if measurements:
         parts.append(
             "Seeds, machine, commands and images are in\n"
             f"[reports]({root}studies/reports/README.md). "
@@ -95,7 +95,7 @@ if __name__ == "__main__":
         root = "../" * len(page.relative_to(DOCS).parts)
 
         def renewed(match: re.Match[str], root: str = root) -> str:
-            """Write a marked place anew."""
+            """Return the new text of a marked place."""
             names = [name.strip() for name in match[1].split(",")]
             made = tables(Path(sys.argv[1]), names, root)
             return f"<!-- numbers: {match[1]} -->\n{made}\n<!-- end -->"

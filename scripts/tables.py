@@ -1,4 +1,4 @@
-"""Tables in pages of docs: written by scripts between markers, never by hand."""
+"""Markdown tables that scripts write into pages of docs, between markers."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def number(value: float) -> str:
-    """Write a value with three digits, a millionth as 0, and a dash for none."""
+    """Write a value with three digits, values up to a millionth as 0, and NaN as a dash."""
     if math.isnan(value):
         return "—"
     if 1000 <= abs(value) < 1e6:
@@ -19,13 +19,13 @@ def number(value: float) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a markdown table."""
+    """Write a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def machine() -> str:
-    """Say on what numbers were made."""
+    """Return the machine and the versions, as a line."""
     on = environment()
     return (
         f"{on['cpu']}, {on['cores']} cores, {on['threads']} used; Python {on['python']}, "
@@ -37,7 +37,7 @@ def put(text: str, page: str) -> None:
     """Put a text between the markers of a page of docs.
 
     Raises:
-        ValueError: if the page has not both of them, once.
+        ValueError: if the page does not have each of them once.
     """
     path, begin, end = DOCS / page, "<!-- tables -->", "<!-- end of tables -->"
     before, rest = path.read_text(encoding="utf-8").split(begin)

@@ -1,12 +1,12 @@
-"""Print FD by minute of training, for studies/quality-per-minute.
+"""Print FD per minute of training, for studies/quality-per-minute.
 
-    python scripts/minutes.py clock NAME:PRECISION [NAME:PRECISION ...] > clock.json
-    python scripts/minutes.py table clock.json MINUTES,MINUTES RUN [RUN ...]
+    python scripts/quality_per_minute.py clock NAME:PRECISION [NAME:PRECISION ...] > clock.json
+    python scripts/quality_per_minute.py table clock.json MINUTES,MINUTES RUN [RUN ...]
 
-A minute is one of two idle cores: clock times the steps of each recipe there, in turns, with
-PyTorch's own number of threads, and takes medians. Runs may then be trained with one thread, two at
-a time, and checkpoints stand for the minute that their step would have been reached in. Wanted are
-`evaluate --checkpoint all` of each run; runs of one recipe but for its seed are one row.
+clock times the steps of each recipe in turns on two idle cores, with PyTorch's own number of
+threads, and takes medians. The runs themselves may be trained two at a time with one thread each: a
+checkpoint stands for the minute in which the clock would have reached its step. table needs runs
+evaluated with `--checkpoint all`, and combines runs that differ in their seed only into one row.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import pages
+import tables
 
 from ganatomy.data import DATASETS
 from ganatomy.evaluation.evaluate import measured
@@ -34,7 +34,7 @@ TURNS, TURN_SECONDS = 9, 2.0
 
 
 def clock(names: list[str]) -> None:
-    """Print seconds per step of each NAME:PRECISION, and where."""
+    """Print seconds per step of each NAME:PRECISION, and the machine."""
     keep_memory()
     stepping, found = {}, {name: list[float]() for name in names}
     for name in names:
@@ -55,25 +55,25 @@ def clock(names: list[str]) -> None:
 
 
 def fd_at(rows: list[Evaluation], step: float) -> float:
-    """FD of the last checkpoint that is at most 1 % later than a step, nor over 10 % earlier."""
+    """Return FD of the last checkpoint between 10 % before and 1 % after a step."""
     found = next(e for e in reversed(rows) if (e.step or 0) <= step * 1.01)
     assert (found.step or 0) >= 0.9 * step, f"no checkpoint near step {step:.0f}"
     return found["fd"]
 
 
-def _alike(rows: list[Evaluation]) -> list[Evaluation]:
-    """Of a run that was measured at several shapes, keep the evaluations at 28 pixels."""
+def _without_resize(rows: list[Evaluation]) -> list[Evaluation]:
+    """Return the evaluations at 28 pixels of a run that was measured at several shapes."""
     return [e for e in rows if e.protocol.resize == "none"]
 
 
 def table(clock_file: str, minutes: str, paths: list[str]) -> None:
-    """Print a row for each recipe: mean over seeds, and least to most."""
+    """Print a row for each recipe: mean over seeds, and their range."""
     seconds = json.loads(Path(clock_file).read_text())["seconds"]
     groups: dict[str, list[list[Evaluation]]] = defaultdict(list)
     names = {e.recipe.replace(steps=1).key: n for n, e in RECIPES.items()}
     for run in map(Run.open, map(Path, paths)):
         plain = run.recipe.replace(steps=1, seed=0)
-        groups[f"{names[plain.key]}:{run.options.precision}"].append(_alike(measured(run)))
+        groups[f"{names[plain.key]}:{run.options.precision}"].append(_without_resize(measured(run)))
     require_same((n, rows[0].protocol) for n, runs in groups.items() for rows in runs)
     marks: list[float] = [float(m) for m in minutes.split(",")]
     lines: list[list[str]] = []
@@ -87,7 +87,7 @@ def table(clock_file: str, minutes: str, paths: list[str]) -> None:
         lines.append(cells)
     real = next(iter(groups.values()))[0][-1].real("fd")
     lines.append(["real digits", "", "", *itertools.repeat(number(real), len(marks))])
-    print(pages.table(("recipe", "seeds", "ms a step", *(f"{m:g} min" for m in marks)), lines))
+    print(tables.table(("recipe", "seeds", "ms a step", *(f"{m:g} min" for m in marks)), lines))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Copy a study's results without its checkpoints, for studies/.
+"""Copy the results of a study without its checkpoints, to commit them in studies/.
 
-    python scripts/thin.py STUDY_FOLDER DESTINATION
+    python scripts/thin_study.py STUDY_FOLDER DESTINATION
 
-Plan, verdicts, page and tables as they are; of each run recipe.json, options.json,
-environment.json, metrics.jsonl, and of log.jsonl at most ROWS rows, evenly, the last among them.
+Plan, verdicts, page and tables are copied. Each run keeps recipe.json, options.json,
+environment.json, metrics.jsonl, and at most ROWS rows of log.jsonl at equal distances.
 """
 
 import shutil
@@ -14,13 +14,13 @@ ROWS = 100
 
 
 def thinned(lines: list[str]) -> list[str]:
-    """Every n-th line, counted from the last."""
+    """Return every n-th line, counted from the last."""
     every = -(-len(lines) // ROWS)
     return lines[::-1][::every][::-1]
 
 
 def main(source: Path, destination: Path) -> None:
-    """Copy."""
+    """Copy a study folder."""
     destination.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
         if file.is_file() and not file.name.startswith("."):
