@@ -122,7 +122,7 @@ def to_svg(figure: "Figure") -> str:
         r"font-family: '[^;]*; |(?<=px) '[^;]*",
     ):
         text = re.sub(unwanted, "", text, flags=re.S)
-    text = re.sub(r' [dxy]="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), text)
+    text = re.sub(r' [dxy]="[^"]*"', lambda m: re.sub(r"(?<=\.\d\d)\d+|\n", "", m[0]), text)
     text = text.replace('style="font: ', 'style="font-size: ').replace(INK, "currentColor")
     return f'<svg font-family="{FONT}" stroke-linejoin="round"{text}'
 
