@@ -140,7 +140,7 @@ def test_fields_and_options_go_by_name(tmp_path: Path) -> None:
         ({"model": "mpl"}, r"unknown model 'mpl' \(did you mean 'mlp'\?\)"),
         ({"loss": "wassersten"}, r"unknown loss 'wassersten' \(did you mean 'wasserstein'\?\)"),
         ({"dataset": "mnits"}, r"unknown dataset 'mnits' \(did you mean 'mnist'\?\)"),
-        ({"data": torch.full((9, 1, 8, 8), 7.0)}, "float images"),
+        ({"data": torch.full((9, 1, 8, 8), 7.0)}, r"expected floats in \[0, 1\]"),
         ({"steps": 0}, "steps must lie in"),
     ],
 )
@@ -186,14 +186,12 @@ def test_own_parts_resume_exactly_and_are_asked_for_again(tmp_path: Path, part: 
     table = {"data": DATASETS, "networks": MODELS, "loss": LOSSES}[part]
     fields = {"data": run.recipe.data.dataset, "networks": run.recipe.network.model}
     name = (fields | {"loss": run.recipe.objective.loss})[part]
-    forgotten = table.pop(name)  # type: ignore[attr-defined]
-    try:
-        if ":" not in name:
-            with pytest.raises(ValueError, match=rf"pass the same object again as {part}="):
-                gan.resume(run, steps=6, **FAST)
-        resumed = gan.resume(run, steps=6, **{part: own[part]}, **FAST)
-    finally:
-        table[name] = forgotten  # type: ignore[index]
+    if table.pop(name, None):  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match=rf"pass the same object again as {part}="):
+            gan.resume(run, steps=6, **FAST)
+    else:
+        assert name.startswith("test_api:")  # which another process imports
+    resumed = gan.resume(run, steps=6, **{part: own[part]}, **FAST)
     assert torch.equal(weights(resumed), weights(straight))
 
 

@@ -219,10 +219,10 @@ MISTAKES = {
         "weights-inception-2015",
     ),
     "images against nothing": (["evaluate", "IMAGES"], "--real mnist"),
-    "too few images": (["evaluate", "IMAGES", "--real", "mnist10k"], "--n 20"),
+    "too few images": (["evaluate", "IMAGES", "--real", "mnist10k"], "measure at least 48"),
     "checkpoint of images": (
         ["evaluate", "IMAGES", "--real", "mnist10k", "--audit"],
-        "are for run folders",
+        "are for runs, not for images",
     ),
     "colour against grey": (
         ["evaluate", "COLOUR", "--real", "mnist10k", "--n", "4"],
@@ -235,11 +235,14 @@ MISTAKES = {
     "diagnose before training": (["diagnose", "NEW"], "neither log nor checkpoint yet"),
     "evaluate before training": (["evaluate", "NEW"], "no checkpoint yet"),
     "interpolate to svg": (["interpolate", "RUN", "--out", "x.svg"], "must end in .png"),
-    "no steps": (["interpolate", "RUN", "--k", "0", "--out", "x.png"], "--k must be at least 1"),
+    "no steps": (
+        ["interpolate", "RUN", "--k", "0", "--out", "x.png"],
+        "pairs and k must be at least 1",
+    ),
     "modes to gif": (["class-counts", "RUN", "--out", "x.gif"], "must end in .png, .svg or .pdf"),
     "modes of one": (
         ["class-counts", "RUN", "--n", "1", "--out", "x.png"],
-        "--n must be at least 2",
+        "n must be at least 2",
     ),
     "classifier of nothing": (
         ["classifier", "fit", "--data", "nowhere"],

@@ -17,21 +17,21 @@ _HOME = {
     "resume": "api.train",
     "load": "api.train",
     "evaluate": "api.evaluate",
-    "compare": "api.compare",
-    "study": "api.study",
-    "register_dataset": "api.registry",
-    "register_model": "api.registry",
-    "register_loss": "api.registry",
-    "register_metric": "api.registry",
-    "list_recipes": "api.registry",
-    "list_datasets": "api.registry",
-    "list_models": "api.registry",
-    "list_losses": "api.registry",
-    "list_metrics": "api.registry",
-    "check_dataset": "api.registry",
-    "check_model": "api.registry",
-    "check_loss": "api.registry",
-    "check_metric": "api.registry",
+    "compare": "api.evaluate",
+    "study": "studies.run",
+    "register_dataset": "data",
+    "register_model": "models",
+    "register_loss": "gan.check",
+    "register_metric": "evaluation.metrics",
+    "list_recipes": "api.lists",
+    "list_datasets": "api.lists",
+    "list_models": "api.lists",
+    "list_losses": "api.lists",
+    "list_metrics": "api.lists",
+    "check_dataset": "data",
+    "check_model": "models",
+    "check_loss": "gan.check",
+    "check_metric": "evaluation.metrics",
     "Recipe": "recipes.recipe",
     "RunOptions": "recipes.recipe",
     "Protocol": "evaluation.protocol",
@@ -39,13 +39,14 @@ _HOME = {
     "State": "gan.step",
     "steps": "gan.step",
     "Run": "api.run",
-    "Evaluation": "evaluation.evaluate",
+    "Evaluation": "evaluation.result",
     "Diagnosis": "evaluation.diagnose",
-    "Interpolation": "evaluation.interpolate",
+    "Interpolation": "runs.sampling",
+    "ClassCounts": "evaluation.class_counts",
     "Page": "pages.page",
-    "StudyResult": "studies.result",
+    "StudyResult": "studies.verdict",
 }
-"""Public name to the module that defines it."""
+"""Public name to the module that defines it; study is run_study there."""
 
 __all__ = [*_HOME]
 
@@ -53,7 +54,8 @@ __all__ = [*_HOME]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'ganatomy' has no attribute {name!r}")
-    value = getattr(import_module(f"ganatomy.{_HOME[name]}"), name)
+    home = import_module(f"ganatomy.{_HOME[name]}")
+    value = home.run_study if name == "study" else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ganatomy.data import DATASETS, as_dataset
-from ganatomy.data.samples import Samples, digest
+from ganatomy.data.samples import Samples, as_samples, digest
 from ganatomy.gan.losses import LOSSES, Loss
 from ganatomy.models import MODELS, Model
 from ganatomy.models.net import as_model
@@ -37,8 +37,6 @@ def given(data: Any, networks: Networks | Model | None, loss: str | Loss | None)
     if isinstance(data, str | Path):
         fields["dataset"] = str(data)
     elif data is not None:
-        from ganatomy.data.samples import as_samples
-
         samples = as_samples(data)
         fields["dataset"] = f"tensor-{_fingerprint(samples)}"
         DATASETS[fields["dataset"]] = as_dataset(samples)

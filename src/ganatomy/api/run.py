@@ -1,16 +1,49 @@
 """Run: a run folder, with methods to sample, measure and diagnose it."""
 
 import base64
+import dataclasses
 import html
 import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
 from torch import Tensor, nn
 
+from ganatomy.api.evaluate import evaluate
+from ganatomy.evaluation.class_counts import ClassCounts, class_counts
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.figures.images import encoded
 from ganatomy.runs import folder
-from ganatomy.runs.sampling import generate, load_generator
+from ganatomy.runs.sampling import (
+    Interpolation,
+    check_suffix,
+    generate,
+    interpolate,
+    load_generator,
+)
+from ganatomy.storage.files import write_atomic
+
+
+@dataclass(frozen=True)
+class SavedSamples:
+    """A file of samples."""
+
+    out: Path
+    n: int
+    step: int
+    """training step of the generator"""
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
+        return dataclasses.asdict(self) | {"out": str(self.out)}
+
+    def __str__(self) -> str:
+        return f"{self.n:,} samples of step {self.step:,}: {self.out}"
 
 
 class Run(folder.Run):
@@ -56,6 +89,79 @@ class Run(folder.Run):
         """Return samples as one image, row by row."""
         return Image.open(io.BytesIO(self._png(n, seed)))
 
+    def evaluate(
+        self,
+        protocol: str = "classifier-10k",
+        metrics: str | Sequence[str] = (),
+        n: int | None = None,
+        checkpoint: str | int = "last",
+        device: str = "auto",
+    ) -> Evaluation:
+        """Measure a checkpoint and add the result to metrics.jsonl; see evaluate for more settings.
+
+        Args:
+            protocol: how to measure.
+            metrics: values or groups; empty means all.
+            n: number of samples; None means the protocol's number.
+            checkpoint: last, a step, or best, which is picked by FD on other samples.
+            device: auto, cpu, cuda, cuda:N or mps.
+
+        Raises:
+            ValueError: as evaluate does.
+        """
+        return evaluate(
+            self, protocol=protocol, metrics=metrics, n=n, checkpoint=checkpoint, device=device
+        )
+
+    def interpolate(
+        self, pairs: int = 5, k: int = 10, seed: int = 0, slerp: bool = False
+    ) -> Interpolation:
+        """Generate samples between pairs of latent vectors.
+
+        Args:
+            pairs: number of pairs, at least 1.
+            k: number of steps from one vector to the other, at least 1.
+            seed: seed of the latent vectors.
+            slerp: follow the arc between the vectors instead of the straight line.
+
+        Raises:
+            ValueError: for a number out of range, or a run without a checkpoint.
+        """
+        if pairs < 1 or k < 1 or seed < 0:
+            raise ValueError(
+                f"pairs and k must be at least 1 and seed at least 0, got {pairs}, {k} and {seed}"
+            )
+        step, generator = load_generator(self)
+        made = interpolate(generator, pairs, k, self.recipe, seed, slerp)
+        return dataclasses.replace(made, step=step)
+
+    def class_counts(
+        self, n: int = 256, seed: int = 0, out: str | Path | None = None
+    ) -> ClassCounts:
+        """Count the classes that a classifier predicts in n samples; see ClassCounts.
+
+        Args:
+            n: number of samples, at least 2.
+            seed: seed of the latent vectors.
+            out: .png, .svg or .pdf file for a figure.
+
+        Raises:
+            ValueError: for a number out of range, another suffix, or a dataset without a
+                classifier.
+        """
+        return class_counts(self, n, seed, out=out)
+
+    def save_samples(self, path: str | Path, n: int = 64, seed: int = 0) -> SavedSamples:
+        """Write samples to a .png (one grid) or an .npz file (images, uint8 (N, H, W, C)).
+
+        Raises:
+            ValueError: for another suffix, or as sample does.
+        """
+        path = check_suffix(path, ".png", ".npz")
+        made = self.sample(n, seed)
+        write_atomic(path, encoded(made, path.suffix, math.ceil(n**0.5)))
+        return SavedSamples(path, n, self._newest_step(), seed)
+
     def to_dict(self) -> dict[str, Any]:
         """Return path, key, step and the newest logged values."""
         return {"run": str(self.path), "key": self.recipe.key} | self.newest("log")
@@ -72,5 +178,8 @@ class Run(folder.Run):
         return f'<p>{about}</p><img alt="samples" src="data:image/png;base64,{data}">'
 
     def _png(self, n: int, seed: int) -> bytes:
-        columns = max(1, round(n**0.5))
-        return encoded(self.sample(n, seed), ".png", columns)
+        return encoded(self.sample(n, seed), ".png", math.ceil(n**0.5))
+
+    def _newest_step(self) -> int:
+        file = self.newest_whole()
+        return 0 if file is None else folder.step_of(file)

@@ -1,41 +1,44 @@
-"""The command that looks at images before anyone trains on them."""
+"""ganatomy data check."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
-from ganatomy.cli.output import answer
+from ganatomy.cli.output import Command
 
 if TYPE_CHECKING:
     from ganatomy.data.inspection import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
-    """Look at a folder or archive of images, and say what training on it would need.
+class Data(Command):
+    """Inspect a folder or archive of images, and list what training on it needs.
 
-    The exit code is 0 if all can be used as they are, 1 if something must be done first.
+    The exit code is 0 if all images can be used as they are, otherwise 1.
     """
 
     action: Annotated[Positional[Literal["check"]], arg(metavar="check")]
-    """see what there is; nothing is changed or unpacked"""
+    """inspect; nothing is changed or unpacked"""
     path: Annotated[Positional[Path], arg(metavar="DIR|ARCHIVE")]
     """a folder, zip, tar or npz of images"""
-    json: bool = False
-    """print the result as JSON"""
 
-    def __call__(self) -> int:
-        """Run the command."""
+    def call(self) -> Any:
+        """Inspect."""
         from ganatomy.data.inspection import inspect
 
-        found = inspect(self.path, quiet=self.json)
-        answer(self.json, dataclasses.asdict(found), lambda: _show(found))
-        return 1 if found.todo else 0
+        return inspect(self.path, quiet=self.json)
+
+    def show(self, result: Any) -> None:
+        """Print the findings."""
+        _show(result)
+
+    def code(self, result: Any) -> int:
+        """1 if something must be done before training."""
+        return int(bool(result.todo))
 
 
 def _show(found: "Findings") -> None:

@@ -5,7 +5,9 @@ import dataclasses
 import difflib
 import io
 import os
+import re
 import sys
+import typing
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,19 +18,26 @@ from tyro.conf import FlagCreatePairsOff
 
 from ganatomy import __version__
 from ganatomy.cli import terminal
-from ganatomy.cli.about import Datasets, Doctor, Recipes
+from ganatomy.cli.class_counts import ClassCounts
 from ganatomy.cli.classifier import Classifier
+from ganatomy.cli.compare import Compare
 from ganatomy.cli.data import Data
+from ganatomy.cli.datasets import Datasets
+from ganatomy.cli.diagnose import Diagnose
+from ganatomy.cli.doctor import Doctor
+from ganatomy.cli.evaluate import Evaluate
 from ganatomy.cli.export import Export
-from ganatomy.cli.look import ClassCounts, Compare, Interpolate, Sample
-from ganatomy.cli.measure import Diagnose, Evaluate, Protocols
+from ganatomy.cli.interpolate import Interpolate
+from ganatomy.cli.protocols import Protocols
+from ganatomy.cli.recipes import Recipes
+from ganatomy.cli.sample import Sample
 from ganatomy.cli.study import Study, StudyNew
 from ganatomy.cli.summary import Summary
 from ganatomy.cli.theory import Theory
 from ganatomy.cli.train import Resume, Train
 from ganatomy.cli.verify import Verify
 from ganatomy.recipes.named import read
-from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.validation import leaves, lookup
 
 COMMANDS: dict[str, type[Any]] = {
@@ -136,11 +145,9 @@ def _default(name: str, rest: list[str]) -> Any:
 def _nearest_flag(word: str, kind: type) -> str:
     if not word.startswith("-"):
         return "(see --help)"
-    nested = {"recipe": Recipe, "options": RunOptions}
     flags = []
-    for field in dataclasses.fields(kind):
-        inner = leaves(nested[field.name]) if field.name in nested else (field.name,)
-        flags += [f"--{name}" for name in inner]
+    for name, hint in typing.get_type_hints(kind).items():
+        flags += [f"--{n}" for n in (leaves(hint) if dataclasses.is_dataclass(hint) else (name,))]
     meant = "--" + word.lstrip("-").replace("-", "_")
     close = difflib.get_close_matches(meant, flags, n=1)
     return f"(did you mean {close[0]}?)" if close else "(see --help)"
@@ -152,8 +159,7 @@ def _one_line(box: str) -> str:
     body = [line for line in lines[1:] if line]
     end = next((i for i, line in enumerate(body) if set(line) == {"─"}), len(body))
     text = " ".join(body[:end])
-    kinds = (f"Error parsing {kind}: " for kind in ("recipe", "options", "Recipe", "RunOptions"))
-    return next((text.removeprefix(k) for k in kinds if text.startswith(k)), text) or box
+    return re.sub(r"^Error parsing [\w.]+: ", "", text) or box
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Commands and their output: for a person, or as JSON."""
 
 import json as jsons
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,12 @@ class Command:
 
     def show(self, result: Any) -> None:
         """Print a result for a person."""
-        terminal.say(str(result))
+        if isinstance(result, Listing):
+            terminal.table(result.columns, result.rows)
+            if result.note:
+                terminal.say(result.note)
+        else:
+            terminal.say(str(result))
 
     def code(self, result: Any) -> int:
         """Return the exit code: 0, or 1 for a result that is a failure."""
@@ -38,6 +43,27 @@ class Command:
         else:
             self.show(result)
         return self.code(result)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names and their values, as a table and as JSON."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    values: dict[str, Any]
+    note: str = ""
+    """text below the table"""
+
+    @classmethod
+    def of(cls, column: str, values: dict[str, Any], note: str = "") -> "Listing":
+        """List one value a row."""
+        rows = [(name, str(value)) for name, value in values.items()]
+        return cls((column, "value"), rows, values, note)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values."""
+        return self.values
 
 
 def answer(json: bool, result: dict[str, Any], show: Callable[[], None]) -> int:

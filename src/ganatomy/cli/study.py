@@ -1,15 +1,14 @@
 """The commands that run a study and write the file of a new one."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
-from ganatomy.cli.output import answer
+from ganatomy.cli.output import Command
 from ganatomy.cli.summary import duration
 from ganatomy.recipes.recipe import Precision, RunOptions
 from ganatomy.studies.executors.local import Executor
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Command):
     """Run every condition of a study over several seeds, and decide each of its claims."""
 
     name: Annotated[Positional[str], arg(metavar="NAME|FILE")]
@@ -43,21 +42,18 @@ class Study:
     """print the runs with their expected time, memory and disk space, and stop"""
     data_root: Path | None = None
     """folder of full datasets; by default $GANATOMY_DATA or a cache folder"""
-    json: bool = False
-    """print the verdicts, or the plan, as JSON"""
 
-    def __call__(self) -> int:
-        """Run the command."""
+    def call(self) -> Any:
+        """Run the study, or plan it."""
         from ganatomy.studies.plan import plan_study
         from ganatomy.studies.run import run_study
 
         options = RunOptions(precision=self.precision, data_root=self.data_root)
         if self.plan:
-            plan = plan_study(
+            return plan_study(
                 self.name, seeds=self.seeds, jobs=self.jobs, scale=self.scale, options=options
             )
-            return answer(self.json, plan.to_dict(), functools.partial(_show_plan, plan))
-        found = run_study(
+        return run_study(
             self.name,
             self.out,
             seeds=self.seeds,
@@ -68,18 +64,24 @@ class Study:
             progress=self._progress,
         )
 
-        def show() -> None:
-            terminal.table(("verdict", "claim"), map(_narrow, found.table()))
-            files = ("page.html", "README.md", "verdicts.json")
-            terminal.say("\n" + ", ".join(str((found.path or Path()) / file) for file in files))
+    def show(self, result: Any) -> None:
+        """Print the plan, or the verdicts and the files."""
+        if self.plan:
+            _show_plan(result)
+            return
+        terminal.table(("verdict", "claim"), map(_narrow, result.table()))
+        files = ("page.html", "README.md", "verdicts.json")
+        terminal.say("\n" + ", ".join(str((result.path or Path()) / file) for file in files))
 
-        answer(self.json, found.to_dict(), show)
-        if found.failures:
+    def code(self, result: Any) -> int:
+        """Say how many runs failed; 1 if any."""
+        failed = 0 if self.plan else len(result.failures)
+        if failed:
             terminal.complain(
-                f"{len(found.failures)} of {len(found.failures) + sum(found.seeds.values())} runs "
-                "failed; repeat the command to try them again"
+                f"{failed} of {failed + sum(result.seeds.values())} runs failed; repeat the "
+                "command to try them again"
             )
-        return int(bool(found.failures))
+        return int(bool(failed))
 
     def _progress(self, jobs: Sequence["Job"], outcomes: "Outcomes") -> "Outcomes":
         """Show a bar for each run, and print a line at the end of each."""

@@ -1,13 +1,13 @@
-"""The command that summarizes a recipe."""
+"""ganatomy summary."""
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
-from ganatomy.cli.output import answer
+from ganatomy.cli.output import Command
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe, RunOptions
 
@@ -18,7 +18,7 @@ Rows = list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class Summary(Command):
     """Show a recipe's networks layer by layer, and the cost of training on this machine."""
 
     name: Annotated[Positional[str], arg(metavar="NAME|FILE")]
@@ -31,17 +31,18 @@ class Summary:
     """skip unreadable images of a path instead of stopping"""
     no_measure: bool = False
     """only count and compute: no steps are timed, which takes 1 to 20 seconds"""
-    json: bool = False
-    """print the result as JSON, in plain numbers, bytes and seconds"""
     recipe: Annotated[Recipe, arg(name="")] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
 
-    def __call__(self) -> int:
-        """Run the command."""
+    def call(self) -> Any:
+        """Build the networks, and time some steps."""
         from ganatomy.gan.summary import summarize
 
         options = RunOptions(device=self.device, threads=self.threads, skip_bad=self.skip_bad)
-        found = summarize(self.recipe, options, name=self.name, measure=not self.no_measure)
-        return answer(self.json, found.to_dict(), lambda: _show(found))
+        return summarize(self.recipe, options, name=self.name, measure=not self.no_measure)
+
+    def show(self, result: Any) -> None:
+        """Print the layers and the cost."""
+        _show(result)
 
 
 def _show(found: "summary.Summary") -> None:

@@ -4,10 +4,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from statistics import median_low
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ class Findings:
     """files that are no images, by their suffix"""
     todo: list[str]
     """what must be done before training on those that are used; empty if nothing need be"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the findings as JSON holds them."""
+        return asdict(self)
 
 
 class Seen(NamedTuple):

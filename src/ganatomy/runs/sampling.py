@@ -1,17 +1,22 @@
 """Latent vectors, ways between them, and the images that a generator makes of them."""
 
 import copy
+import io
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganatomy.data import derive_seed
+from ganatomy.figures.images import grid, png, to_uint8
 from ganatomy.gan.step import State, draw_latent
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
+from ganatomy.storage.files import write_atomic
 
 CHUNK = 256
 """Rows drawn and generated at a time; fixed, so that the i-th depends on nothing but seed and i."""
@@ -82,18 +87,91 @@ def _latent(recipe: Recipe, seed: int, chunk: int) -> Tensor:
     return draw_latent(recipe, CHUNK, torch.Generator().manual_seed(derive_seed(seed, chunk)))
 
 
-class Interpolation(NamedTuple):
-    """Images along straight or curved ways between pairs of latent vectors."""
+@dataclass(frozen=True, repr=False)
+class Interpolation:
+    """Samples between pairs of latent vectors. In a notebook it shows itself."""
 
     samples: Tensor
-    """(pairs, k + 1, C, H, W) in [-1, 1]"""
-    jump: list[float]
-    """of each pair, its largest step over its mean step, in pixels' root mean square: 1 is even
-    change, k is one jump and nothing else"""
+    """(pairs, k + 1, C, H, W) in [-1, 1], or (pairs, k + 1, 2) for points"""
+    jump: tuple[float, ...]
+    """largest step over mean step of each pair, in root mean square of pixels: 1 is even change, k
+    is a single jump"""
+    step: int = 0
+    """training step of the generator"""
+    slerp: bool = False
+    """whether the path is the arc between the vectors, or straight"""
+    out: Path | None = None
+    """file that the image was written to"""
+
+    @property
+    def mean_jump(self) -> float:
+        """Mean of jump over pairs."""
+        return sum(self.jump) / len(self.jump)
+
+    def show(self) -> Image.Image:
+        """Return the image with a row for each pair.
+
+        Raises:
+            ValueError: for samples that are points.
+        """
+        if self.samples.ndim != 5:
+            raise ValueError("samples are points; only images can be shown in rows")
+        pixels = to_uint8(self.samples.flatten(0, 1))
+        return Image.open(io.BytesIO(png(grid(pixels, columns=self.samples.shape[1]))))
+
+    def save(self, path: str | Path) -> "Interpolation":
+        """Write the image to a .png file and return a copy that knows the file.
+
+        Raises:
+            ValueError: for another suffix, or samples that are points.
+        """
+        path = check_suffix(path, ".png")
+        buffer = io.BytesIO()
+        self.show().save(buffer, "PNG")
+        write_atomic(path, buffer.getvalue())
+        return replace(self, out=path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the samples as JSON holds it."""
+        return {
+            "out": None if self.out is None else str(self.out),
+            "step": self.step,
+            "path": "arc" if self.slerp else "straight",
+            "jump": list(self.jump),
+            "mean_jump": self.mean_jump,
+        }
+
+    def __repr__(self) -> str:
+        k = self.samples.shape[1] - 1
+        where = "" if self.out is None else f": {self.out}"
+        return (
+            f"{len(self.jump)} interpolations of {k} steps at step {self.step:,}{where}\n"
+            f"largest step over mean step: {self.mean_jump:.2f} (1 is even change, {k} a single "
+            "jump)"
+        )
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.show().save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def check_suffix(path: str | Path, *suffixes: str) -> Path:
+    """Return a path that ends in one of the suffixes.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    path = Path(path)
+    if path.suffix not in suffixes:
+        *most, last = suffixes
+        ends = f"{', '.join(most)} or {last}" if most else last
+        raise ValueError(f"the file must end in {ends}, got {path}")
+    return path
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Return a + t (b - a), t in [0, 1]: straight lines between latent vectors (R3.3)."""
+    """Return a + t (b - a), t in [0, 1]: straight lines between latent vectors."""
     return a + t * (b - a)
 
 
@@ -124,4 +202,4 @@ def interpolate(
     steps = made.diff(dim=1).flatten(2).square().mean(2).sqrt()
     # a generator that gives one image takes no steps, the evenest there are
     jump = steps.amax(1) / steps.mean(1).clamp(min=1e-12)
-    return Interpolation(made, jump.clamp(min=1).tolist())
+    return Interpolation(made, tuple(jump.clamp(min=1).tolist()), slerp=curved)

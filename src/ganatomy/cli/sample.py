@@ -1,0 +1,29 @@
+"""ganatomy sample."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from ganatomy.cli.output import Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Command):
+    """Write samples of a run's newest checkpoint to a file."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """run folder"""
+    n: int = 64
+    """number of samples"""
+    out: Path
+    """a .png (one grid) or an .npz (array images, uint8 N x H x W x C; points of a toy density)"""
+    seed: int = 0
+    """seed of the latent vectors; the i-th sample depends on seed and i only"""
+
+    def call(self) -> Any:
+        """Write the file."""
+        from ganatomy.api.train import load
+
+        return load(self.run).save_samples(self.out, self.n, self.seed)
