@@ -88,7 +88,7 @@ def test_serial_processes_and_ray_give_the_same(
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_costs_what_it_did_last(
+def test_a_lost_node_costs_its_last_steps_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = TINY.recipe("a", 0, 1.0).replace(steps=400)
@@ -121,7 +121,7 @@ def test_a_node_that_dies_costs_what_it_did_last(
 
 
 @pytest.mark.slow
-def test_what_comes_of_jobs_without_a_result(
+def test_outcomes_of_jobs_without_a_result(
     nodes: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
@@ -169,7 +169,7 @@ def test_an_interrupt_ends_all_at_once(
         assert not (tmp_path / "b").exists()
 
 
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_or_cluster_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere(address: str, **how: object) -> None:
         raise ConnectionError(f"tried {address}\nfor long")
 

@@ -1,4 +1,4 @@
-"""Studies are plans that do not change, runs that are found again, and verdicts that are honest."""
+"""Plans of studies do not change, finished runs are kept, and verdicts are calibrated."""
 
 import dataclasses
 import json
@@ -159,7 +159,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     (a, b), other = numbers(blocks, done[1])
     assert other == [b, a]
 
-    # samples of a class, and the evenness of ways between latent vectors
+    # the share of a class, and the evenness of interpolation
     share = dataclasses.replace(FALLS, metric="share:4")
     assert share.group == "classes"
     wanted = dataclasses.replace(two, claims=(share,)).jobs(tmp_path / "1", 1.0, RunOptions())
@@ -172,7 +172,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     assert even.group is None and 1 <= found_jump <= 10
 
 
-def test_progress_is_what_the_folders_say(tmp_path: Path) -> None:
+def test_progress_is_read_from_the_folders(tmp_path: Path) -> None:
     todo = TINY.jobs(tmp_path, 1.0, RunOptions())
     assert pace(todo, 1) == Pace([0] * 6, None)
     for job, at, seconds in ((todo[0], 6, 3.0), (todo[1], 2, 4.0)):
@@ -188,7 +188,7 @@ def test_progress_is_what_the_folders_say(tmp_path: Path) -> None:
     assert pace(todo, 9).seconds == 6 * 2  # never less than the longest
 
 
-def test_what_cannot_be_measured_is_refused_before_it_runs() -> None:
+def test_a_claim_that_cannot_be_measured_is_refused_before_any_run() -> None:
     measurable(TINY, RunOptions())
     classes = (dataclasses.replace(FALLS, metric="missing"),)
     with pytest.raises(ValueError, match="claim c1: raw-10k cannot measure missing on mnist10k"):
@@ -272,7 +272,7 @@ def test_too_few_seeds_for_any_verdict_are_refused() -> None:
         decidable(dataclasses.replace(TINY, claims=tuple(claims(2))))
 
 
-def test_one_seed_decides_nothing_however_many_cells_there_are() -> None:
+def test_one_seed_decides_nothing_with_any_number_of_conditions() -> None:
     one = dataclasses.replace(FALLS, conditions=("a",), value=1.0)
     more = [dataclasses.replace(FALLS, conditions=tuple("abcdef"[:n])) for n in (2, 3, 4, 6)]
     assert [needed(claim, 1) for claim in (one, *more)] == [5, 3, 2, 2, 2]
@@ -280,7 +280,7 @@ def test_one_seed_decides_nothing_however_many_cells_there_are() -> None:
     assert [needed(claim, 4) for claim in (FALLS, *pooled)] == [5, 3, 2]
 
 
-def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:
+def test_a_condition_without_a_run_has_no_verdict(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"condition . of tiny has no finished run yet"):
         verdicts(TINY, [], 1.0)
 
@@ -289,7 +289,7 @@ def test_a_cell_without_a_run_has_no_verdict(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "ray")) for n in EXECUTORS]
 )
-def test_what_fails_is_tried_again_and_then_told(name: str, tmp_path: Path) -> None:
+def test_a_failed_job_is_tried_again_and_then_reported(name: str, tmp_path: Path) -> None:
     executor = EXECUTORS[name]
     assert list(executor(fails_once, [tmp_path / "mark"], 2)) == [(tmp_path / "mark", "done")]
     found: dict[int, int | Failure] = dict(executor(fails_or_not, [1, 2, 3, 4], 2))
@@ -329,7 +329,7 @@ def test_workers_end_with_their_study(tmp_path: Path) -> None:
             time.sleep(0.05)
 
 
-def test_a_process_that_dies_is_told() -> None:
+def test_a_process_that_dies_is_a_failure() -> None:
     ((_, came),) = list[tuple[int, Failure | None]](EXECUTORS["processes"](dies, [1], 1))
     assert isinstance(came, Failure) and "BrokenProcessPool" in came.why
 

@@ -1,13 +1,21 @@
 """Studies are written as files, from a grid of fields, and read back."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 from conftest import Call
 
+from ganatomy.evaluation.evaluate import measured
 from ganatomy.recipes.recipe import RunOptions
+from ganatomy.runs.folder import Run
 from ganatomy.studies.files import from_file, grid, to_toml
+from ganatomy.studies.result import StudyResult
+from ganatomy.studies.verdict import decide
 
+STUDIES = Path(__file__).parents[1] / "studies"
+COMMITTED = [path.parent.name for path in sorted(STUDIES.glob("*/study.json"))]
 TWO = ("g_widths=16,48", "loss=hinge,non_saturating")
 
 
@@ -100,3 +108,20 @@ def test_files_that_are_no_studies(tmp_path: Path, line: str, said: str) -> None
     (tmp_path / "x.toml").write_text("\n".join([line, *kept]))
     with pytest.raises(ValueError, match=said):
         from_file(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_studies_are_read_and_their_verdicts_follow(name: str) -> None:
+    folder = STUDIES / name
+    study = from_file(folder / "study.json")
+    result = StudyResult.from_dict(json.loads((folder / "verdicts.json").read_text()))
+    assert decide(study.claims, [f.numbers for f in result.claims]) == [
+        dataclasses.replace(finding, measure="") for finding in result.claims
+    ]
+    for path in (folder / "runs").iterdir():
+        run = Run.open(path)
+        (row,) = run.rows("metrics")
+        (evaluation,) = measured(run)
+        assert evaluation.to_dict() == {k: row[k] for k in row if k != "crc"}
+        assert evaluation.fingerprint == row["fingerprint"] == result.fingerprint
+        assert run.recipe.training.steps == evaluation.step and run.sessions and run.options
