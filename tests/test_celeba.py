@@ -64,7 +64,7 @@ WRONG: Mapping[str, tuple[int, str, str]] = {
     "comma": (3, "000004.jpg,1", "line 4: "),
     "folder": (4, "../000005.jpg 2", "line 5: "),
     "binary": (4, "\0\1 \2", "line 5: "),
-    "twice": (5, "000001.jpg 2", "line 6: 000001.jpg was named before"),
+    "twice": (5, "000001.jpg 2", "line 6: 000001.jpg is listed twice"),
     "absent": (6, "999999.jpg 0", "lacks 1 of 4 train images, first 999999.jpg"),
 }
 
@@ -105,6 +105,6 @@ def test_corrupt_pictures(tmp_path: Path) -> None:
     content = (faces / "000002.jpg").read_bytes()
     for bad in (b"", b"no image", content[:-2000]):
         (faces / "000002.jpg").write_bytes(bad)
-        refuses(faces, "celeba: 000002.jpg cannot be read: .*mend it, or take its line out")
+        refuses(faces, "celeba: 000002.jpg cannot be read: .*repair it, or remove its line")
     (faces / "000002.jpg").write_bytes(encode(shade(9, 30, 30), "JPEG"))  # of any size
     assert (load("celeba", tmp_path, "train").values[1] == 9).all()

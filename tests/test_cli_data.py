@@ -82,13 +82,13 @@ def test_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str],
 
 
 def test_modes_in_words(tmp_path: Path) -> None:
-    named = ("16-bit grey", "16-bit RGB", "float", "CMYK", "transparent", "transparent palette")
+    named = ("16-bit gray", "16-bit RGB", "float", "CMYK", "transparent", "transparent palette")
     files = {f"{i}.png": BAD[what][0] for i, what in enumerate(named)} | {"x.png": GOOD}
     files |= {"g.png": png(1, 4, 6), "e.png": b""}
     found = inspect(write_folder(files, tmp_path / "pics"))
     assert found.modes == {
-        "grey": 1, "RGB": 1, "RGBA": 1, "CMYK": 1, "palette": 1, "float": 1,
-        "16-bit grey": 1, "16-bit RGB": 1, "unknown": 1,
+        "gray": 1, "RGB": 1, "RGBA": 1, "CMYK": 1, "palette": 1, "float": 1,
+        "16-bit gray": 1, "16-bit RGB": 1, "unknown": 1,
     }  # fmt: skip
     assert found.formats == {"PNG": 6, "JPEG": 1, "TIFF": 1, "unknown": 1}
     assert found.sizes == {"6 x 4": 8, "unknown": 1} and found.bad == 7
@@ -151,7 +151,7 @@ def test_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0 and found["splits"] == {"": {"0": 1, "1": 3}} and found["copies"] == 3
     assert (found["formats"], found["modes"], found["sizes"]) == (
         {"npz": 4},
-        {"grey": 4},
+        {"gray": 4},
         {"6 x 5": 4},
     )
 
@@ -161,7 +161,7 @@ def test_what_is_no_path_of_pictures(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     for bad in ("a.rar", "bad.zip", "bad.npz"):
         (tmp_path / bad).write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"no images|there is no|is no folder|cannot be read"):
+    with pytest.raises(ValueError, match=r"no images|there is no|is not a folder|cannot be read"):
         Data(action="check", path=tmp_path / name)()
 
 

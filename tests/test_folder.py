@@ -120,7 +120,7 @@ def test_the_same_from_anywhere(
     if batch.shape[2] not in (1, 3):  # else which are the channels is for the last axis to say
         ways.append(write_npz(path / "first.npz", images=batch.transpose(0, 3, 1, 2)))
     if batch.shape[3] == 1:
-        ways.append(write_npz(path / "grey.npz", images=batch[..., 0]))
+        ways.append(write_npz(path / "gray.npz", images=batch[..., 0]))
     all_samples = [load_images(way) for way in ways]
     assert all(torch.equal(samples.values, expected) for samples in all_samples)
     assert all(not samples.labels.any() and samples.classes == () for samples in all_samples)
@@ -159,7 +159,7 @@ def test_folders_that_look_like_pictures(tmp_path: Path) -> None:
 
 def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
     path = write({"a/0.png": png(5), "a/1.png": b"not a image", "b/2.png": png(6)})
-    refuses(path, "a/1.png cannot be read: cannot identify image file; mend .* --skip_bad")
+    refuses(path, "a/1.png cannot be read: cannot identify image file; repair .* skip_bad")
     with pytest.warns(UserWarning, match=r"left out 1 of 3 images, a/1.png: cannot be") as caught:
         samples = load_images(path, skip_bad=True)
     assert len(caught) == 1 and caught[0].filename == __file__
@@ -262,7 +262,7 @@ def test_nothing_to_read(write: Callable[[Files], Path], tmp_path: Path) -> None
     refuses(tmp_path / "none", "there is no")
     refuses(write({}), r"has no images \(.png .*links to folders")
     (tmp_path / "other.rar").write_bytes(b"x")
-    refuses(tmp_path / "other.rar", r"is no folder, .zip, .tar, .tar.gz, .tgz or .npz")
+    refuses(tmp_path / "other.rar", r"is not a folder, .zip, .tar, .tar.gz, .tgz or .npz")
 
 
 def test_corrupt_archives(tmp_path: Path) -> None:
@@ -408,17 +408,17 @@ def test_pictures_that_memory_has_no_room_for(
 def test_what_is_no_file_is_refused_not_waited_for(tmp_path: Path) -> None:
     folder = write_folder({"a.png": png(1)}, tmp_path / "pics")
     os.mkfifo(folder / "b.png")
-    refuses(folder, "b.png cannot be read: it is no regular file")
+    refuses(folder, "b.png cannot be read: it is not a regular file")
     (folder / "b.png").unlink()
     for target in ("/dev/zero", "nothing", "b.png"):  # endless, nowhere, itself
         (folder / "b.png").symlink_to(target)
-        refuses(folder, "b.png cannot be read: it is no regular file")
+        refuses(folder, "b.png cannot be read: it is not a regular file")
         (folder / "b.png").unlink()
     (folder / "up").symlink_to(folder)  # a circle
     assert len(load_images(folder)) == 1
     for suffix in (".zip", ".tar", ".npz"):
         os.mkfifo(tmp_path / f"pics{suffix}")
-        refuses(tmp_path / f"pics{suffix}", "is no folder")
+        refuses(tmp_path / f"pics{suffix}", "is not a folder")
 
 
 @pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, b"S"])
@@ -426,7 +426,7 @@ def test_what_is_no_file_of_a_tar(tmp_path: Path, kind: bytes) -> None:
     """Hard links, devices, FIFOs, and files with holes."""
     path = tmp_path / "pics.tar"
     path.write_bytes(hold(0, "a.png", kind) + bytes(1024))
-    refuses(path, "a.png .*a link or no regular file")
+    refuses(path, "a.png .*a link or not a regular file")
 
 
 NAMES = ["a\nb", "\x1b[2J", "a\u2028", "\u202eb", "\x7f", "a\rb"]

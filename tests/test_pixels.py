@@ -1,4 +1,4 @@
-"""Pixels are what the file says; whatever is not 8-bit grey or RGB is refused with its reason."""
+"""Pixels are what the file says; whatever is not 8-bit gray or RGB is refused with its reason."""
 
 import io
 import struct
@@ -48,12 +48,12 @@ COLOURS = Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3))
 USABLE = {
     "bilevel": (encode(RAMP, mode="1"), 1),
     "bilevel, no transparent pixel": (encode(RAMP.point(lambda _: 255, "1"), transparency=0), 1),
-    "grey": (encode(RAMP), 1),
-    "grey, opaque alpha": (encode(RAMP, mode="LA"), 1),
-    "grey, no transparent pixel": (encode(RAMP, transparency=255), 1),
-    "grey palette": (encode(RAMP, mode="P"), 1),
-    "grey palette, no transparent pixel": (encode(RAMP, mode="P", transparency=255), 1),
-    "RGB that is grey": (encode(RAMP, mode="RGB"), 3),
+    "gray": (encode(RAMP), 1),
+    "gray, opaque alpha": (encode(RAMP, mode="LA"), 1),
+    "gray, no transparent pixel": (encode(RAMP, transparency=255), 1),
+    "gray palette": (encode(RAMP, mode="P"), 1),
+    "gray palette, no transparent pixel": (encode(RAMP, mode="P", transparency=255), 1),
+    "RGB that is gray": (encode(RAMP, mode="RGB"), 3),
     "RGB": (encode(COLOURS), 3),
     "RGB, opaque alpha": (encode(COLOURS, mode="RGBA"), 3),
     "RGB, no transparent pixel": (encode(COLOURS, transparency=(9, 9, 9)), 3),
@@ -76,13 +76,13 @@ BLACK = Image.fromarray(shade(0, 4, 6))
 PALETTES = {
     "PNG": encode(BLACK, mode="P"),
     "GIF": encode(BLACK, "GIF", optimize=True),
-    "GIF that Pillow opens as grey": encode(BLACK, "GIF", optimize=False),
+    "GIF that Pillow opens as gray": encode(BLACK, "GIF", optimize=False),
 }
 
 
 @pytest.mark.parametrize("what", PALETTES)
 def test_grey_palette_among_colours(tmp_path: Path, what: str) -> None:
-    """A image of a palette may be grey by chance, one without says what it is."""
+    """A image of a palette may be gray by chance, one without says what it is."""
     files = {"a.png": encode(COLOURS), "b.gif": PALETTES[what]}
     assert values(load_images(write_zip(files, tmp_path / "pics"))) == [0, 0]
     files = {"a.png": encode(RAMP), "b.gif": PALETTES[what]}
@@ -105,7 +105,7 @@ GOOD = encode(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8))
 CLEAR = COLOURS.convert("RGBA")
 CLEAR.putpixel((2, 2), (0, 0, 0, 254))
 BAD = {
-    "empty": (b"", "empty or a link"),
+    "empty": (b"", "empty, a link"),
     "text": (b"not a image", "cannot identify image file[;)]"),
     "cut": (GOOD[:-40], "truncated"),
     "cut JPEG": (encode(RAMP, "JPEG")[:-60], "Truncated"),
@@ -113,13 +113,13 @@ BAD = {
     "transparent": (encode(CLEAR), "partly transparent"),
     "transparent key": (encode(COLOURS, transparency=(0, 1, 2)), "partly transparent"),
     "transparent palette": (encode(RAMP, mode="P", transparency=50), "partly transparent"),
-    "16-bit grey": (encode(np.zeros((4, 6), np.uint16)), "16-bit or float"),
+    "16-bit gray": (encode(np.zeros((4, 6), np.uint16)), "16-bit or float"),
     "16-bit RGB": (deep_rgb(), "16-bit or float"),
     "float": (encode(np.zeros((4, 6), np.float32), "TIFF"), "16-bit or float"),
     "CMYK": (encode(COLOURS, "JPEG", mode="CMYK"), "is CMYK"),
     "other format": (encode(COLOURS, "PPM"), "cannot identify"),
     "size": (png(0, 6, 4, 3), "is 4 x 6 RGB but the first, a/0.png, is 6 x 4 RGB"),
-    "mode": (png(0, 4, 6), "is 6 x 4 grey but the first, a/0.png, is 6 x 4 RGB"),
+    "mode": (png(0, 4, 6), "is 6 x 4 gray but the first, a/0.png, is 6 x 4 RGB"),
 }
 
 
@@ -162,7 +162,7 @@ def test_npz_finds_the_pictures(tmp_path: Path) -> None:
     ("named", "reason"),
     [
         ({"a": PAIR, "b": PAIR}, r"which array .* a \(2, 4, 6, 3\), b \(2, 4, 6, 3\)"),
-        ({"a": PAIR, "b": PAIR, "grey": PAIR[..., 0]}, "which array"),
+        ({"a": PAIR, "b": PAIR, "gray": PAIR[..., 0]}, "which array"),
         ({"a": np.arange(3)}, "which array"),
         ({}, "there are none"),
         ({"x": np.arange(3, dtype=np.uint8)}, r"x of shape \(3,\) is not images"),

@@ -60,7 +60,7 @@ def test_celeba_to_64() -> None:
 
 
 def test_smaller_is_an_average() -> None:
-    """Lines of one pixel become grey, for every pixel counts."""
+    """Lines of one pixel become gray, for every pixel counts."""
     lines = np.zeros((1, 64, 64), np.uint8)
     lines[:, ::2] = 200
     made = reshape(lines, (1, 8, 8))
@@ -103,7 +103,9 @@ def test_pictures_of_many_shapes(tmp_path: Path) -> None:
     files = {"a.png": png(1), "b.png": png(2, 9, 4), "c.gif": encode(shade(3, 5, 5), "GIF")}
     paths = [write_folder(files, tmp_path / "pics"), write_tgz(files, tmp_path / "pics")]
     for path in paths:
-        with pytest.raises(ValueError, match=r"b.png is 4 x 9 grey but .*bring all .*--shape 3 64"):
+        with pytest.raises(
+            ValueError, match=r"b.png is 4 x 9 gray but .*resize all .*--shape 3 64"
+        ):
             load_images(path)
         for channels in (1, 3):
             made = load_images(path, shape=(channels, 8, 8)).values

@@ -77,10 +77,10 @@ def taped(members: Mapping[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes
 def drawn() -> list[bytes]:
     """Images of every format and many modes."""
     rng, found = np.random.default_rng(0), []
-    grey = Image.fromarray(rng.integers(0, 256, (5, 7), np.uint8))
+    gray = Image.fromarray(rng.integers(0, 256, (5, 7), np.uint8))
     colours = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
     for form in ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"):
-        for image, mode in ((grey, "L"), (colours, "RGB"), (grey, "1"), (colours, "P")):
+        for image, mode in ((gray, "L"), (colours, "RGB"), (gray, "1"), (colours, "P")):
             options: dict[str, Any] = {"transparency": 3} if mode == "P" and form == "PNG" else {}
             if mode in ("1", "P") and form in ("JPEG", "WEBP"):
                 mode, options = "RGB", {"progressive": True, "lossless": True}
@@ -89,7 +89,7 @@ def drawn() -> list[bytes]:
             found.append(file.getvalue())
     for compression in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg", "group4"):
         file = io.BytesIO()
-        image = grey.convert("1") if compression == "group4" else colours
+        image = gray.convert("1") if compression == "group4" else colours
         image.save(file, "TIFF", compression=compression)
         found.append(file.getvalue())
     return found
@@ -346,8 +346,8 @@ def of(target: str) -> Input:
         case "image":
             return Input(drawn(), [b"IHDR", b"tRNS"], IMAGES)
         case "npz":
-            grey = np.zeros((2, 3, 4), np.uint8)
-            return Input([npz(images=grey, labels=np.arange(2)), npz(x=grey)], NPY_WORDS, arrays())
+            gray = np.zeros((2, 3, 4), np.uint8)
+            return Input([npz(images=gray, labels=np.arange(2)), npz(x=gray)], NPY_WORDS, arrays())
         case "zip":
             return Input(
                 ZIPS, ZIP_WORDS, MEMBERS.map(packed) | changed([packed(named())], ZIP_WORDS)

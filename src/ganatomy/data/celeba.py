@@ -13,25 +13,25 @@ from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check
 
 PARTITION = "list_eval_partition.txt"
-"""A line for each image: its name, and 0 (train), 1 (valid) or 2 (test)."""
+"""File with one line per image: its name, and 0 (train), 1 (valid) or 2 (test)."""
 
 FACES = "img_align_celeba"
-"""The folder of 202,599 images of 178 x 218."""
+"""Folder of 202,599 images of 178 x 218."""
 
 SHAPE: Shape = (3, 64, 64)
-"""What images are brought to where no shape is wanted: the central square, made smaller."""
+"""Default shape: the central square, resized."""
 
 PARTS: dict[Split, int] = {"train": 0, "test": 2}
 
 
 def celeba(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """The 162,770 training or 19,962 test faces, without classes; in root/celeba.
+    """Load the 162,770 training or 19,962 test faces, without classes, from root/celeba.
 
-    Decoded once, into the cache, for a shape. Neither it nor its md5 sums are looked for: any
-    images with a partition file in this layout will do.
+    They are decoded once per shape, into the cache. Nothing is downloaded, and checksums are not
+    verified: any images with a partition file in this layout are accepted.
 
     Raises:
-        ValueError: if files are absent, or one of them cannot be used.
+        ValueError: if files are absent, or an image cannot be used.
         OSError: if there is no space for the cache.
     """
     check(shape)
@@ -53,16 +53,16 @@ def celeba(root: Path, split: Split = "train", shape: Shape | None = None) -> Sa
     if absent := [name for name in names if name not in there]:
         raise ValueError(
             f"{faces} lacks {len(absent):,} of {len(names):,} {split} images, first {absent[0]}: "
-            f"put them there, or take their lines out of {file}"
+            f"add them, or remove their lines from {file}"
         )
-    cure = f"mend it, or take its line out of {file}"
+    fix = f"repair it, or remove its line from {file}"
     files = {name: partial(_open, faces / name) for name in names}
-    source = Source("celeba", dict.fromkeys(names, 0), files, (), cure)
+    source = Source("celeba", dict.fromkeys(names, 0), files, (), fix)
     return collect(source, shape or SHAPE, skip_bad=False).samples
 
 
 def _partition(file: Path, part: int) -> list[str]:
-    """The sorted names of one part of the partition file, all of whose lines are looked at."""
+    """Return the sorted names of one split; every line of the partition file is checked."""
     parts: dict[str, str] = {}
     for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
         words = line.split()
@@ -70,13 +70,13 @@ def _partition(file: Path, part: int) -> list[str]:
             continue
         if len(words) != 2 or words[1] not in ("0", "1", "2") or Path(words[0]).name != words[0]:
             raise ValueError(
-                f"{file}, line {number}: {line[:80]!r} is not the name of a image and 0 (train), "
-                "1 (valid) or 2 (test), as in '000001.jpg 0'; mend it, or download the file again"
+                f"{file}, line {number}: {line[:80]!r} is not the name of an image and 0 (train), "
+                "1 (valid) or 2 (test), as in '000001.jpg 0'; fix it, or download the file again"
             )
         if words[0] in parts:
             raise ValueError(
-                f"{file}, line {number}: {words[0]} was named before; leave one line for each "
-                "image, for none may be in two splits"
+                f"{file}, line {number}: {words[0]} is listed twice; keep one line per image, "
+                "as no image may be in two splits"
             )
         parts[words[0]] = words[1]
     return sorted(name for name in parts if parts[name] == str(part))

@@ -1,4 +1,4 @@
-"""Many image files, one after the other, to pixels of one shape."""
+"""Image files decoded in turn to pixels of one shape."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,33 +20,34 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Source:
-    """Image files that make one dataset."""
+    """Image files of one dataset."""
 
     name: str
-    """of where they are, which messages begin with"""
+    """folder or archive, with which messages begin"""
     labels: Mapping[str, int]
-    """the label of each image by its name, in order; -1 if it lies outside the class folders"""
+    """label of each image by file name, in order; -1 outside the class folders"""
     files: Mapping[str, Callable[[], IO[bytes]]]
-    """how each is opened; others may be among them"""
+    """functions that open the files, by name; files without a label are not read"""
     classes: tuple[str, ...]
-    cure: str
-    """what the person may do about a image that cannot be used"""
+    """class names"""
+    fix: str
+    """advice for an unusable image, with which messages end"""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What has become of a source."""
+    """Samples of a source, and the images that were left out."""
 
     samples: Samples
     left_out: dict[str, str] = field(default_factory=dict)
-    """why, by the name of each image that could not be used"""
+    """reason by file name of each unusable image"""
 
 
 def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
-    """Put all images that can be used into memory.
+    """Decode all usable images into memory.
 
     Raises:
-        ValueError: as usable does, or if they do not fit there.
+        ValueError: as usable does, or if they do not fit into memory.
     """
     left_out: dict[str, str] = {}
     values: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -56,7 +57,7 @@ def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
             if (needed := len(source.labels) * pixels.size) > memory():
                 raise ValueError(
                     f"{source.name}: {len(source.labels):,} images of {size(pixels.shape)} need "
-                    f"{needed / 1e9:.2g} GB, and memory has {memory() / 1e9:.2g}; bring them to a "
+                    f"{needed / 1e9:.2g} GB, and memory has {memory() / 1e9:.2g}; resize them to a "
                     "smaller shape, such as --shape 3 64 64"
                 )
             values = np.empty((len(source.labels), *pixels.shape), np.uint8)
@@ -69,20 +70,20 @@ def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
 def usable(
     source: Source, shape: Shape | None, skip_bad: bool, left_out: dict[str, str]
 ) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
-    """Yield the label and the pixels (C, H, W) of each image that can be used, in order.
+    """Yield the label and the pixels, uint8 (C, H, W), of each usable image, in order.
 
     Args:
         source: the images.
-        shape: what each is brought to (see shape.py), or None if all are like the first.
-        skip_bad: leave out what is damaged or unlike the first.
-        left_out: takes the name of each image that is left out, and why.
+        shape: shape that each is cropped and resized to; None requires the shape of the first.
+        skip_bad: leave out damaged images and images of another shape.
+        left_out: receives the reason for each image that is left out, by file name.
 
     Raises:
-        ValueError: naming the first image that cannot be used; if there is none left.
+        ValueError: naming the first unusable image, or if no image is left.
     """
     first = ""
     known: Shape = shape or (0,)
-    for name, label in shown(source.labels.items(), source.name, len(source.labels)):
+    for name, label in with_progress(source.labels.items(), source.name, len(source.labels)):
         try:
             if label < 0:
                 raise ValueError("lies outside the class folders")
@@ -91,29 +92,33 @@ def usable(
                 pixels = reshape(pixels, shape)
             elif first and pixels.shape != known:
                 raise ValueError(
-                    f"is {size(pixels.shape)} but the first, {first}, is {size(known)}; bring all "
-                    "to one shape, such as --shape 3 64 64"
+                    f"is {size(pixels.shape)} but the first, {first}, is {size(known)}; "
+                    "resize all to one shape, such as --shape 3 64 64"
                 )
         except ValueError as error:
             if not skip_bad:
-                raise ValueError(f"{source.name}: {name} {error}; {source.cure}") from error
+                raise ValueError(f"{source.name}: {name} {error}; {source.fix}") from error
             left_out[name] = str(error)
         else:
             first, known = first or name, pixels.shape
             yield label, pixels
     if not first:
-        raise ValueError(f"{source.name}: {told(left_out, len(source.labels))}; nothing is left")
+        raise ValueError(
+            f"{source.name}: {describe(left_out, len(source.labels))}; nothing is left"
+        )
 
 
-def told(left_out: Mapping[str, str], count: int) -> str:
-    """Say how many of so many images were left out, and why the first was."""
+def describe(left_out: Mapping[str, str], count: int) -> str:
+    """Describe how many of count images were left out, with the first reason."""
     listed = ", ".join(list(left_out)[:3]) + (", …" if len(left_out) > 3 else "")
     reason = next(iter(left_out.values()))
     return f"left out {len(left_out)} of {count} images, {listed}: {reason}"
 
 
-def shown(items: Iterable[Item], name: str, count: int, quiet: bool = False) -> Iterable[Item]:
-    """Pass items on, with a bar in a terminal if that takes a while."""
+def with_progress(
+    items: Iterable[Item], name: str, count: int, quiet: bool = False
+) -> Iterable[Item]:
+    """Return the items, with a progress bar in a terminal if there are BAR or more."""
     console = get_console()
     if quiet or count < BAR or not console.is_terminal:
         return items
@@ -122,4 +127,4 @@ def shown(items: Iterable[Item], name: str, count: int, quiet: bool = False) -> 
 
 
 BAR = 1000
-"""Images of which fewer are read before a bar could be seen."""
+"""Images; fewer are decoded within a second."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ganatomy.data.decoding import shown
+from ganatomy.data.decoding import with_progress
 from ganatomy.data.folder import choose, places_of, split_folder
 from ganatomy.data.listing import Listing, Open, listing
 from ganatomy.data.pixels import LIMIT, decode, header, read_npz
@@ -112,7 +112,7 @@ def _seen(path: Path, found: Listing, used: dict[str, str], quiet: bool) -> Iter
     for split in splits or [None]:
         outside.update(name for name, label in choose(path, names, split)[0].items() if label < 0)
     channels = 0
-    for name in shown(names, str(path), len(names), quiet):
+    for name in with_progress(names, str(path), len(names), quiet):
         seen = _look(name, places[name], found.images[name], channels)
         if name in outside and not seen.problem:
             seen = seen._replace(problem="lies outside the class folders")
@@ -136,7 +136,7 @@ def _look(name: str, place: tuple[str, str], opened: Open, channels: int) -> See
 def _seen_npz(path: Path) -> Iterator[Seen]:
     values, labels, classes = read_npz(path)
     channels, height, width = values.shape[1:]
-    looks = "grey" if channels == 1 else "RGB", f"{width} x {height}"
+    looks = "gray" if channels == 1 else "RGB", f"{width} x {height}"
     for i, pixels in enumerate(values.numpy()):
         kind = classes[labels[i]] if classes else ""
         yield Seen(str(i), "", kind, "npz", *looks, pixels.shape, _digest(pixels))

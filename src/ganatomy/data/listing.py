@@ -1,6 +1,6 @@
-"""Which image files a folder or an archive holds, and how each is opened.
+"""Image files of a folder or an archive, by name.
 
-Archives are never unpacked into files of their own; names in them only order and label.
+Archives are never unpacked to disk; the names in them give the order and the labels only.
 """
 
 import errno
@@ -20,55 +20,55 @@ from typing import IO, Any
 from ganatomy.data.pixels import LIMIT, check_packing, unreadable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-"""How the names of images end, in either case; of several frames the first is taken."""
+"""Suffixes of images, in lower or upper case; of several frames the first is read."""
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 IN_MEMORY = 2**28
-"""Bytes of the images of a compressed tar that are held in memory; more go to a nameless file in
-$TMPDIR, for to come back to a image is slow where the tar is compressed."""
+"""Bytes of the images of a compressed tar that stay in memory; more go to a temporary file in
+$TMPDIR, because going back in a compressed tar is slow."""
 
 MEMBERS = 2_000_000
-"""Most files of a folder or an archive, of whatever kind."""
+"""Largest number of files, of any kind, in a folder or an archive."""
 
 EXPANDED, TIMES = 2**30, 100
-"""Bytes that any compressed tar may expand to, and times its own size that a larger one may."""
+"""Bytes that a compressed tar may expand to, or multiple of its own size if that is more."""
 
 HEADER = 2**16
-"""Bytes of the longest header in a tar, which holds a name and little else."""
+"""Bytes of the longest header in a tar, which holds little more than a name."""
 
 UNSHOWN = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal or a file would not show in a name, but obey or refuse."""
+"""Control and formatting characters, which a terminal would obey and a file name may not hold."""
 
 Open = Callable[[], IO[bytes]]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What was found."""
+    """Files of a folder or an archive."""
 
     images: dict[str, Open]
-    """the name of each image file, with / between folders, in the order of names; signs that
-    cannot be shown are written as in Python, such as \\n"""
+    """functions that open the image files by name, with / between folders, sorted; characters of
+    UNSHOWN are escaped as in Python, such as \\n"""
     others: tuple[str, ...]
-    """names of other files, sorted; hidden ones are among them"""
+    """names of other files, sorted, hidden ones included"""
 
 
 def listing(path: Path, stack: ExitStack) -> Listing:
-    """Find every image file of a folder, .zip, .tar, .tar.gz or .tgz.
+    """List the image files of a folder, .zip, .tar, .tar.gz or .tgz.
 
     Args:
-        path: where they are.
-        stack: what keeps the archive open.
+        path: the folder or archive.
+        stack: closes the archive at its end.
 
     Raises:
         ValueError: if there is nothing to read.
-        OSError: if there is no space for a compressed tar.
+        OSError: if there is no space for the images of a compressed tar.
     """
     if not path.exists():
         raise ValueError(f"there is no {path}")
     if not path.is_dir() and not (path.is_file() and path.name.lower().endswith(ARCHIVES)):
-        raise ValueError(f"{path} is no folder, {', '.join(ARCHIVES)} or .npz of images")
+        raise ValueError(f"{path} is not a folder, {', '.join(ARCHIVES)} or .npz of images")
     opens: dict[str, Open] = {}
     others: list[str] = []
     try:
@@ -92,7 +92,7 @@ def listing(path: Path, stack: ExitStack) -> Listing:
 
 
 def _members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
-    """Every file, by its name from path on."""
+    """Yield every file by its name relative to path."""
     if path.is_dir():
         for file in path.rglob("*"):
             if not file.is_dir():
@@ -119,7 +119,7 @@ def _tar_members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
     headers: Any = _Headers(file, max(EXPANDED, TIMES * size) if packed else size)
     with tarfile.open(fileobj=headers, mode="r:") as tar:
         for member in iter(tar.next, None):
-            tar.members.clear()  # type: ignore[attr-defined]  # which would keep them all
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
             if member.isdir():
                 continue
             if member.size < 0:
@@ -135,14 +135,14 @@ def _tar_members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
 
 
 class _Headers:
-    """What tarfile reads headers from: nothing goes back, or on without end."""
+    """File from which tarfile reads headers: it does not go back, nor on without end."""
 
     def __init__(self, file: IO[bytes], most: int) -> None:
         self.file, self.most = file, most
         self.tell = file.tell
 
     def seek(self, place: int) -> None:
-        if place < self.tell():  # of a negative size, which tarfile would follow for ever
+        if place < self.tell():  # a negative size, which tarfile would follow forever
             raise ValueError("a file in it ends before it begins")
         self._see(place)
         self.file.seek(place)
@@ -153,11 +153,11 @@ class _Headers:
             raise OverflowError(f"a header of {count:,} bytes")
         content = self.file.read(count)
         if count > tarfile.BLOCKSIZE and re.search(rb"\d{100}", content):
-            raise ValueError("a header of digits alone")  # where tarfile's search takes minutes
+            raise ValueError("a header of digits alone")  # on which tarfile's search takes minutes
         return content
 
     def check_end(self, place: int) -> None:
-        """See that a tar was not cut short, which tarfile forgives, and read on to a checksum."""
+        """Check that a tar is complete, which tarfile does not, and read on to the checksum."""
         self.file.seek(place)
         if self.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise EOFError("it is cut short")
@@ -170,8 +170,8 @@ class _Headers:
 
 
 def _open_file(file: Path) -> IO[bytes]:
-    if not file.is_file():  # to open a FIFO would wait for who writes to it
-        raise OSError("it is no regular file")
+    if not file.is_file():  # opening a FIFO would wait for a writer
+        raise OSError("it is not a regular file")
     return file.open("rb")
 
 
@@ -186,7 +186,7 @@ def _part(file: IO[bytes], place: int, size: int) -> IO[bytes]:
 
 
 def image_name(raw: str) -> str:
-    """The name of a member as a folder would have it; empty if it is hidden or no image."""
+    """Return the name of a member as in a folder; empty if it is hidden or not an image."""
     name = PurePosixPath(raw.lstrip("/"))
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
     return "" if hidden or name.suffix.lower() not in SUFFIXES else str(name)

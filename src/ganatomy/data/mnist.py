@@ -1,4 +1,4 @@
-"""MNIST: the whole of it through torchvision, and the 10,000 images that come with ganatomy.
+"""MNIST: the full dataset through torchvision, and 10,000 images that come with ganatomy.
 
 Y. LeCun, C. Cortes, C. Burges; CC BY-SA 3.0, see MNIST-LICENSE.txt.
 """
@@ -14,10 +14,10 @@ from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check, reshape_all
 
 FILES = published.IDX
-"""What MNIST consists of, in MNIST/raw below the data root; torchvision wants all four."""
+"""Files in MNIST/raw below the data root; torchvision needs all four."""
 
 DIGITS = tuple("0123456789")
-"""What the labels are called."""
+"""Class names."""
 
 MNIST = published.Published(
     "MNIST", "MNIST/raw", FILES, (28, 28), {"train": 60_000, "test": 10_000}, DIGITS
@@ -25,15 +25,18 @@ MNIST = published.Published(
 
 
 def present(root: Path) -> bool:
-    """Whether MNIST is there and needs no download."""
+    """Whether MNIST is below the data root, so that no download is needed."""
     return published.present(root, MNIST)
 
 
 def mnist(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """The 60,000 training or 10,000 test images, 1 x 28 x 28; in root/MNIST/raw or put there.
+    """Load the 60,000 training or 10,000 test images, 1 x 28 x 28, from root/MNIST/raw.
+
+    They are downloaded where absent.
 
     Raises:
-        ValueError: if they are not there and cannot be downloaded, or are damaged; for a bad shape.
+        ValueError: if the files are absent and cannot be downloaded, or are damaged; for a bad
+            shape.
     """
     check(shape)
     instead = ", or use --dataset mnist10k, which is part of ganatomy"
@@ -42,12 +45,12 @@ def mnist(root: Path, split: Split = "train", shape: Shape | None = None) -> Sam
 
 
 def mnist10k(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """The first 1,000 training images of each digit, 1 x 28 x 28; part of the package.
+    """Load the first 1,000 training images of each digit, 1 x 28 x 28, from the package.
 
-    It has no test images of its own: those of MNIST are given, where MNIST is present.
+    The test split is MNIST's, where MNIST is present.
 
     Raises:
-        ValueError: if test images are asked for and MNIST is absent or damaged; for a bad shape.
+        ValueError: for the test split if MNIST is absent or damaged; for a bad shape.
     """
     check(shape)
     if split == "test":

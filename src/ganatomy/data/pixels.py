@@ -1,4 +1,4 @@
-"""One image file, or an npz of many, to 8-bit grey or RGB pixels; all else is refused by name."""
+"""One image file, or an npz file of many, to 8-bit gray or RGB pixels."""
 
 import io
 import math
@@ -18,54 +18,53 @@ from PIL import Image
 from torch import Tensor
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
-"""Pillow's names: its other decoders are not let near files of unknown origin."""
+"""Formats by Pillow's names; its other decoders never see files of unknown origin."""
 
 LIMIT = 100_000_000
-"""Bytes of the largest image file that is read; more is a mistake or a trap."""
+"""Bytes of the largest image file that is read."""
 
 MOST_PIXELS = 89_478_485
-"""Width times height of the largest image that is decoded, which is Pillow's own limit too."""
+"""Pixels of the largest image that is decoded; Pillow warns at the same number."""
 
 CONTAINER = [
     Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")
 ]
-"""Where Linux tells a container what memory it has: by the second version of its groups, the first.
-"""
+"""Files with the memory limit of a Linux container, in versions 2 and 1 of control groups."""
 
 IMAGES, LABELS = ("images", "arr_0", "x"), ("labels", "y", "arr_1")
-"""What the arrays of an npz may be called; the first that exists is used."""
+"""Names of arrays in an npz file; the first that exists is used."""
 
 DEEP = ";16[BLN]"
-"""What Pillow calls channels of 16 bits, in the description of how it will read them."""
+"""Pattern of 16-bit channels in Pillow's description of how it decodes them."""
 
 MODES = {
     "1": "black and white",
-    "L": "grey",
-    "LA": "grey with alpha",
+    "L": "gray",
+    "LA": "gray with alpha",
     "P": "palette",
     "PA": "palette with alpha",
-    "I;16": "16-bit grey",
-    "I;16B": "16-bit grey",
-    "I": "32-bit grey",
+    "I;16": "16-bit gray",
+    "I;16B": "16-bit gray",
+    "I": "32-bit gray",
     "F": "float",
 }
-"""Pillow's modes in words; others, such as RGB, RGBA and CMYK, are known by those names."""
+"""Pillow's modes in words; others, such as RGB, RGBA and CMYK, keep their names."""
 
 MOST_CLASSES = 2**16
-"""Labels from here on are some other numbers."""
+"""Number of classes at most; larger labels are other numbers."""
 
 
 def decode(opened: Callable[[], IO[bytes]], channels: int) -> NDArray[np.uint8]:
-    """Read the first frame of a image file as (C, H, W) with C of 1 or 3.
+    """Read the first frame of an image file as uint8 (C, H, W) with 1 or 3 channels.
 
     Args:
-        opened: opens the file.
-        channels: what a image of a palette is to have, which may be grey by chance; 0 for any.
+        opened: function that opens the file.
+        channels: channels of an image with a palette, whose colors may all be gray; 0 for any.
 
     Raises:
-        ValueError: saying, in words to follow the name of the file, what is wrong with it.
+        ValueError: with the fault, in words that follow the name of the file.
     """
-    with warnings.catch_warnings(action="ignore"):  # of metadata, which decide no pixel
+    with warnings.catch_warnings(action="ignore"):  # of metadata, which does not change pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = _load(opened)
         palette = image.mode in ("P", "PA") or image.format == "GIF"
@@ -77,10 +76,10 @@ def decode(opened: Callable[[], IO[bytes]], channels: int) -> NDArray[np.uint8]:
         if palette or image.mode == "1":
             image = image.convert("RGB" if palette else "L")
     if image.mode not in ("L", "RGB"):
-        raise ValueError(f"is {image.mode}; save it as grey or RGB of 8 bits")
+        raise ValueError(f"is {image.mode}; save it as gray or RGB of 8 bits")
     pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    grey = palette and channels != 3 and (pixels == pixels[:1]).all()
-    return pixels[:1] if grey else pixels
+    gray = palette and channels != 3 and (pixels == pixels[:1]).all()
+    return pixels[:1] if gray else pixels
 
 
 def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
@@ -88,7 +87,7 @@ def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
         with opened() as file:
             content = file.read(LIMIT + 1)
         if not content:
-            raise EOFError("it is empty or a link or no regular file")
+            raise EOFError("it is empty, a link or not a regular file")
         if len(content) > LIMIT:
             raise OverflowError(f"more than {LIMIT:,} bytes")
         image = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -99,14 +98,14 @@ def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
     except Exception as error:  # Pillow and zipfile raise many kinds
         raise ValueError(f"cannot be read: {_reason(error)}") from error
     if deep or image.mode.startswith(("I", "F")):
-        raise ValueError("has 16-bit or float pixels; save it as grey or RGB of 8 bits")
+        raise ValueError("has 16-bit or float pixels; save it as gray or RGB of 8 bits")
     return image
 
 
 def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
-    """Return a image file's format, what its pixels are, and width and height; None if unknown.
+    """Return an image file's format, mode, and width and height; None if it is not an image.
 
-    Nothing but the header is read, so the rest may still be damaged.
+    Only the header is read; the rest may be damaged.
     """
     try:
         with (
@@ -115,32 +114,32 @@ def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
         ):
             mode = MODES.get(image.mode, image.mode)
             if re.search(DEEP, str(image.tile)):
-                mode = "16-bit RGB" if image.mode in ("RGB", "RGBA") else "16-bit grey"
+                mode = "16-bit RGB" if image.mode in ("RGB", "RGBA") else "16-bit gray"
             return image.format or "unknown", mode, image.size
     except Exception:  # Pillow raises many kinds
         return None
 
 
 def size(shape: tuple[int, ...]) -> str:
-    """Say (C, H, W) as people do."""
-    return f"{shape[2]} x {shape[1]} {'grey' if shape[0] == 1 else 'RGB'}"
+    """Describe a shape (C, H, W), such as 28 x 28 gray."""
+    return f"{shape[2]} x {shape[1]} {'gray' if shape[0] == 1 else 'RGB'}"
 
 
 def unreadable(path: Path, error: Exception) -> str:
-    """Say that a file could not be read at all."""
+    """Return the message for a file that cannot be read."""
     return f"{path} cannot be read, or is not what its name says: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:
-    text = re.sub(" <.*?>", "", str(error))  # objects in memory
+    text = re.sub(" <.*?>", "", str(error))  # addresses of objects
     return " ".join(text.split())[:160] or type(error).__name__
 
 
 def read_npz(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Read images (N, C, H, W), their labels (N,) and what these are called.
+    """Read images, uint8 (N, C, H, W), labels, int64 (N,), and class names.
 
     Raises:
-        ValueError: if the file is damaged or its arrays are not such, saying how to make them so.
+        ValueError: if the file is damaged, or its arrays are not such, with the fix.
     """
     try:
         _check_entries(path)
@@ -165,7 +164,7 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
 
 
 def _check_entries(path: Path) -> None:
-    """See that the arrays of an npz fit into memory, before any is read."""
+    """Check that the arrays of an npz file fit into memory, before any is read."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             check_packing(entry)
@@ -175,13 +174,13 @@ def _check_entries(path: Path) -> None:
 
 
 def check_packing(entry: zipfile.ZipInfo) -> None:
-    """See that a member of a zip is stored or deflated: others expand without a limit."""
+    """Check that a zip member is stored or deflated, as others expand without a limit."""
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("it is compressed by another method than deflate; zip it again")
 
 
 def memory() -> float:
-    """Bytes of this machine's memory, or of its container's; without end where neither is told."""
+    """Return the bytes of memory of this machine or its container; infinity if unknown."""
     if sys.platform == "win32":
         return math.inf
     texts = [file.read_text().strip() for file in CONTAINER if file.exists()]
@@ -190,7 +189,7 @@ def memory() -> float:
 
 
 def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor:
-    """Find the array of images, by name if it has one of IMAGES, and put channels first."""
+    """Return the array of images, with channels first; by name, or the only one that fits."""
     shapes = ", ".join(f"{n} {array.shape}" for n, array in arrays.items())
     for ndim in (4, 3):
         fitting = [n for n, array in arrays.items() if array.ndim == ndim]
@@ -199,7 +198,7 @@ def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor
             break
     if not name:
         raise ValueError(
-            f"{path}: which array is the images? Call it images; there are {shapes or 'none'}"
+            f"{path}: which array holds the images? Name it images; there are {shapes or 'none'}"
         )
     images = arrays[name]
     if images.dtype != np.uint8:
@@ -217,7 +216,7 @@ def _images(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> Tensor
 
 
 def _convert(name: str, images: NDArray[Any]) -> str:
-    """Say what an array holds that is not uint8, and how to make it so."""
+    """Describe an array that is not uint8, and how to convert it."""
     if images.dtype.kind not in "biuf" or not images.size:
         return f"{images.dtype}; save images as uint8 from 0 to 255"
     low, high = float(images.min()), float(images.max())

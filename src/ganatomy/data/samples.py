@@ -1,4 +1,4 @@
-"""What every dataset is to the rest of the package, and how batches are drawn from it."""
+"""Samples: values and labels of a dataset, and the order in which batches draw from it."""
 
 import hashlib
 import mmap
@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 Split = Literal["train", "test"]
-"""Which images of a dataset: those to learn from, or those kept back to classifier by."""
+"""Samples to train on, or samples held out for tests."""
 
 
 READ = 4096
-"""Images that are looked at together where all are looked at one after the other."""
+"""Images that are read at once where all are read in turn."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,18 @@ class Size:
 
 @dataclass(frozen=True)
 class Samples:
-    """A dataset: uint8 images (N, C, H, W) or float32 points (N, D), with one label each (N,).
+    """Images, uint8 (N, C, H, W) in [0, 255], or points, float32 (N, D) in [-1, 1], with labels.
 
-    It is in memory, or the values are those of a file that is mapped there; see cache.py.
+    Values are in memory, or in a file that is mapped to memory (see cache.py).
     """
 
     values: Tensor
     labels: Tensor
+    """int64 (N,), indices of classes"""
     classes: tuple[str, ...] = ()
-    """what label i is called; empty if nothing is known of labels, which are then all 0"""
+    """name of each class; empty where there are no labels, which are then all 0"""
     mapped: mmap.mmap | None = None
-    """what the values are read from, if that is a file"""
+    """file that holds the values, if it is mapped"""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -57,7 +58,7 @@ class Samples:
         return tuple(self.values.shape[1:])
 
     def batch(self, indices: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Return the samples at these positions as float32 on a device: images in [-1, 1]."""
+        """Return the samples at these indices (B,) as float32 (B, ...) in [-1, 1] on a device."""
         taken = self.values[indices]
         self.release()
         if taken.is_floating_point():
@@ -65,9 +66,9 @@ class Samples:
         return taken.to(device, torch.float32).div_(127.5).sub_(1)
 
     def release(self) -> None:
-        """Let go of what was read of a mapped file, which would else stay resident, all of it.
+        """Release the pages of a mapped file that were read, which would otherwise stay resident.
 
-        The system keeps it at hand as long as nothing else wants the memory.
+        The system keeps them cached until it needs the memory.
         """
         if self.mapped is not None and sys.platform != "win32":
             self.mapped.madvise(mmap.MADV_DONTNEED)
@@ -121,7 +122,7 @@ def _pair(item: Any) -> tuple[Tensor, int | None]:
     image, *labels = item if isinstance(item, tuple | list) else (item,)
     if isinstance(image, Image.Image):
         if image.mode not in ("L", "RGB"):
-            raise ValueError(f'expected a grey or RGB image, got {image.mode}; use .convert("RGB")')
+            raise ValueError(f'expected a gray or RGB image, got {image.mode}; use .convert("RGB")')
         image = np.asarray(image)
     if not isinstance(image, Tensor | np.ndarray) or len(labels) > 1:
         raise ValueError(
@@ -179,13 +180,13 @@ def _uint8(images: Tensor) -> Tensor:
 
 
 _SLACK = 1e-3
-"""Of ranges of floats, for rounding; a quarter of a grey level."""
+"""Tolerance at the ends of ranges of floats, for rounding; a quarter of a gray level."""
 
 
 def balanced(samples: Samples, n: int) -> Samples:
-    """Take n images in their order: the first ones of each class, evenly, or evenly spaced.
+    """Return n samples in order: the first ones of each class, or evenly spaced ones.
 
-    Where the classes do not divide n, the first ones have one image more. There are fewer than n
+    Where the classes do not divide n, the first ones have one sample more. There are fewer than n
     if a class is too small.
     """
     if n >= len(samples):
@@ -200,7 +201,7 @@ def balanced(samples: Samples, n: int) -> Samples:
 
 
 def digest(samples: Samples) -> str:
-    """Return the sha256, in hex, of the images' shape and bytes: labels do not count."""
+    """Return the SHA-256, in hex, of the values' shape and bytes; labels do not count."""
     sha = hashlib.sha256(str(tuple(samples.values.shape)).encode())
     for part in samples.values.split(READ):
         sha.update(part.contiguous().numpy().data)
@@ -209,14 +210,15 @@ def digest(samples: Samples) -> str:
 
 
 def derive_seed(*parts: int) -> int:
-    """Turn a few non-negative integers into one well-spread 64-bit seed."""
+    """Return a 64-bit seed that is a hash of a few non-negative integers."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
 
 def batch_indices(n: int, batch: int, seed: int, k: int) -> Tensor:
-    """Return the k-th batch of an endless pass over n items, each epoch in a fresh order.
+    """Return the indices (batch,) of the k-th batch, where each epoch has n items in a new order.
 
-    A function of its arguments alone, so a resumed run has nothing to restore.
+    They depend on the arguments alone, so a resumed run has no state to restore. A batch may hold
+    the end of one epoch and the start of the next.
     """
     places = torch.arange(k * batch, (k + 1) * batch)
     epochs = range(k * batch // n, ((k + 1) * batch - 1) // n + 1)

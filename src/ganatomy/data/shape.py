@@ -1,10 +1,9 @@
-"""How a image is brought to another shape: cut at the centre, then resized; the one policy.
+"""Center crop and resize: the one way in which images change their shape.
 
-A image is cut to the largest rectangle around its centre that has the wanted proportions (of a
-width or height that must be rounded, to the nearest pixel), and that is resized by Pillow's
-BILINEAR, which averages over all pixels where it makes smaller (antialiasing) and interpolates
-where it makes larger. Grey becomes RGB by repetition, RGB grey by Pillow's "L" (ITU-R 601-2 luma:
-0.299 R + 0.587 G + 0.114 B), before it is resized.
+An image is cropped to the largest centered rectangle of the target's aspect ratio (rounded to the
+nearest pixel) and resized with Pillow's BILINEAR, which averages over all pixels when it shrinks
+(antialiasing) and interpolates when it enlarges. Before that, gray becomes RGB by repetition, and
+RGB becomes gray by Pillow's "L" (ITU-R 601-2 luma: 0.299 R + 0.587 G + 0.114 B).
 """
 
 import numpy as np
@@ -18,11 +17,11 @@ Shape = tuple[int, ...]
 """(C, H, W) of images, (2,) of points."""
 
 MOST = 4096
-"""Pixels of the largest side."""
+"""Pixels of the longest side."""
 
 
 def check(shape: Shape | None) -> None:
-    """See that this is a shape of images, or None, which leaves them as they are.
+    """Check that this is a shape of images, or None, which keeps them as they are.
 
     Raises:
         ValueError: if it is not.
@@ -37,25 +36,25 @@ def check(shape: Shape | None) -> None:
 
 
 def reshape(pixels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
-    """Bring one image (C, H, W) to another shape; see the top of this module.
+    """Crop and resize one image (C, H, W) to a shape, as at the top of this module.
 
-    One that has it already is not touched. A constant image stays constant.
+    An image of that shape is returned as it is. A constant image stays constant.
     """
     if pixels.shape == shape:
         return pixels
     channels, height, width = shape
-    grey = len(pixels) == 1
-    image = Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    if channels == 1 and not grey:
+    gray = len(pixels) == 1
+    image = Image.fromarray(pixels[0] if gray else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    if channels == 1 and not gray:
         image = image.convert("L")
     image = image.crop(_centre(image.width, image.height, width, height))
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     made = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    return np.repeat(made, 3, axis=0) if channels == 3 and grey else made
+    return np.repeat(made, 3, axis=0) if channels == 3 and gray else made
 
 
 def reshape_all(samples: Samples, shape: Shape | None) -> Samples:
-    """Bring every image of a dataset to a shape, in memory; None leaves them as they are."""
+    """Crop and resize every image to a shape (C, H, W), in memory; None keeps them as they are."""
     if shape is None or samples.shape == shape:
         return samples
     values = np.empty((len(samples), *shape), np.uint8)
@@ -65,7 +64,7 @@ def reshape_all(samples: Samples, shape: Shape | None) -> Samples:
 
 
 def _centre(width: int, height: int, w: int, h: int) -> tuple[int, int, int, int]:
-    """The largest box around the centre of width x height with the proportions w : h."""
+    """Return the largest centered box in width x height with the aspect ratio w : h."""
     wide, high = width, height
     if width * h > height * w:
         wide = max(1, (2 * height * w + h) // (2 * h))

@@ -1,6 +1,6 @@
-"""Densities in the plane on which a GAN's failures can be seen and counted.
+"""Densities in the plane, whose modes are known, so that mode collapse can be counted.
 
-To add one, write its draw and its nearest mode, and add a line to DENSITIES and one to DATASETS.
+To add one, write its draw and its distances, and add an entry to DENSITIES and one to DATASETS.
 """
 
 import math
@@ -19,13 +19,13 @@ from ganatomy.data.shape import Shape
 from ganatomy.validation import lookup
 
 POINTS = 100_000
-"""Points of each split; mode k has those at k, k + modes, k + 2 modes, ..."""
+"""Points per split; mode k has points k, k + modes, k + 2 modes, ..."""
 
 SEEDS: dict[Split, int] = {"train": 0, "test": 1}
-"""Of the draw, which is the same on every machine but for the last bits of sine and cosine."""
+"""Seed per split. Draws are equal on every machine except for the last bits of sine and cosine."""
 
 HIGH_QUALITY = 3.0
-"""A sample is of high quality within so many standard deviations of its mode.
+"""Largest distance of a high-quality sample from its mode, in standard deviations.
 
 Srivastava et al. 2017 (VEEGAN), arXiv 1705.07761.
 """
@@ -35,32 +35,36 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Density:
-    """Modes, each with isotropic normal noise around a centre or around an arc."""
+    """Modes with isotropic normal noise around centers or arcs."""
 
     modes: tuple[str, ...]
+    """name of each mode"""
     std: float
-    """of the noise, in each coordinate"""
+    """standard deviation of the noise, in each coordinate"""
     draw: Callable[[NDArray[np.int64], np.random.RandomState], Points]
-    """where points (N,) of these modes lie without noise: (N, 2)"""
+    """(modes (N,), random numbers) to points (N, 2) without noise"""
     distances: Callable[[Points], Points]
-    """of points (N, 2) from each mode: (N, modes)"""
+    """points (N, 2) to their distances from each mode (N, modes)"""
 
 
 def load(name: str, root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
-    """POINTS points of a density, float32 (N, 2) in [-1, 1]; labels are modes, of equal shares.
+    """Draw POINTS points of a density, float32 (N, 2) in [-1, 1]; modes have equal shares.
 
     Args:
-        name: in DENSITIES.
-        root: not used; nothing is read.
-        split: two independent draws.
-        shape: (2,) or None; points cannot be brought to another.
+        name: name in DENSITIES.
+        root: not used.
+        split: one of two independent draws.
+        shape: (2,) or None.
+
+    Returns:
+        The points; their labels are their modes.
 
     Raises:
         ValueError: for another shape.
     """
     if shape not in (None, (2,)):
         raise ValueError(
-            f"{name} is points, which have shape 2 and cannot be brought to another; leave out "
+            f"{name} is points, which have shape 2 and cannot be resized; leave out "
             f"--shape {' '.join(map(str, shape or ()))}"
         )
     density = DENSITIES[name]
@@ -74,10 +78,16 @@ def load(name: str, root: Path, split: Split = "train", shape: Shape | None = No
 
 
 def nearest_mode(points: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Return the nearest mode of points (N, 2) and how far it is, in standard deviations.
+    """Return the nearest mode of each point (N, 2) and its distance in standard deviations.
 
-    Modes covered are those with a point of high quality, one within HIGH_QUALITY. Both are (N,),
-    int64 and float64; for moons the distance is from the arc that a moon is without noise.
+    A mode is covered if it has a point within HIGH_QUALITY. For moons the distance is from the arc.
+
+    Args:
+        points: generated points (N, 2).
+        name: name in DENSITIES.
+
+    Returns:
+        Modes, int64 (N,), and distances, float64 (N,).
 
     Raises:
         ValueError: for an unknown density, or points that are not (N, 2).
@@ -99,7 +109,7 @@ def _from_centres(centres: Points, points: Points) -> Points:
 
 
 def _on_moon(modes: NDArray[np.int64], random: np.random.RandomState) -> Points:
-    """Evenly along half a circle; the second moon is the first, turned by 180° about 0."""
+    """Points evenly along half a circle; the second moon is the first, turned by 180° about 0."""
     angle = math.pi * random.random_sample(len(modes))
     first = np.stack([np.cos(angle), np.sin(angle)], axis=1) + MOON
     return MOON_SCALE * np.where(modes[:, None] == 0, first, -first)
@@ -119,13 +129,13 @@ def _from_moon(points: Points) -> Points:
 _TURN = 2 * math.pi * np.arange(8) / 8
 
 RING: Points = 0.9 * np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
-"""(8, 2) centres, counted anticlockwise from the right."""
+"""Centers (8, 2), anticlockwise from the right."""
 
 GRID: Points = 0.45 * np.stack([np.arange(25) % 5 - 2.0, np.arange(25) // 5 - 2.0], axis=1)
-"""(25, 2) centres, counted from the lower left, rows first."""
+"""Centers (25, 2), from the lower left, rows first."""
 
 MOON: Points = np.array([-0.5, -0.25])
-"""Centre of the upper half circle of radius 1 that the first moon is, before MOON_SCALE."""
+"""Center of the first moon, an upper half circle of radius 1 before MOON_SCALE."""
 
 MOON_SCALE = 0.55
 
@@ -144,9 +154,9 @@ DENSITIES = {
     ),
     "moons": Density(("upper", "lower"), 0.0275, _on_moon, _from_moons),
 }
-"""name -> its modes, noise and geometry.
+"""Modes, noise and geometry by name.
 
-ring8: radius 2 and deviation 0.02 of Metz et al. 2016 (arXiv 1611.02163), times 0.45; the ratio
-of 0.01 is VEEGAN's too. grid25: VEEGAN's centres -4, -2, 0, 2, 4 and deviation 0.05, times 0.225.
-moons: scikit-learn's make_moons with noise 0.05, moved to the centre, times 0.55.
+ring8: radius 2 and deviation 0.02 of Metz et al. 2016 (arXiv 1611.02163), times 0.45; VEEGAN has
+the same ratio, 0.01. grid25: VEEGAN's centers -4, -2, 0, 2, 4 and deviation 0.05, times 0.225.
+moons: scikit-learn's make_moons with noise 0.05, centered, times 0.55.
 """

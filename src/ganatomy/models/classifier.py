@@ -1,11 +1,11 @@
-"""Classifiers, of which classifiers are made: images to features and logits."""
+"""Networks of classifiers: images to features and logits."""
 
 import math
 
 from torch import Tensor, nn
 
 FEATURES = 64
-"""Width of every classifier's last hidden layer: the dimension of its feature space."""
+"""Width of the last hidden layer: the dimension of the feature space."""
 
 
 class Classifier(nn.Module):
@@ -17,13 +17,13 @@ class Classifier(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both."""
+        """Return features and logits."""
         features = self.body(x)
         return features, self.head(features)
 
 
 def conv(shape: tuple[int, ...], classes: int) -> Classifier:
-    """Five 3 x 3 convolutions with batch norm, averaged over places; 147,626 weights for MNIST."""
+    """Five 3 x 3 convolutions with batch norm, average pooling; 147,626 weights for MNIST."""
     layers: list[nn.Module] = []
     before = shape[0]
     for width, stride in ((32, 1), (32, 2), (64, 1), (64, 2), (128, 1)):
@@ -40,7 +40,7 @@ def conv(shape: tuple[int, ...], classes: int) -> Classifier:
 
 
 def mlp(shape: tuple[int, ...], classes: int) -> Classifier:
-    """Two hidden layers with ReLU (R3.4, which gives no sizes)."""
+    """Two hidden layers with ReLU, as in the report on DCGAN's capacity, which states no sizes."""
     body = nn.Sequential(
         nn.Flatten(),
         nn.Linear(math.prod(shape), 128),

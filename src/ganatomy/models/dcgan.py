@@ -23,7 +23,7 @@ def build(shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
 
     Raises:
         ValueError: for a shape other than (channels, side, side) with such a side, for more than
-            one width per network, or for attention where there are no feature maps.
+            one width per network, or for attention at an absent side.
     """
     if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in _SIDES:
         raise ValueError(
@@ -38,13 +38,13 @@ def build(shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
 
 
 def _padding(small: int, large: int) -> int:
-    """Of a 4 x 4 kernel of stride 2 between these sides."""
+    """Return the padding of a 4 x 4 kernel with stride 2 between these sides."""
     return small + 1 - large // 2
 
 
 def _generator(channels: int, z_dim: int, net: NetworkConfig, sides: tuple[int, ...]) -> nn.Module:
     width = net.widths[0] * 2 ** (len(sides) - 2)
-    bias = net.norm == "none"  # batch norm has a shift of its own
+    bias = net.norm == "none"  # batch norm has its own shift
     layers: list[nn.Module] = [
         nn.Unflatten(1, (z_dim, 1, 1)),
         nn.ConvTranspose2d(z_dim, width, 4, bias=bias),
@@ -65,7 +65,7 @@ def _discriminator(channels: int, net: NetworkConfig, sides: tuple[int, ...]) ->
     layers: list[nn.Module] = []
     before, width = channels, net.widths[0]
     for large, small in pairwise(sides):
-        # the paper norms neither first nor last
+        # the paper normalizes neither the first nor the last layer
         normed = net.norm == "batch_all" or (net.norm == "batch" and bool(layers))
         layers += [
             nn.Conv2d(before, width, 4, 2, _padding(small, large), bias=not normed),
@@ -78,7 +78,7 @@ def _discriminator(channels: int, net: NetworkConfig, sides: tuple[int, ...]) ->
 def _between(
     width: int, net: NetworkConfig, own: str, side: int, normed: bool | None = None
 ) -> list[nn.Module]:
-    """Norm, activation, dropout and attention after a layer."""
+    """Return norm, activation, dropout and attention after a layer."""
     normed = net.norm != "none" if normed is None else normed
     return [
         *([nn.BatchNorm2d(width)] if normed else []),

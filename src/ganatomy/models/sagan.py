@@ -1,8 +1,8 @@
 """SAGAN (Zhang et al. 2019, arXiv 1805.08318) without classes, for square images of many sizes.
 
 Residual blocks as in Miyato et al. 2018 (arXiv 1802.05957), self-attention between them. The
-generator doubles sizes from the least that a image's side can be halved to (4, or 7 for 28);
-the discriminator halves them to 8 or less, goes through two more blocks, and sums over places.
+generator doubles sides from the smallest to which the image's side can be halved (4, or 7 for 28).
+The discriminator halves them to 8 or less, has two more blocks, and sums over positions.
 """
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from ganatomy.models.net import Model, NetworkConfig, Networks, check_attention,
 
 
 class UpBlock(nn.Module):
-    """Norm, activation and 3 x 3 convolution, twice, from side s to 2 s, beside a 1 x 1 way."""
+    """Norm, activation and 3 x 3 convolution, twice, from side s to 2 s, with a 1 x 1 skip."""
 
     def __init__(self, channels: int, net: NetworkConfig) -> None:
         super().__init__()
@@ -27,14 +27,14 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, s, s) to (N, C, 2 s, 2 s)."""
         inner = self.rest(self.first(_double(self.before(x))))
-        # a 1 x 1 convolution commutes with doubling, and is a quarter of the work before it
+        # a 1 x 1 convolution commutes with doubling, and costs a quarter before it
         return inner + _double(self.skip(x))
 
 
 class DownBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a 1 x 1 way, from side s to s or, by averages of four, s / 2.
+    """Two 3 x 3 convolutions with a 1 x 1 skip, from side s to s, or to s / 2 by average pooling.
 
-    The first block of a network takes images, to which no activation is applied.
+    The first block of a network takes images and applies no activation to them.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class DownBlock(nn.Module):
 
 
 class SumPool(nn.Module):
-    """Feature maps (N, C, H, W) to their sums over places (N, C)."""
+    """Feature maps (N, C, H, W) to their sums over positions (N, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return them."""
+        """Return the sums."""
         return x.sum((2, 3))
 
 
 def build(shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig) -> Networks:
-    """Build both networks, every block with the one width that each is given.
+    """Build both networks; every block has the network's one width.
 
     Raises:
         ValueError: for images that are not square or whose side cannot be halved to 8 or less,
-            for more than one width, or for attention where there are no feature maps.
+            for more than one width, or for attention at an absent side.
     """
     ups = _halved(shape[-1], 4)[::-1]
     downs = _halved(shape[-1], 8)
@@ -89,7 +89,7 @@ def build(shape: tuple[int, ...], z_dim: int, g: NetworkConfig, d: NetworkConfig
 
 
 def _halved(side: int, least: int) -> list[int]:
-    """A side, and what halving it gives down to the least or to an odd number."""
+    """Return a side and its halves, down to the least or to an odd number."""
     sides = [side]
     while sides[-1] % 2 == 0 and sides[-1] > least:
         sides.append(sides[-1] // 2)
@@ -122,7 +122,7 @@ def _discriminator(channels: int, net: NetworkConfig, sides: list[int]) -> nn.Mo
 
 
 def _entry(channels: int, net: NetworkConfig) -> list[nn.Module]:
-    """What stands before a convolution: norm, activation, dropout."""
+    """Return the layers before a convolution: norm, activation, dropout."""
     norm = [nn.BatchNorm2d(channels)] if net.norm != "none" else []
     return [*norm, net.active("relu"), *([nn.Dropout(net.dropout)] if net.dropout else [])]
 
