@@ -224,9 +224,9 @@ MISTAKES = {
         ["evaluate", "IMAGES", "--real", "mnist10k", "--audit"],
         "are for runs, not for images",
     ),
-    "colour against grey": (
+    "color against gray": (
         ["evaluate", "COLOUR", "--real", "mnist10k", "--n", "4"],
-        "are 8 x 8 RGB, those of mnist 28 x 28 grey",
+        "are 8 x 8 RGB, those of mnist 28 x 28 gray",
     ),
     "floats": (["evaluate", "FLOATS", "--real", "mnist10k", "--n", "4"], "uint8"),
     "empty folder": (["evaluate", "EMPTY", "--real", "mnist10k"], "EMPTY"),

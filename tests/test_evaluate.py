@@ -214,9 +214,9 @@ def test_too_few_or_other_pictures_are_refused(ref: Reference) -> None:
     with pytest.raises(ValueError, match=r"there are 100 images and .* 2,048; .*--n 100"):
         evaluate.choose(DIGITS.values[:100], 2048, 0)
     colour = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"are 32 x 32 RGB, those of mnist 28 x 28 grey"):
+    with pytest.raises(ValueError, match=r"are 32 x 32 RGB, those of mnist 28 x 28 gray"):
         evaluate.evaluate(colour, ref)
-    with pytest.raises(ValueError, match=r"are 28 x 28 RGB, those of mnist 28 x 28 grey"):
+    with pytest.raises(ValueError, match=r"are 28 x 28 RGB, those of mnist 28 x 28 gray"):
         evaluate.evaluate(DIGITS.values[:64].expand(-1, 3, -1, -1), ref)
     with pytest.raises(ValueError, match=r"unknown metric 'precison' .*'precision'"):
         evaluate.evaluate(DIGITS.values[:64], ref, ("precison",))

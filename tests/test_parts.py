@@ -136,7 +136,7 @@ def test_a_recipe_file_names_own_parts(
         ("model", "own_it:few", "own_it:few is not a model: expected a Model or a function .*Samp"),
         ("model", "own_it:one", r"own_it:one is not a model: .* got a function \(shape\)"),
         ("loss", "own_it:make", "own_it:make is not a loss: expected a .*Loss, got a function"),
-        ("dataset", "own_it:loss", "own_it:loss is not a dataset: expected a Dataset, .*a Loss"),
+        ("dataset", "own_it:loss", "own_it:loss is not a dataset: expected images .* got a Loss"),
     ],
 )
 def test_other_objects_are_refused_by_one_line(
@@ -404,7 +404,7 @@ def test_registered_parts_train() -> None:
     data = load("mine", Path(), "train")
     assert torch.equal(data.labels, FEW.labels) and data.classes == FEW.classes
     assert len(list(steps(State.new(recipe, data.shape), recipe, data))) == 2
-    with pytest.raises(ValueError, match="these samples have no test split"):
+    with pytest.raises(ValueError, match="these images have no test split"):
         load("mine", Path(), "test")
 
 
@@ -434,9 +434,30 @@ def test_networks_of_one_shape_are_checked_with_it() -> None:
     register_model("coloured", coloured, shape=(3, 28, 28))
 
 
+class Pairs(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """A few digits, as torchvision has them."""
+
+    def __len__(self) -> int:
+        return len(FEW)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return FEW.values[index] / 255, int(FEW.labels[index])
+
+
+def test_a_torch_dataset_keeps_its_labels() -> None:
+    register_dataset("mine", Pairs())
+    made = load("mine", Path(), "train")
+    assert torch.equal(made.values, FEW.values) and torch.equal(made.labels, FEW.labels)
+    assert len(made.classes) == 10 and load("mine", Path(), None, shape=(3, 8, 8)).shape == (
+        3,
+        8,
+        8,
+    )
+
+
 def test_checks_take_parts_as_users_have_them() -> None:
     check_model(make)
     check_loss(SOUND)
-    check_dataset(FEW)
-    check_dataset(loader())
+    for part in (FEW, FEW.values, FEW.values.numpy(), Pairs(), loader(), loader().load):
+        check_dataset(part)
     assert find_model("ganatomy.models.mlp:MLP") is MLP_MODEL is find_model("mlp")

@@ -67,7 +67,7 @@ DATASETS: dict[str, Dataset] = {
 def find_dataset(name: str) -> Dataset:
     """Return a dataset by its name in DATASETS or by an importable name, package.module:object.
 
-    The object is a Dataset, a loader (see Load), or Samples.
+    The object is anything that as_dataset takes.
 
     Raises:
         ValueError: if there is no such dataset.

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from ganatomy.data.samples import Samples, Size, Split, digest
+from ganatomy.data.samples import Samples, Size, Split, as_samples, digest
 from ganatomy.data.shape import Shape, reshape_all
 from ganatomy.storage.cache import cache_root
 from ganatomy.validation import require
@@ -46,25 +46,26 @@ class Dataset:
 
 
 def as_dataset(part: object) -> Dataset:
-    """Return a Dataset as it is; make one of a loader, or of Samples, which have no test split.
+    """Return a Dataset as it is; make one of a loader (see Load), or of images as as_samples does.
+
+    Images have no test split.
 
     Raises:
         ValueError: for anything else.
     """
     if isinstance(part, Dataset):
         return part
-    if isinstance(part, Samples):
-        return Dataset(partial(_given, part), size=Size(len(part), part.shape))
     if callable(part):
         return Dataset(part, (part.__doc__ or "").partition("\n")[0])
-    raise ValueError(f"expected a Dataset, a loader or Samples, got a {type(part).__name__}")
+    samples = as_samples(part)
+    return Dataset(partial(_given, samples), size=Size(len(samples), samples.shape))
 
 
 def _given(
     samples: Samples, root: Path, split: Split = "train", shape: Shape | None = None
 ) -> Samples:
     if split == "test":
-        raise ValueError("these samples have no test split; register a loader that has one")
+        raise ValueError("these images have no test split; give a loader that has one")
     return reshape_all(samples, shape)
 
 

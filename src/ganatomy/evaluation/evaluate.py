@@ -232,7 +232,7 @@ def _too_few(n: int, ref: Reference, names: Iterable[str], force: bool) -> list[
 
 def _size(pixels: Tensor) -> str:
     channels, height, width = pixels.shape[1:]
-    return f"{width} x {height} {'grey' if channels == 1 else 'RGB'}"
+    return f"{width} x {height} {'gray' if channels == 1 else 'RGB'}"
 
 
 def predict(pixels: Tensor, ref: Reference) -> Tensor:
