@@ -390,6 +390,9 @@ def test_a_study_runs_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     hostile = dataclasses.replace(found, question="<script>")._repr_html_()
     assert "<td>supported</td>" in hostile and "<script>" not in hostile
     assert "ganatomy study study.json --seeds 4" in (tmp_path / "README.md").read_text()
+    monkeypatch.setattr("ganatomy.studies.run.run_job", lambda job: int("x"))
+    with pytest.raises(ValueError, match=r"all runs of condition a failed: invalid literal"):
+        run_study(TINY, tmp_path / "failed")
     with pytest.raises(ValueError, match=r"with seeds = 2"):
         run_study(TINY, tmp_path / "other", seeds=2)
     with pytest.raises(ValueError, match=r"did you mean 'r3-capacity'"):

@@ -68,7 +68,8 @@ def run_study(
 
     Raises:
         ValueError: for an unknown study, too few seeds to decide any claim, a claim that the
-            protocol cannot measure, or a folder that holds another study.
+            protocol cannot measure, a folder that holds another study, or if all runs of a
+            condition failed.
     """
     plan, todo = prepare(study, out, seeds, jobs, scale, options)
     folder = todo[0].folder.parent.parent
@@ -78,6 +79,10 @@ def run_study(
     results = dict(progress(todo, outcomes) if progress else outcomes)
     done = [job for job in todo if not isinstance(results[job], Failure)]
     failures = {job.folder.name: r.why for job, r in results.items() if isinstance(r, Failure)}
+    for job in todo:
+        outcome = results[job]
+        if isinstance(outcome, Failure) and job.condition not in {job.condition for job in done}:
+            raise ValueError(f"all runs of condition {job.condition} failed: {outcome.why}")
     found = verdict.verdicts(plan, done, scale)
     found = dataclasses.replace(found, path=folder, failures=failures)
     command = _repeat(study, seeds, scale, jobs, executor, todo[0].options.precision)
