@@ -54,7 +54,7 @@ def test_bytes_of_a_branch_do_not_depend_on_kills(parent: Run, tmp_path: Path) -
         branch(parent, 5, recipe, OPTIONS, tmp_path / name)
     whole = fit(recipe, tmp_path / "whole", OPTIONS)
     (tmp_path / "cut" / "step-00000010.pt").write_bytes(b"half")
-    with pytest.warns(UserWarning, match="cut short"):
+    with pytest.warns(UserWarning, match="is truncated"):
         cut = fit(recipe, tmp_path / "cut", OPTIONS)
     for file in whole.checkpoints():
         assert (cut.path / file.name).read_bytes() == file.read_bytes()
@@ -75,8 +75,8 @@ def test_a_branch_goes_on_without_rows_that_are_lost(parent: Run, tmp_path: Path
     [
         ({}, 7, r"no checkpoint 7 \(there are: 5, 10, 14\)"),
         ({"opt_d": "sgd"}, 5, "opt_d cannot change"),
-        ({"g_widths": (8, 8)}, 5, "does not fit a recipe of other g_widths"),
-        ({"steps": 5}, 5, "begins at step 5; make it longer"),
+        ({"g_widths": (8, 8)}, 5, "does not fit the recipe: changed g_widths"),
+        ({"steps": 5}, 5, "begins at step 5; set --steps"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_written(

@@ -176,14 +176,14 @@ MISTAKES = {
         "one number in g_widths",
     ),
     "no run": (["resume"], "wants the run folder"),
-    "unknown run": (["resume", "nowhere"], "nowhere is no run folder"),
-    "sample of nothing": (["sample", "nowhere", "--out", "x.png"], "nowhere is no run folder"),
+    "unknown run": (["resume", "nowhere"], "nowhere is not a run folder"),
+    "sample of nothing": (["sample", "nowhere", "--out", "x.png"], "nowhere is not a run folder"),
     "sample without out": (["sample", "RUN"], "--out"),
     "sample to a jpeg": (["sample", "RUN", "--out", "x.jpg"], ".png or .npz"),
     "no samples": (["sample", "RUN", "--n", "0", "--out", "x.png"], "n must be at least 1"),
     "negative seed": (["sample", "RUN", "--seed", "-1", "--out", "x.png"], "seed at least 0"),
     "one run": (["compare", "RUN"], "two or more"),
-    "compare with nothing": (["compare", "RUN", "nowhere"], "nowhere is no run folder"),
+    "compare with nothing": (["compare", "RUN", "nowhere"], "nowhere is not a run folder"),
     "shorter than it is": (["resume", "RUN", "--steps", "3"], "is at step 14"),
     "unwritable": (
         ["train", "basic-gan", "--dataset=mnist10k", "--out=/dev/null/x"],
@@ -231,12 +231,12 @@ def test_failures_get_one_line_and_1(call: Call, tmp_path: Path) -> None:
     for arguments in (("resume", run.path), ("sample", run.path, "--out", tmp_path / "x.png")):
         code, _, complaint = call(*arguments)
         assert code == 1 and len(complaint.splitlines()) == 1
-        assert f"{run.path} has no whole checkpoint: step-00000014.pt is cut short" in complaint
+        assert f"{run.path} has no intact checkpoint: step-00000014.pt is truncated" in complaint
     assert not (tmp_path / "x.png").exists()
 
 
-@pytest.mark.filterwarnings("default:.*is cut short")
-def test_the_newest_whole_checkpoint_is_used_and_the_other_set_aside(
+@pytest.mark.filterwarnings("default:.*is truncated")
+def test_the_newest_intact_checkpoint_is_used_and_the_damaged_one_renamed(
     call: Call, tmp_path: Path
 ) -> None:
     run = fit(MLP, tmp_path / "run", RunOptions(save_every=5, device="cpu"))
@@ -247,7 +247,7 @@ def test_the_newest_whole_checkpoint_is_used_and_the_other_set_aside(
     assert code == 0 and newest.exists()
     assert said.startswith("ganatomy: warning: ") and "; step-00000010.pt is used" in said
     code, _, said = call("resume", run.path, "--quiet")
-    assert code == 0 and "step-00000014.pt is cut short" in said
+    assert code == 0 and "step-00000014.pt is truncated" in said
     assert newest.read_bytes() == whole
     assert len(newest.with_name("step-00000014.pt.broken").read_bytes()) == 1000
 

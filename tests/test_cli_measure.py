@@ -206,7 +206,7 @@ def test_protocols_are_listed(call: Call) -> None:
 
 
 MISTAKES = {
-    "no such thing": (["evaluate", "nowhere"], "nowhere is no run folder"),
+    "no such thing": (["evaluate", "nowhere"], "nowhere is not a run folder"),
     "unknown protocol": (["evaluate", "RUN", "--protocol", "fid"], "unknown protocol 'fid'"),
     "unknown metric": (["evaluate", "RUN", "--metrics", "ist"], "unknown metric 'ist'"),
     "no such checkpoint": (["evaluate", "RUN", "--checkpoint", "3"], "no checkpoint 3"),
@@ -231,7 +231,7 @@ MISTAKES = {
     "floats": (["evaluate", "FLOATS", "--real", "mnist10k", "--n", "4"], "uint8"),
     "empty folder": (["evaluate", "EMPTY", "--real", "mnist10k"], "EMPTY"),
     "corrupt archive": (["evaluate", "CORRUPT.zip", "--real", "mnist10k"], "CORRUPT.zip"),
-    "diagnose nothing": (["diagnose", "nowhere"], "nowhere is no run folder"),
+    "diagnose nothing": (["diagnose", "nowhere"], "nowhere is not a run folder"),
     "diagnose before training": (["diagnose", "NEW"], "neither log nor checkpoint yet"),
     "evaluate before training": (["evaluate", "NEW"], "no checkpoint yet"),
     "interpolate to svg": (["interpolate", "RUN", "--out", "x.svg"], "must end in .png"),

@@ -88,8 +88,8 @@ def test_samples_of_a_file_are_those_of_the_run(
     kind = "averaged" if weights == "ema" and recipe.generator.ema else "raw"
     count = sum(p.numel() for p in net.parameters())
     assert said == (
-        f"generator of step {step}, {kind} weights, {count:,} parameters, "
-        f"8 numbers to 1 x 28 x 28 in [-1, 1]: {out}\n"
+        f"{out}: generator of step {step}, {kind} weights, {count:,} parameters, "
+        "8 numbers to 1 x 28 x 28 in [-1, 1]\n"
     )
 
 
@@ -133,6 +133,9 @@ def test_metadata_say_all_that_is_needed(runs: dict[str, Run], tmp_path: Path, c
         "key": MLP.key,
         "step": 7,
         "weights": "raw",
+        "z_dim": 8,
+        "opset": None,
+        "max_difference": None,
         "shape": [1, 28, 28],
         "parameters": 8 * 16 + 16 * 16 + 16 * 784 + 16 + 16 + 784 + 4 * 16,
     }
@@ -188,14 +191,14 @@ NONE: dict[str, Any] = {
     "empty": (lambda p: p.write_bytes(b""), "header"),
     "text": (lambda p: p.write_text("no tensors at all"), "header"),
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:-9]), "incomplete metadata"),
-    "bare": (lambda p: save_file({"a": torch.zeros(3)}, p), "not from: ganatomy export RUN"),
+    "bare": (lambda p: save_file({"a": torch.zeros(3)}, p), "not written by: ganatomy export RUN"),
     "a classifier": (
         lambda p: p.write_bytes(
             (Path(export.__file__).parents[1] / "evaluation/classifiers" / JUDGE).read_bytes()
         ),
-        "not from: ganatomy export RUN",
+        "not written by: ganatomy export RUN",
     ),
-    "other format": (lambda p: rewritten(p, format="pt"), "not from: ganatomy export RUN"),
+    "other format": (lambda p: rewritten(p, format="pt"), "not written by: ganatomy export RUN"),
     "no recipe": (lambda p: rewritten(p, recipe=None), "recipe"),
     "no fields": (lambda p: rewritten(p, recipe="[1]"), "no table of fields"),
     "unknown field": (lambda p: rewritten(p, recipe='{"colour": 1}'), "unknown field 'colour'"),
@@ -218,7 +221,7 @@ def test_other_files_are_refused_in_one_line(change: Any, reason: str, tmp_path:
     with pytest.raises(ValueError) as caught:
         export.read(path)
     complaint = str(caught.value)
-    assert complaint.startswith(f"{path} is no generator that can be read: ")
+    assert complaint.startswith(f"{path} is not a readable generator: ")
     assert reason in complaint and "\n" not in complaint and len(complaint) < len(str(path)) + 220
 
 
@@ -238,14 +241,14 @@ def test_a_file_that_was_halved_elsewhere_is_read(tmp_path: Path) -> None:
 MISTAKES = {
     "no suffix": (["RUN", "--out", "OUT/G"], "must end in .safetensors or .onnx, got"),
     "other suffix": (["RUN", "--out", "OUT/G.pt"], "must end in .safetensors or .onnx, got"),
-    "no such folder": (["RUN", "--out", "OUT/new/G.onnx"], "new; make it first"),
+    "no such folder": (["RUN", "--out", "OUT/new/G.onnx"], "new; create it first"),
     "no such step": (["RUN", "--out", "OUT/G.onnx", "--checkpoint", "8"], "no checkpoint 8"),
     "several steps": (
         ["RUN", "--out", "OUT/G.safetensors", "--checkpoint", "all"],
-        "--checkpoint is last or a step, got all",
+        "--checkpoint must be last or a step, got all",
     ),
     "other weights": (["RUN", "--out", "OUT/G.onnx", "--weights", "mean"], "mean"),
-    "no run": (["OUT", "--out", "OUT/G.onnx"], "no run folder"),
+    "no run": (["OUT", "--out", "OUT/G.onnx"], "not a run folder"),
     "no checkpoint": (["NEW", "--out", "OUT/G.safetensors"], "no checkpoint yet; train it first"),
     "no out": (["RUN"], "--out"),
 }
@@ -346,7 +349,7 @@ def test_onnx_from_the_command_line(runs: dict[str, Run], tmp_path: Path, call: 
     code, said, complaint = call("export", run.path, "--out", out)
     assert (code, complaint) == (0, "") and [p.name for p in tmp_path.iterdir()] == [out.name]
     first, second = said.splitlines()
-    assert first.startswith("generator of step 14, averaged weights, ") and first.endswith(str(out))
+    assert first.startswith(f"{out}: generator of step 14, averaged weights, ")
     assert second.startswith("opset 18, input z, output samples; within ")
     assert second.endswith("e-08 of PyTorch on 16 latent vectors") or "e-07" in second
     _, generator = sampling.load_generator(run)

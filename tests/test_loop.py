@@ -322,7 +322,7 @@ def test_devices() -> None:
     assert pick_device("cpu").type == "cpu"
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
     for wrong in ("gpu", "cuda:99", "cpu:x", ""):
-        with pytest.raises(ValueError, match="is not available here"):
+        with pytest.raises(ValueError, match="is not available; use auto or cpu"):
             pick_device(wrong)
 
 

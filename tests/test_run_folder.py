@@ -13,12 +13,21 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import CONV, MLP
+from PIL import Image
 
+from ganatomy.data import load, load_images
+from ganatomy.data.dataset import data_root
+from ganatomy.data.inspection import inspect
 from ganatomy.gan.machine import environment
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import RunOptions
+from ganatomy.runs.branch import branch
+from ganatomy.runs.export import export
+from ganatomy.runs.export import read as read_generator
 from ganatomy.runs.folder import Run
-from ganatomy.storage.checksums import FORMAT, DamagedError, seal
+from ganatomy.storage.checksums import FORMAT, DamagedError, add_checksum
+from ganatomy.storage.files import write_atomic
+from ganatomy.training.loop import fit
 
 
 def test_another_recipe_is_refused_by_its_fields(tmp_path: Path) -> None:
@@ -45,7 +54,7 @@ def test_a_run_with_a_schedule_cannot_be_made_longer(tmp_path: Path) -> None:
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="no run folder"):
+    with pytest.raises(ValueError, match="not a run folder"):
         Run.create(tmp_path, MLP)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -54,6 +63,26 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot write to"):
         Run.create(tmp_path / "file" / "run", MLP)
+
+
+def test_paths_may_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = RunOptions(threads=1, device="cpu", save_every=7, data_root=Path("data"))
+    run = fit(MLP, "run", options)
+    assert run == Run.open("run") == Run("run") == Run.create("run", MLP)  # type: ignore[arg-type]
+    assert run.path == Path("run")
+    Run.check("other", MLP)
+    assert branch(run, 7, MLP.replace(lr_g=1e-3), options, "branch").path == Path("branch")
+    made = export(run, "G.safetensors")
+    assert made.out == Path("G.safetensors") and read_generator("G.safetensors")[0] == MLP
+    for folder in ("images", Path("images")):
+        Path("images").mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save("images/0.png")
+        assert len(load_images(folder)) == len(load(folder, "data", None)) == 1
+        assert inspect(folder, quiet=True).images
+    assert data_root("data") == Path("data") and len(load("mnist10k", "data", "train")) == 10_000
+    write_atomic("note", b"text")
+    assert Path("note").read_bytes() == b"text"
 
 
 def test_missing_run_suggests_the_nearest(tmp_path: Path) -> None:
@@ -103,10 +132,10 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
 
 def test_newest_checkpoint_is_found_and_old_ones_go(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", MLP)
-    assert run.newest_whole() is None
+    assert run.newest_checkpoint() is None
     for step in (1, 2, 30, 4):
         run.save({"step": step}, keep=0)
-    newest = run.newest_whole()
+    newest = run.newest_checkpoint()
     assert newest is not None and run.load(newest)["step"] == 30 and len(run.checkpoints()) == 4
     run.save({"step": 31}, keep=2)
     assert [p.name for p in run.checkpoints()] == ["step-00000030.pt", "step-00000031.pt"]
@@ -135,9 +164,9 @@ def test_what_a_new_checkpoint_replaces_stays_if_it_is_not_whole(
     with pytest.raises(DamagedError):
         run.save({"step": 2}, keep=1)
     with pytest.warns(
-        UserWarning, match=r"step-00000002\.pt is cut short.*step-00000001\.pt is used"
+        UserWarning, match=r"step-00000002\.pt is truncated.*step-00000001\.pt is used"
     ):
-        assert run.newest_whole() == run.path / "step-00000001.pt"
+        assert run.newest_checkpoint() == run.path / "step-00000001.pt"
 
 
 def two_saved(folder: Path) -> Run:
@@ -153,15 +182,15 @@ def test_a_truncated_checkpoint_is_passed_over(tmp_path: Path, left: int) -> Non
     run = two_saved(tmp_path / "run")
     before, newest = run.checkpoints()
     newest.write_bytes(newest.read_bytes()[:left])
-    with pytest.raises(DamagedError, match=r"step-00000002\.pt is cut short"):
+    with pytest.raises(DamagedError, match=r"step-00000002\.pt is truncated"):
         run.load(newest)
     with pytest.warns(
-        UserWarning, match=r"step-00000002\.pt is cut short.*step-00000001\.pt is used"
+        UserWarning, match=r"step-00000002\.pt is truncated.*step-00000001\.pt is used"
     ):
-        assert run.newest_whole() == before
+        assert run.newest_checkpoint() == before
     before.write_bytes(b"")
-    with pytest.raises(DamagedError, match=r"no whole checkpoint.*remove them to train from the"):
-        run.newest_whole()
+    with pytest.raises(DamagedError, match=r"no intact checkpoint.*remove them to train from the"):
+        run.newest_checkpoint()
 
 
 def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
@@ -174,6 +203,25 @@ def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
         newest.write_bytes(flipped)
         with pytest.raises(DamagedError):
             run.load(newest)
+
+
+def test_damage_that_zips_checksums_miss_is_noticed(tmp_path: Path) -> None:
+    """One bit of the directory marks a weight as a folder: torch.load then reads other numbers."""
+    run = Run.create(tmp_path / "run", MLP)
+    weights = torch.arange(1000.0)
+    run.save({"step": 1, "weights": weights}, keep=0)
+    (file,) = run.checkpoints()
+    content = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith("data/0")]
+        place = content.index(name.encode(), archive.start_dir) - 46
+    content[place + 38] ^= 0x10
+    file.write_bytes(content)
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None
+    assert not torch.load(file, weights_only=True)["weights"].equal(weights)
+    with pytest.raises(DamagedError, match="checksum does not match"):
+        run.load(file)
 
 
 def test_a_checkpoint_is_still_what_torch_and_zip_read(tmp_path: Path) -> None:
@@ -192,9 +240,9 @@ def test_a_checkpoint_of_a_later_format_is_refused(
     plain = io.BytesIO()
     torch.save({"step": 2}, plain)
     monkeypatch.setattr("ganatomy.storage.checksums.FORMAT", FORMAT + 1)
-    newest.write_bytes(seal(plain.getvalue()))
+    newest.write_bytes(add_checksum(plain.getvalue()))
     monkeypatch.undo()
-    with pytest.raises(DamagedError, match=rf"format {FORMAT + 1}, for which a newer ganatomy"):
+    with pytest.raises(DamagedError, match=rf"format {FORMAT + 1}, which needs a newer ganatomy"):
         run.load(newest)
 
 
@@ -203,7 +251,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     other.save({"step": 2}, keep=0)
     file = run.checkpoints()[-1]
     file.write_bytes(other.checkpoints()[-1].read_bytes())
-    with pytest.raises(DamagedError, match="of another run"):
+    with pytest.raises(DamagedError, match="belongs to another run"):
         run.load(file)
 
 
@@ -217,7 +265,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, sealed: bool) -> Non
     file = run.checkpoints()[-1]
     content = io.BytesIO()
     torch.save({"step": 2, "run": {"recipe": MLP.replace(steps=1).key}, "evil": Evil()}, content)
-    file.write_bytes(seal(content.getvalue()) if sealed else pickle.dumps(Evil()))
+    file.write_bytes(add_checksum(content.getvalue()) if sealed else pickle.dumps(Evil()))
     with pytest.raises(DamagedError):
         run.load(file)
     assert not (tmp_path / "ran").exists()
@@ -271,11 +319,11 @@ def test_every_changed_bit_of_a_row_is_noticed(tmp_path: Path) -> None:
     file = run.path / "log.jsonl"
     whole = file.read_bytes()
     assert [json.loads(text)["step"] for text in whole.splitlines()] == [1, 2, 3]
-    for place in range(8 * (len(whole) - 1)):  # the last newline: the row counts as cut short
+    for place in range(8 * (len(whole) - 1)):  # the last newline: the row counts as truncated
         flipped = bytearray(whole)
         flipped[place // 8] ^= 1 << place % 8
         file.write_bytes(flipped)
-        with pytest.raises(DamagedError, match=r"log\.jsonl, line \d: is not as it was written"):
+        with pytest.raises(DamagedError, match=r"log\.jsonl, line \d: is damaged"):
             run.rows("log")
 
 

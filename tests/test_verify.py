@@ -10,7 +10,7 @@ from conftest import CONV, MLP, Call
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.training.loop import fit
-from ganatomy.training.verify import replay, verify
+from ganatomy.training.verify import verify
 
 OPTIONS = RunOptions(log_every=2, save_every=5, sample_every=5, threads=1, device="cpu")
 
@@ -27,9 +27,9 @@ def run(finished: Run, tmp_path: Path) -> Run:
 
 
 def test_a_whole_run_is_whole(run: Run) -> None:
-    found = {f.file: f for f in verify(run)}
-    assert all(f.whole for f in found.values())
-    assert found["log.jsonl"].what == "7 rows" and found["step-00000010.pt"].what == "step 10"
+    found = {f.file: f for f in verify(run).files}
+    assert all(f.intact for f in found.values())
+    assert found["log.jsonl"].about == "7 rows" and found["step-00000010.pt"].about == "step 10"
     assert {"recipe.json", "samples/step-00000005.png", "samples/real.png"} <= found.keys()
 
 
@@ -53,22 +53,26 @@ def test_each_damaged_file_is_found(run: Run, name: str, how: str) -> None:
     file.write_bytes(content if how == "flipped" else content[: len(content) // 2])
     if (name, how) == ("environment.json", "flipped"):  # words that nothing is checked against
         file.write_bytes(content.replace(b"{", b"[", 1))
-    broken = {f.file for f in verify(run) if not f.whole}
-    assert name in broken or (name == "log.jsonl" and "step-00000010.pt" in broken)
+    checked = verify(run, replay=True)
+    damaged = {f.file for f in checked.damaged}
+    assert name in damaged or (name == "log.jsonl" and "step-00000010.pt" in damaged)
+    assert not checked.passed and checked.replay is None
 
 
 def test_what_is_not_of_a_run_is_told_of(run: Run) -> None:
     (run.path / "notes.txt").write_text("mine")
     (run.path / "step-00000014.pt").rename(run.path / "step-00000014.pt.broken")
-    said = {f.file: f.what for f in verify(run)}
-    assert said["notes.txt"].startswith("not of a run")
-    assert said["step-00000014.pt.broken"].startswith("set aside")
+    said = {f.file: f.about for f in verify(run).files}
+    assert said["notes.txt"].startswith("not part of a run")
+    assert said["step-00000014.pt.broken"].startswith("damaged, and renamed")
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_replay_gives_the_same_file(run: Run, seed: int) -> None:
     before = sorted(run.path.rglob("*"))
-    came = replay(run, seed)
+    checked = verify(run, replay=True, seed=seed)
+    came = checked.replay
+    assert checked.passed and came is not None
     assert came.same and came.difference == 0 and (came.first, came.last) in ((5, 10), (10, 14))
     assert sorted(run.path.rglob("*")) == before
 
@@ -78,24 +82,27 @@ def test_a_replay_of_something_else_is_noticed(run: Run, tmp_path: Path) -> None
     saved["generator"] = {k: v * 1.001 for k, v in saved["generator"].items()}
     run.save(saved, keep=0)
     for seed in range(10):
-        came = replay(run, seed)
-        assert not came.same
+        checked = verify(run, replay=True, seed=seed)
+        came = checked.replay
+        assert came is not None and not came.same and not checked.passed
         if came.last == 10:
             assert 0 < came.difference < 0.1
     run.checkpoints()[0].unlink()
     run.checkpoints()[0].unlink()
     with pytest.raises(ValueError, match="fewer than two checkpoints"):
-        replay(run)
+        verify(run, replay=True)
 
 
 def test_verifying_from_the_command_line(tmp_path: Path, call: Call) -> None:
     run = fit(CONV.replace(steps=10), tmp_path / "run", OPTIONS)
     code, out, _ = call("verify", run.path, "--replay", "--json")
     result = json.loads(out)
-    assert code == 0 and result["broken"] == 0 and result["replay"]["same"]
+    assert code == 0 and result["passed"] and result["replay"]["same"]
+    plain = json.loads(call("verify", run.path, "--json")[1])
+    assert plain == verify(run).to_dict()
     code, out, _ = call("verify", run.path, "--replay")
     assert code == 0 and "replayed steps 5 to 10: the same file" in out
     (run.path / "step-00000005.pt").write_bytes(b"PK")
     code, out, said = call("verify", run.path, "--replay")
-    assert code == 1 and "BROKEN" in out
-    assert said == "ganatomy: step-00000005.pt is cut short, or no checkpoint that ganatomy wrote\n"
+    assert code == 1 and "DAMAGED" in out
+    assert said == "ganatomy: step-00000005.pt is truncated, or is not a checkpoint of ganatomy\n"

@@ -280,7 +280,7 @@ def killed_in_a_row(place: EvalOptions) -> str:
     """SIGKILL when half of a logged row has been written."""
 
     def half(run: Run, name: str, row: dict[str, Any]) -> None:
-        text = checksums.line(row)
+        text = checksums.encode_row(row)
         with (run.path / f"{name}.jsonl").open("ab") as file:
             file.write(text[: place.rng.randrange(len(text))])
         _die()
@@ -297,7 +297,7 @@ def terminated(place: EvalOptions) -> str:
     code = child.wait()
     assert code in (0, 128 + number, 130, -number), code
     if "stopped and saved" in child.said.read_text():
-        file = Run(place.run).newest_whole()
+        file = Run(place.run).newest_checkpoint()
         assert file is not None
         assert do(place, place.train()) == 0
         if file.name not in contents(place.whole / "run"):  # of a step that is not every seventh

@@ -24,7 +24,7 @@ from targets import KEPT, RECIPE, about
 from ganatomy.cli.main import COMMANDS
 from ganatomy.evaluation import classifier
 from ganatomy.recipes.recipe import RunOptions
-from ganatomy.storage.checksums import line
+from ganatomy.storage.checksums import encode_row
 from ganatomy.studies.files import grid, to_toml
 from ganatomy.validation import keyed, to_dict
 
@@ -124,7 +124,7 @@ KEPT |= {
     "labels.npy": npy(np.array([0, 1, 0])),
     "values.npy": npy(np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2)),
 }
-KEPT["about.json"] = line(about())
+KEPT["about.json"] = encode_row(about())
 
 LEAVES = st.one_of(
     st.none(),
@@ -316,7 +316,7 @@ TARS = [taped(WHOLE, form) for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)]
 TAPED = changed([*TAPES, *TARS], TAR_WORDS).map(mended_tar) | MEMBERS.map(taped)
 JUDGES = [small_judge("conv"), small_judge("mlp-hinge")]
 CHECKPOINT = changed([saved()], [b"]", b"}", b"(", b"R", b"Q", b"h\0", b"torch"]).map(mended_zip)
-ROWS = [line({"step": n, "d_loss": 0.5}) for n in (1, 2)]
+ROWS = [encode_row({"step": n, "d_loss": 0.5}) for n in (1, 2)]
 SESSIONS = [{"started": "now", "from_step": 0, "to_step": 9, "seconds": 1.5, "machine": {}}]
 
 

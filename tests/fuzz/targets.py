@@ -29,7 +29,7 @@ from ganatomy.recipes import named
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
 from ganatomy.storage.cache import cache_root
-from ganatomy.storage.checksums import DamagedError, line, seal
+from ganatomy.storage.checksums import DamagedError, add_checksum, encode_row
 from ganatomy.studies import files
 from ganatomy.validation import to_dict
 
@@ -105,7 +105,7 @@ def a_checkpoint(content: bytes) -> None:
     of_a_run(
         "step-00000001.pt",
         lambda run: run.load(run.path / "step-00000001.pt"),
-        seal(content) if can else content,
+        add_checksum(content) if can else content,
     )
 
 
@@ -139,7 +139,7 @@ def kept(name: str, content: bytes) -> None:
     place.mkdir(parents=True, exist_ok=True)
     files = KEPT | {name: content}
     if name != "about.json":  # as if it had been written so
-        files["about.json"] = line(about(**{name.removesuffix(".npy"): content}))
+        files["about.json"] = encode_row(about(**{name.removesuffix(".npy"): content}))
     for other, whole in files.items():
         (place / other).unlink(missing_ok=True)  # it may be mapped into memory
         (place / other).write_bytes(whole)

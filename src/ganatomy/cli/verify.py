@@ -1,54 +1,51 @@
-"""The command that sees whether a run folder is what it says."""
+"""ganatomy verify."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
-from ganatomy.cli.output import answer
+from ganatomy.cli.output import Command
+
+if TYPE_CHECKING:
+    from ganatomy.training.verify import Verification
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify:
-    """Check every file of a run folder; and prove that it goes on as it says, by doing so."""
+class Verify(Command):
+    """Check every file of a run folder, and that its training can be reproduced."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """run folder"""
     replay: bool = False
-    """train again from one checkpoint, drawn at random, to the next, and compare the two files"""
+    """train again from a random checkpoint to the next one, and compare the two files"""
     seed: int | None = None
-    """which checkpoint --replay draws; by default another each time"""
-    json: bool = False
-    """print the result as JSON"""
+    """seed of the checkpoint's choice; None means a new one each time"""
 
-    def __call__(self) -> int:
-        """Run the command."""
+    def call(self) -> "Verification":
+        """Verify the run."""
         from ganatomy.runs.folder import Run
-        from ganatomy.training import verify
+        from ganatomy.training.verify import verify
 
-        run = Run.open(self.run)
-        found = list(verify.verify(run))
-        broken = [f for f in found if not f.whole]
-        result: dict[str, Any] = {"files": [f._asdict() for f in found], "broken": len(broken)}
-        came = verify.replay(run, self.seed) if self.replay and not broken else None
-        if came is not None:
-            result["replay"] = came._asdict()
+        return verify(Run.open(self.run), replay=self.replay, seed=self.seed)
 
-        def show() -> None:
-            rows = [(f.file, "whole" if f.whole else "BROKEN", f.what) for f in found]
-            terminal.table(("file", "is", "what"), rows)
-            if came is not None:
-                same = "the same file" if came.same else f"weights off by {came.difference:.2g}"
-                terminal.say(f"\nreplayed steps {came.first:,} to {came.last:,}: {same}")
+    def show(self, result: "Verification") -> None:
+        """Print a table of all files, and the replay."""
+        rows = [(f.file, "intact" if f.intact else "DAMAGED", f.about) for f in result.files]
+        terminal.table(("file", "state", "content"), rows)
+        if (again := result.replay) is not None:
+            same = "the same file" if again.same else f"weights differ by {again.difference:.2g}"
+            terminal.say(f"\nreplayed steps {again.first:,} to {again.last:,}: {same}")
 
-        answer(self.json, result, show)
-        for f in broken:
-            terminal.complain(f"{f.file} {f.what}")
-        if came is not None and not came.same:
+    def code(self, result: "Verification") -> int:
+        """Print a line for each problem; return 1 if there is one."""
+        for check in result.damaged:
+            terminal.complain(f"{check.file} {check.about}")
+        if result.replay is not None and not result.replay.same:
             terminal.complain(
-                f"step {came.last} came out otherwise: another machine, thread count, precision or "
-                "PyTorch than it was trained with does that (see environment.json), or a defect"
+                f"step {result.replay.last} differs: the machine, thread count, precision or "
+                "PyTorch is not that of the training (see environment.json), or there is a defect"
             )
-        return int(bool(broken) or (came is not None and not came.same))
+        return int(not result.passed)

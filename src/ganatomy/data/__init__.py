@@ -98,8 +98,8 @@ def register_dataset(name: str, part: object, about: str = "") -> None:
 
 
 def load(
-    name: str,
-    root: Path,
+    name: str | Path,
+    root: str | Path,
     split: Split | None,
     skip_bad: bool = False,
     shape: Shape | None = None,
@@ -118,8 +118,9 @@ def load(
         ValueError: if there is no such name or path, or it cannot be used.
         OSError: if there is no space for the cache.
     """
+    name = str(name)
     if is_name(name):
-        return find_dataset(name).load(root, split or "train", shape)
+        return find_dataset(name).load(Path(root), split or "train", shape)
     if not name or not Path(name).exists():
         raise ValueError(
             f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar "

@@ -87,7 +87,7 @@ def recall(key: str) -> Decoded | None:
     """Open what is kept under a key; None if there is nothing, or it is not whole."""
     folder = _root() / key
     try:
-        about = checksums.row((folder / "about.json").read_bytes().rstrip(b"\n"))
+        about = checksums.decode_row((folder / "about.json").read_bytes().rstrip(b"\n"))
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         # copied on writing, for torch warns of arrays that cannot be written to
         values = np.load(folder / "values.npy", mmap_mode="c", allow_pickle=False)
@@ -163,7 +163,7 @@ def _write(
             "left_out": left_out,
             "sha256": _digests(folder),
         }
-        write_atomic(folder / "about.json", checksums.line(about))
+        write_atomic(folder / "about.json", checksums.encode_row(about))
         shutil.rmtree(root / key, ignore_errors=True)  # one that is not whole
         folder.replace(root / key)
     finally:

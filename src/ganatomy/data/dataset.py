@@ -69,10 +69,10 @@ def _given(
     return reshape_all(samples, shape)
 
 
-def data_root(given: Path | None = None) -> Path:
+def data_root(given: str | Path | None = None) -> Path:
     """Return the folder of full datasets: the given one, $GANATOMY_DATA, or a cache folder."""
     if given is not None:
-        return given
+        return Path(given)
     if named := os.environ.get("GANATOMY_DATA"):
         return Path(named)
     return cache_root()
@@ -101,7 +101,7 @@ def check_samples(samples: object) -> None:
     require(known, f"labels must be classes' indices, of which there are {len(classes)}, or all 0")
 
 
-def check_dataset(part: object, root: Path | None = None) -> None:
+def check_dataset(part: object, root: str | Path | None = None) -> None:
     """Check both splits, that two loads are equal, that shape is kept to, and the claimed size.
 
     Args:

@@ -19,7 +19,7 @@ FIX = "repair or remove it, or leave such images out with skip_bad"
 
 
 def load_images(
-    path: Path, split: Split | None = None, skip_bad: bool = False, shape: Shape | None = None
+    path: str | Path, split: Split | None = None, skip_bad: bool = False, shape: Shape | None = None
 ) -> Samples:
     """Read a folder, .zip, .tar, .tar.gz, .tgz or .npz of images, sorted by name.
 
@@ -42,6 +42,7 @@ def load_images(
         OSError: if there is no space for the cache.
     """
     check(shape)
+    path = Path(path)
     if path.is_file() and path.name.lower().endswith(".npz"):
         if split == "test":
             raise ValueError(

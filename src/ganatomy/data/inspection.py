@@ -77,7 +77,7 @@ class Seen(NamedTuple):
     """why it cannot be used"""
 
 
-def inspect(path: Path, quiet: bool = False) -> Findings:
+def inspect(path: str | Path, quiet: bool = False) -> Findings:
     """Look at every image of a folder, archive or npz; nothing is written or unpacked.
 
     Args:
@@ -87,6 +87,7 @@ def inspect(path: Path, quiet: bool = False) -> Findings:
     Raises:
         ValueError: if that is none, or has no images.
     """
+    path = Path(path)
     if path.is_file() and path.name.lower().endswith(".npz"):
         return _findings(path, list(_seen_npz(path)), {"": "all"}, ())
     with ExitStack() as stack:

@@ -310,7 +310,7 @@ def checkpoints(run: Run, which: str) -> list[Path]:
     if which == "all":
         return files
     if which == "last":
-        return [file for file in [run.newest_whole()] if file]
+        return [file for file in [run.newest_checkpoint()] if file]
     steps = {step_of(file): file for file in files}
     if not which.isdigit() or int(which) not in steps:
         there = ", ".join(map(str, steps))

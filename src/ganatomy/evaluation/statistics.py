@@ -1,10 +1,10 @@
-"""How sure a number is: bootstrap resamples, 95 % intervals, and tests of claims over seeds.
+"""Uncertainty: bootstrap resamples, 95 % confidence intervals, and tests of claims over seeds.
 
-An interval holds, with 95 % confidence, the value that sets of n images of this generator have
-on average: how far chance in drawing the n may have moved the value. It is not the value at
-infinitely many images, which for a biased statistic is another number; a single other set of n
-falls outside more often than one time in twenty, for it scatters too. Where a statistic has its
-best value (equal distributions, equal classes) a bootstrap is too wide rather than too narrow.
+An interval is one for the mean value over sets of n images of the generator. It is not an interval
+for the value at infinitely many images, which differs for a biased statistic. The value of a single
+other set of n images falls outside more often than 5 % of the time, because it varies too. Where a
+statistic has its best value (equal distributions, equal classes), a bootstrap interval is too wide
+rather than too narrow.
 """
 
 import itertools
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy.special import comb, stdtrit
 
 Z = 1.959963984540054
-"""Standard deviations of a normal between which 95 % lie."""
+"""Standard deviations from the mean that enclose 95 % of a normal distribution."""
 
 FEW = 40
-"""Estimates of which the outermost is the 2.5th percentile; with fewer, percentiles say little."""
+"""Number of estimates below which a 2.5th percentile cannot be told."""
 
 
 def resamples(n: int, times: int, seed: int) -> NDArray[np.int64]:
-    """Return how often each of n items is drawn with replacement, (times, n), rows that sum to n.
+    """Return bootstrap counts (times, n): how often each of n items is drawn, with replacement.
 
     Efron 1979, "Bootstrap Methods: Another Look at the Jackknife".
     """
@@ -34,21 +34,21 @@ def resamples(n: int, times: int, seed: int) -> NDArray[np.int64]:
 
 
 def fluctuation(values: NDArray[np.float64]) -> float:
-    """How much a curve (n,) jumps from point to point: the deviation of noise on a slow trend.
+    """Return the standard deviation of the noise of a curve (n,) with a slow trend.
 
-    Root mean square of the differences of neighbours, over the root of 2 (von Neumann et al. 1941),
-    in units of the curve. For white noise of deviation s on a line it is s; a trend hardly counts.
+    It is the root mean square difference of neighbours, divided by the root of 2 (von Neumann et
+    al. 1941). For white noise of deviation s on a line it is s.
 
     Raises:
         ValueError: for fewer than two points.
     """
     if len(values) < 2:
-        raise ValueError("a curve of one point cannot fluctuate; log more often with --log_every")
+        raise ValueError("a curve needs two points to fluctuate; log more often with --log_every")
     return float(np.sqrt(np.mean(np.square(np.diff(values))) / 2))
 
 
 def reach(free: int) -> float:
-    """Return how many standard errors a 95 % interval reaches at so many degrees of freedom."""
+    """Return the half width of a 95 % interval in standard errors (Student's t)."""
     return float(stdtrit(free, 0.975))
 
 
@@ -57,11 +57,16 @@ def interval(
     value: float,
     within: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a value, given its bootstrap estimates and its possible range.
+    """Return the 95 % interval of a value from its bootstrap estimates.
 
-    Resampling adds noise of its own, which moves a statistic such as the Fréchet distance upwards;
-    so the estimates are shifted to have the value as their mean. From FEW on, their percentiles
-    are taken; of fewer, the spread, as if they were normal (Student's t).
+    Resampling biases statistics such as the Fréchet distance upwards, so the estimates are shifted
+    to have the value as their mean. With at least FEW estimates the interval is that of
+    percentiles, with fewer it is Student's t.
+
+    Args:
+        estimates: bootstrap estimates.
+        value: value of the whole sample.
+        within: range of possible values.
     """
     found = np.asarray(estimates, np.float64)
     if len(found) < FEW:
@@ -73,9 +78,9 @@ def interval(
 
 
 def share_interval(hits: float, n: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share, hits of n independent images (Wilson 1927).
+    """Return the 95 % interval of the share hits / n of independent images (Wilson 1927).
 
-    Unlike a bootstrap it has a width when the share is 0 or 1.
+    Unlike a bootstrap interval it has a width where the share is 0 or 1.
     """
     share = hits / n
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
@@ -84,18 +89,20 @@ def share_interval(hits: float, n: float) -> tuple[float, float]:
 
 
 MOST = 20_000
-"""Arrangements up to which a permutation test goes through all; of more it draws so many."""
+"""Largest number of arrangements for an exact permutation test; of more, this number is drawn."""
 
 
 def permutation(blocks: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float]:
-    """Return p of falling and of rising from group to group, in their order, by permutation.
+    """Return the p values of a fall and of a rise over ordered groups, by a permutation test.
 
-    One value for each seed. The statistic is Jonckheere and Terpstra's: over all pairs of groups,
-    how often a value of the later one is above one of the earlier one (ties count half); for two
-    groups it is Mann and Whitney's. Of several blocks, which are the same comparison in other
-    settings, it is the sum, and values change places within their block only. Exact up to MOST
-    arrangements of a block; no distribution is assumed. Groups of a single value are left
-    undecided: 1 and 1.
+    The statistic is that of Jonckheere and Terpstra: over all pairs of groups, the number of pairs
+    of values that rise (ties count half). For two groups it is that of Mann and Whitney. Over
+    blocks, which repeat the comparison in other settings, it is the sum, and values are permuted
+    within their block. The test is exact up to MOST arrangements of a block. Groups of a single
+    value decide nothing: both p values are 1.
+
+    Args:
+        blocks: values, one for each seed, of each group of each block.
 
     Raises:
         ValueError: for fewer than two groups or an empty one.
@@ -112,7 +119,7 @@ def permutation(blocks: Sequence[Sequence[Sequence[float]]]) -> tuple[float, flo
 
 
 def _arrangements(groups: Sequence[Sequence[float]]) -> tuple[int, NDArray[np.float64]]:
-    """Twice the statistic of groups, and how many arrangements have each value of it, from 0."""
+    """Return twice the statistic, and the number of arrangements with each value of it, from 0."""
     ranks = scipy.stats.rankdata(np.concatenate([np.asarray(g, np.float64) for g in groups]))
     parts = np.split(ranks, np.cumsum([len(g) for g in groups])[:-1])
 
@@ -128,16 +135,16 @@ def _arrangements(groups: Sequence[Sequence[float]]) -> tuple[int, NDArray[np.fl
     null = np.rint(test.null_distribution).astype(np.int64)
     pairs = sum(len(a) * len(b) for a, b in itertools.combinations(groups, 2))
     ways = np.bincount(null, minlength=2 * pairs + 1).astype(np.float64)
-    if len(null) == MOST:  # drawn ones: what was found is one more arrangement
+    if len(null) == MOST:  # drawn at random: the observed arrangement is one more
         ways[found] += 1
     return found, ways
 
 
 def sign_flips(gaps: Sequence[float]) -> tuple[float, float]:
-    """Return p of lying below and above 0 for values (n,), by flipping signs.
+    """Return the p values of values (n,) below and above 0, by a sign-flip test (Fisher 1935).
 
-    All ways of it up to MOST, of more so many drawn ones. What is assumed is that chance moves a
-    value up as easily as down (Fisher 1935).
+    It is exact up to MOST arrangements. It assumes that the noise is symmetric. Sums that tie are
+    compared with a tolerance, which scipy.stats.permutation_test does not have.
     """
     n = len(gaps)
     if 2**n <= MOST:
@@ -151,7 +158,7 @@ def sign_flips(gaps: Sequence[float]) -> tuple[float, float]:
 
 
 def least_p(sizes: Sequence[int]) -> float:
-    """The smallest p that groups of such sizes can give; one size means sign_flips."""
+    """Return the smallest possible p of groups of these sizes; of one size, that of sign_flips."""
     if len(sizes) == 1:
         return 0.5 ** sizes[0]
     left = np.cumsum(sizes[::-1])[::-1]
@@ -159,10 +166,7 @@ def least_p(sizes: Sequence[int]) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Adjust p values of several claims, so that at most one time in twenty any is wrong at 0.05.
-
-    Holm 1979, "A simple sequentially rejective multiple test procedure".
-    """
+    """Adjust the p values of several claims for multiple testing (Holm 1979)."""
     order = np.argsort(ps)
     adjusted, largest = [0.0] * len(ps), 0.0
     for rank, place in enumerate(order):
@@ -176,8 +180,8 @@ def gap(
 ) -> tuple[float, float, float]:
     """Return mean of last minus mean of first, and its 95 % interval (BCa bootstrap, Efron 1987).
 
-    Each has a sequence of values for each block; it is the mean of the blocks's differences.
-    Where there are too few values to resample, or no two differ, the interval is infinite.
+    Both have a sequence of values for each block; the result is the mean difference of the blocks.
+    The interval is infinite where there are too few values to resample, or all are equal.
     """
     values = [np.asarray(x, np.float64) for x in (*first, *last)]
     half = len(first)
@@ -190,7 +194,7 @@ def gap(
     if min(map(len, values)) < 3:
         return middle, -math.inf, math.inf
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of too few different resamples, which give NaN
+        warnings.simplefilter("ignore")  # too few different resamples, which give NaN
         ends = scipy.stats.bootstrap(
             values, between, n_resamples=5000, method="BCa", rng=0, vectorized=True
         ).confidence_interval
@@ -200,7 +204,7 @@ def gap(
 
 
 def superiority(first: Sequence[Sequence[float]], last: Sequence[Sequence[float]]) -> float:
-    """Return the chance that a value of last is above one of first, mean over blocks.
+    """Return the probability that a value of last is above one of first, mean over blocks.
 
     Ties count half. 0.5 means no effect; 0 and 1 are complete separation. Vargha and Delaney 2000.
     """

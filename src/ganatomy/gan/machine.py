@@ -1,4 +1,4 @@
-"""The machine: what it is, which of its devices to train on, and its signals to stop."""
+"""The machine: its description, devices, memory allocator and stop signals."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,7 @@ from ganatomy import __version__
 
 
 def environment() -> dict[str, Any]:
-    """The machine and the versions that numbers depend on, without names of people or folders."""
+    """Return the hardware and versions that results depend on; nothing names a person or folder."""
     return {
         "ganatomy": __version__,
         "python": platform.python_version(),
@@ -31,10 +31,10 @@ def environment() -> dict[str, Any]:
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn the device option into a device that is there; auto takes CUDA, MPS or the CPU.
+    """Return the device of an option: auto takes CUDA, else MPS, else the CPU.
 
     Raises:
-        ValueError: for a device that is unknown or absent.
+        ValueError: for an unknown or absent device.
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -44,13 +44,13 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # a name that is none, a build without CUDA, a device kind that cannot hold tensors
-        raise ValueError(f"device {name!r} is not available here (auto and cpu are)") from error
+        # an invalid name, a build without CUDA, a device that cannot hold tensors
+        raise ValueError(f"device {name!r} is not available; use auto or cpu") from error
     return device
 
 
 def native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16 by itself; without, it is slower than float32."""
+    """Return whether the device has native bfloat16, without which it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     can = torch.cpu.get_capabilities()
@@ -60,24 +60,24 @@ def native_bf16(device: torch.device) -> bool:
 
 
 def keep_memory() -> bool:
-    """Let the allocator keep what tensors free; return whether it is one that can be told so.
+    """Make the allocator keep freed memory; return whether that is possible (glibc only).
 
-    A step takes and frees the same large blocks as the one before. glibc gives such back to the
-    system each time, which then clears them, page by page, for the next step.
+    Each step allocates the same large blocks. By default glibc returns them to the system, which
+    clears them page by page for the next step.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mmap_threshold, trim_threshold, arena_max, largest = -3, -1, -8, 32 << 20
-    tell = ctypes.CDLL(None).mallopt
-    told = ((mmap_threshold, largest), (trim_threshold, 2**31 - 1), (arena_max, 1))
-    return all([tell(*what) == 1 for what in told])
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = ((mmap_threshold, largest), (trim_threshold, 2**31 - 1), (arena_max, 1))
+    return all([mallopt(*setting) == 1 for setting in settings])
 
 
 @contextlib.contextmanager
 def stop_signal() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM, so that no step is cut in half; a second one is obeyed.
+    """Record the first SIGINT or SIGTERM, so that a step can end; a second one interrupts.
 
-    Off the main thread, where Python allows no handlers, nothing is collected.
+    Yields the list of recorded signals, which stays empty outside the main thread.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

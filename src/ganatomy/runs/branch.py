@@ -1,4 +1,4 @@
-"""Go back to a checkpoint and on from there by another recipe, in a run folder of its own."""
+"""Branches: runs that begin at a checkpoint of another run, with a changed recipe."""
 
 import contextlib
 import json
@@ -8,31 +8,32 @@ from typing import Any
 
 from ganatomy.gan.step import State
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
-from ganatomy.runs.folder import Row, Run, step_of
+from ganatomy.runs.folder import Row, Run
 from ganatomy.storage.checksums import DamagedError
 
 KEPT = ("opt_g", "opt_d", "model", "latent", "z_dim")
-"""Fields that a branch cannot change: what was learned by one means nothing to another."""
+"""Recipe fields that a branch cannot change, because learned weights depend on them."""
 
 
-def branch(parent: Run, step: int, recipe: Recipe, options: RunOptions, folder: Path) -> Run:
-    """Make a run folder that begins with a checkpoint of another run.
+def branch(parent: Run, step: int, recipe: Recipe, options: RunOptions, folder: str | Path) -> Run:
+    """Create a run folder that begins with a checkpoint of another run.
 
-    It has that run's rows and sample grids up to there, as far as they are whole, and parent.json:
-    the run, its step and what of its recipe has changed. It appears whole or not at all.
+    It has the parent's intact rows and sample grids up to the checkpoint, and parent.json: the
+    parent's name, key and step, and the changed fields. It appears complete or not at all.
 
     Args:
-        parent: the run to leave.
-        step: of the checkpoint to go on from.
-        recipe: to go on by.
-        options: to go on with.
-        folder: the new run folder.
+        parent: run to branch off.
+        step: step of the checkpoint.
+        recipe: recipe of the branch.
+        options: options of the branch.
+        folder: new run folder.
 
     Raises:
         ValueError: if there is no such checkpoint, naming those there are; if the folder exists;
-            if the recipe's networks or optimisers are not those of the checkpoint.
-        DamagedError: if the checkpoint is not whole.
+            if the recipe's networks or optimizers differ from those of the checkpoint.
+        DamagedError: if the checkpoint is damaged.
     """
+    folder = Path(folder)
     saved = _checkpoint(parent, step, recipe)
     if folder.exists():
         raise ValueError(f"{folder} exists; name another --out for the branch")
@@ -41,7 +42,7 @@ def branch(parent: Run, step: int, recipe: Recipe, options: RunOptions, folder: 
     try:
         made.write_settings(recipe, options)
         for name in ("log", "metrics"):
-            for row in _whole_rows(parent, name):
+            for row in _intact_rows(parent, name):
                 if row["step"] <= step:
                     made.append(name, row)
         for at, file in parent.grids():
@@ -65,30 +66,27 @@ def branch(parent: Run, step: int, recipe: Recipe, options: RunOptions, folder: 
 
 
 def _checkpoint(parent: Run, step: int, recipe: Recipe) -> dict[str, Any]:
-    """Read the checkpoint of a step, once it is known that a recipe can go on from it."""
-    files = {step_of(file): file for file in parent.checkpoints()}
-    if step not in files:
-        there = ", ".join(map(str, files)) or "none"
-        raise ValueError(f"{parent.path} has no checkpoint {step} (there are: {there})")
+    """Read the checkpoint of a step, and check that the recipe can continue from it."""
+    file = parent.checkpoint(step)
     changed = differences(parent.recipe, recipe)
     for name in KEPT:
         if name in changed:
-            raise ValueError(f"a branch goes on with what was learned, so {name} cannot change")
-    saved = parent.load(files[step])
+            raise ValueError(f"a branch keeps the learned weights, so {name} cannot change")
+    saved = parent.load(file)
     try:
         State.new(recipe, tuple(saved["shape"])).load_state_dict(saved)
     except (LookupError, RuntimeError, ValueError) as error:
         fields = ", ".join(changed)
         raise ValueError(
-            f"{files[step]} does not fit a recipe of other {fields}: its networks are others"
+            f"{file} does not fit the recipe: changed {fields} give other networks"
         ) from error
     if recipe.training.steps is not None and recipe.training.steps <= step:
-        raise ValueError(f"the branch begins at step {step}; make it longer than that with --steps")
+        raise ValueError(f"the branch begins at step {step}; set --steps to more than that")
     return saved
 
 
-def _whole_rows(run: Run, name: str) -> list[Row]:
-    """The rows of a run; of a damaged file none."""
+def _intact_rows(run: Run, name: str) -> list[Row]:
+    """Return the rows of a run; none of a damaged file."""
     with contextlib.suppress(DamagedError):
         return run.rows(name)
     return []

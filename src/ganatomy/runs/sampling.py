@@ -37,9 +37,7 @@ def load_generator(
         ValueError: if the run has no checkpoint yet.
         DamagedError: if it cannot be read or is not of this run.
     """
-    file = file or run.newest_whole()
-    if file is None:
-        raise ValueError(f"{run.path} has no checkpoint yet; train it first")
+    file = file or run.checkpoint()
     saved = run.load(file)
     with run.fitting(file):
         state = State.new(run.recipe, tuple(saved["shape"]))

@@ -115,7 +115,7 @@ def doctor(recipe: str = "mnist-fast", root: str | Path | None = None) -> Report
         ValueError: for an unknown recipe.
     """
     wanted, device = read(recipe), pick_device("auto")
-    root = data_root(Path(root) if root is not None else None)
+    root = data_root(root)
     size, free = known_size(wanted), shutil.disk_usage(Path.cwd()).free
     needed = predict_cost(wanted, size, measure=False).disk_bytes if size else 0
     return Report(

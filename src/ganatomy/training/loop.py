@@ -158,7 +158,7 @@ def _prepare(recipe: Recipe, options: RunOptions) -> tuple[Samples, State]:
 
 def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
     """Load the newest checkpoint into state and drop rows and grids that came after it."""
-    file = run.newest_whole()
+    file = run.newest_checkpoint()
     saved: dict[str, Any] = {"step": 0}
     if file is not None:
         saved = run.load(file)

@@ -1,4 +1,4 @@
-"""Is a run folder what was written, and does it go on as it says? Every file, and a replay."""
+"""Verification of a run folder: every file, and a replay of its training between checkpoints."""
 
 import contextlib
 import dataclasses
@@ -6,8 +6,9 @@ import itertools
 import random
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from PIL import Image
@@ -19,33 +20,95 @@ from ganatomy.storage.checksums import DamagedError
 from ganatomy.training.loop import run_steps
 
 
-class Found(NamedTuple):
-    """What is to be said of a file."""
+@dataclass(frozen=True)
+class FileCheck:
+    """The state of one file."""
 
     file: str
-    whole: bool
-    what: str
+    """path in the run folder"""
+    intact: bool
+    about: str
+    """content, or the damage"""
 
 
-def verify(run: Run) -> Iterator[Found]:
-    """Look at every file of a run folder, in the order of names.
+@dataclass(frozen=True)
+class Replay:
+    """The result of training again from one checkpoint to the next."""
 
-    Settings must have their key, rows and checkpoints their checksums; steps of logged rows must
-    rise, and there must be as many as each checkpoint was saved with; weights must be finite;
-    images must be readable. Other files are told of, and TensorBoard's are not looked into.
+    first: int
+    """step of the checkpoint that it begins with"""
+    last: int
+    same: bool
+    """whether the checkpoint files are equal to the byte"""
+    difference: float
+    """largest difference of a generator weight"""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The state of a run folder."""
+
+    run: Path
+    files: tuple[FileCheck, ...]
+    """in the order of names"""
+    replay: Replay | None
+    """None if it was not asked for, or a file is damaged"""
+
+    @property
+    def damaged(self) -> tuple[FileCheck, ...]:
+        """The damaged files."""
+        return tuple(check for check in self.files if not check.intact)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all files are intact and the replay, if any, gave the same file."""
+        return not self.damaged and (self.replay is None or self.replay.same)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verification as JSON holds it."""
+        files, replay = [*map(dataclasses.asdict, self.files)], self.replay
+        return {
+            "run": str(self.run),
+            "passed": self.passed,
+            "files": files,
+            "replay": replay and dataclasses.asdict(replay),
+        }
+
+
+def verify(run: Run, *, replay: bool = False, seed: int | None = None) -> Verification:
+    """Check every file of a run folder, and optionally that its training can be reproduced.
+
+    Settings must match their key, rows and checkpoints their checksums. Steps of logged rows must
+    rise, and no row from before a checkpoint may be missing. Weights must be finite and images
+    readable. Files that are not part of a run are listed; TensorBoard's are not.
+
+    Args:
+        run: the run.
+        replay: train again from a random checkpoint to the next one, in a temporary folder.
+        seed: seed of the choice of the checkpoint; None means a new one each time.
+
+    Raises:
+        ValueError: for a replay of a run with fewer than two checkpoints.
     """
+    files = tuple(_checked(run))
+    again = replay and all(check.intact for check in files)
+    return Verification(run.path, files, _replay(run, seed) if again else None)
+
+
+def _checked(run: Run) -> Iterator[FileCheck]:
     for file in sorted(run.path.rglob("*")):
         name = file.relative_to(run.path).as_posix()
         if file.is_dir() or name == ".lock" or name.startswith("tensorboard/"):
             continue
         try:
-            yield Found(name, True, _look(run, file, name))
-        except (DamagedError, OSError, SyntaxError, ValueError) as error:  # Pillow's for a PNG
-            yield Found(name, False, str(error).removeprefix(f"{file} ").removeprefix(f"{file}, "))
+            yield FileCheck(name, True, _about(run, file, name))
+        except (DamagedError, OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow
+            reason = str(error).removeprefix(f"{file} ").removeprefix(f"{file}, ")
+            yield FileCheck(name, False, reason)
 
 
-def _look(run: Run, file: Path, name: str) -> str:
-    """Say what a file holds, or raise what is wrong with it."""
+def _about(run: Run, file: Path, name: str) -> str:
+    """Describe the content of a file, or raise an error that names the damage."""
     settings: dict[str, Callable[[], object]] = {
         "recipe.json": lambda: f"key {run.recipe.key}",
         "options.json": lambda: run.options and "",
@@ -64,16 +127,16 @@ def _look(run: Run, file: Path, name: str) -> str:
             image.load()
         return ""
     if file.suffix == ".broken":
-        return "set aside by an earlier resume; nothing reads it"
-    return "not of a run; nothing reads it"
+        return "damaged, and renamed by an earlier resume; not used"
+    return "not part of a run; not used"
 
 
 def _rows(run: Run, file: Path) -> str:
     steps = [row["step"] for row in run.rows(file.stem)]
     if file.stem == "log" and any(b <= a for a, b in itertools.pairwise(steps)):
         raise DamagedError("its steps do not rise")
-    cut = file.read_bytes()[-1:] not in (b"\n", b"")
-    return f"{len(steps):,} rows" + (", and one cut short, which resume drops" if cut else "")
+    truncated = file.read_bytes()[-1:] not in (b"\n", b"")
+    return f"{len(steps):,} rows" + (", and a truncated one, which resume removes" * truncated)
 
 
 def _checkpoint(run: Run, file: Path) -> str:
@@ -85,44 +148,23 @@ def _checkpoint(run: Run, file: Path) -> str:
     return f"step {saved['step']:,}"
 
 
-class Replay(NamedTuple):
-    """What training from one checkpoint to the next has given."""
-
-    first: int
-    last: int
-    same: bool
-    """whether it is the same file, to the byte"""
-    difference: float
-    """largest difference of a weight"""
-
-
-def replay(run: Run, seed: int | None = None) -> Replay:
-    """Train again from a checkpoint, drawn at random, to the next one, in a temporary folder.
-
-    Args:
-        run: of which two checkpoints are there, one after the other.
-        seed: which is drawn; None for another each time.
-
-    Raises:
-        ValueError: if there are fewer than two checkpoints.
-        DamagedError: if one of them is not whole.
-    """
+def _replay(run: Run, seed: int | None) -> Replay:
     files = run.checkpoints()
     if len(files) < 2:
         raise ValueError(f"{run.path} has fewer than two checkpoints to replay between")
     place = random.Random(seed).randrange(len(files) - 1)
     before, after = files[place : place + 2]
-    first, last, wanted = step_of(before), step_of(after), run.load(after)
+    first, last, expected = step_of(before), step_of(after), run.load(after)
     options = dataclasses.replace(run.options, save_every=last, keep=0)
     with tempfile.TemporaryDirectory() as folder:
         other = branch(run, first, run.recipe, options, Path(folder) / "replay")
         with contextlib.closing(run_steps(run.recipe, other.path, options)) as running:
-            for tick in running:
-                if tick.step == last:
+            for info in running:
+                if info.step == last:
                     break
-        made = other.path / after.name
-        same = made.read_bytes() == after.read_bytes()
-        difference = _difference(wanted["generator"], other.load(made)["generator"])
+        file = other.path / after.name
+        same = file.read_bytes() == after.read_bytes()
+        difference = _difference(expected["generator"], other.load(file)["generator"])
     return Replay(first, last, same, difference)
 
 
