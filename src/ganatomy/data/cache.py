@@ -1,7 +1,7 @@
-"""Images that were decoded once, mapped into memory from a file: they never need to fit there.
+"""Cache of decoded images, which are mapped from a file and need not fit into memory.
 
-A folder for each content and policy, below images/ in the user's cache: values.npy, labels.npy
-and about.json. It is written beside its place and renamed when it is whole.
+It has a folder for each content and policy, in images/ of the user's cache: values.npy, labels.npy
+and about.json. A folder is written under a temporary name and renamed when it is complete.
 """
 
 import errno
@@ -31,26 +31,26 @@ from ganatomy.storage.cache import cache_root
 from ganatomy.storage.files import write_atomic
 
 LARGE = 2000
-"""Images from which on they are cached; fewer are decoded sooner than looked for."""
+"""Smallest number of images that are cached; fewer are decoded faster than looked up."""
 
 FORMAT = 2
-"""Of the files in a cache folder and of the policy that made them; it is part of the key."""
+"""Version of the files and of the policy that makes them; part of the key."""
 
 Rows = Iterator[tuple[int, NDArray[np.uint8]]]
-"""Label and pixels of each image, as decoding.usable yields them."""
+"""Label and pixels of each image, from decoding.usable."""
 
 
 def collect(source: Source, shape: Shape | None, skip_bad: bool, key: str = "") -> Decoded:
-    """Decode a source; a large one into the cache, unless it is there already.
+    """Decode a source, a large one through the cache.
 
     Args:
         source: the images.
-        shape: what each is brought to, or None.
-        skip_bad: leave out those that cannot be used.
-        key: of the content and the policy, if that is known.
+        shape: (C, H, W) that images are cropped and resized to; None keeps them.
+        skip_bad: skip unusable images.
+        key: key of the content and the policy, if it is known.
 
     Raises:
-        ValueError: for the first image that cannot be used; see decoding.usable.
+        ValueError: for the first unusable image; see decoding.usable.
         OSError: if the cache cannot be written.
     """
     if len(source.labels) < LARGE:
@@ -60,36 +60,36 @@ def collect(source: Source, shape: Shape | None, skip_bad: bool, key: str = "") 
 
 
 def archive_key(path: Path, *policy: object) -> str:
-    """Name an archive's bytes together with what decides which images are made of them."""
+    """Return the key of an archive's bytes and the policy that images are made by."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return _key(content, *policy)
 
 
 def source_key(source: Source, *policy: object) -> str:
-    """Name a source's images, by their names and bytes, together with a policy."""
+    """Return the key of a source's images, their names and bytes, and a policy."""
     sha = hashlib.sha256()
     for name, label in source.labels.items():
         content = ""
-        with suppress(Exception), source.files[name]() as file:  # decoding will say what is wrong
+        with suppress(Exception), source.files[name]() as file:  # decoding reports the error
             content = hashlib.sha256(file.read(LIMIT + 1)).hexdigest()
         sha.update(json.dumps([name, label, content]).encode())
     return _key(sha.hexdigest(), source.classes, *policy)
 
 
 def _key(*parts: object) -> str:
-    # decoders round differently, so what another Pillow has made is not what this one makes
+    # decoders of other versions of Pillow round differently
     text = json.dumps([FORMAT, PIL.__version__, *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def recall(key: str) -> Decoded | None:
-    """Open what is kept under a key; None if there is nothing, or it is not whole."""
+    """Open the images of a key; None if they are absent or damaged."""
     folder = _root() / key
     try:
         about = checksums.decode_row((folder / "about.json").read_bytes().rstrip(b"\n"))
         labels = np.load(folder / "labels.npy", allow_pickle=False)
-        # copied on writing, for torch warns of arrays that cannot be written to
+        # copy on write, because torch warns of read-only arrays
         values = np.load(folder / "values.npy", mmap_mode="c", allow_pickle=False)
         shape, length = (about["count"], *about["shape"]), (folder / "values.npy").stat().st_size
         fits = values.shape == shape and values.dtype == np.uint8 and len(shape) == 4
@@ -104,7 +104,7 @@ def recall(key: str) -> Decoded | None:
         found = torch.from_numpy(values), torch.from_numpy(labels)
         samples = Samples(*found, classes, values.base)
         return Decoded(samples, dict(about["left_out"]))
-    except Exception:  # others may have put anything there
+    except Exception:  # the files may be of any origin
         return None
 
 
@@ -113,7 +113,7 @@ def _root() -> Path:
 
 
 def _build(key: str, source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
-    """Decode into a folder of the cache, and open that."""
+    """Decode into a folder of the cache, and open it."""
     root, left_out = _root(), dict[str, str]()
     with closing(usable(source, shape, skip_bad, left_out)) as rows:
         first = next(rows)
@@ -121,21 +121,21 @@ def _build(key: str, source: Source, shape: Shape | None, skip_bad: bool) -> Dec
         try:
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(root / f".{key}.lock"):
-                if recall(key) is None:  # else another process has been quicker
+                if recall(key) is None:  # else another process has built it
                     _tidy(root, key)
                     _write(root, key, source, chain([first], rows), needed, left_out)
             made = recall(key)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = "no space left in" if full else f"cannot write ({error.strerror or error})"
-            cure = "free some or set XDG_CACHE_HOME to a folder that has it"
-            raise OSError(f"{what} {root}: needs about {needed / 1e9:.2g} GB; {cure}") from error
-    assert made is not None, f"{root / key} was changed by others"
+            fix = "free some or set XDG_CACHE_HOME to another folder"
+            raise OSError(f"{what} {root}: needs about {needed / 1e9:.2g} GB; {fix}") from error
+    assert made is not None, f"{root / key} was changed by another program"
     return made
 
 
 def _tidy(root: Path, key: str) -> None:
-    """Remove what processes left that died while they built; the lock of key is ours."""
+    """Remove unfinished folders of killed processes; the caller holds the lock of key."""
     for left in root.glob(".*.tmp"):
         if left.stem == f".{key}":
             shutil.rmtree(left)
@@ -147,7 +147,7 @@ def _tidy(root: Path, key: str) -> None:
 def _write(
     root: Path, key: str, source: Source, rows: Rows, needed: int, left_out: dict[str, str]
 ) -> None:
-    """Put a cache folder into its place; left_out is complete when the rows have ended."""
+    """Write a cache folder; left_out is complete once the rows have ended."""
     if shutil.disk_usage(root).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     folder = root / f".{key}.tmp"
@@ -164,14 +164,14 @@ def _write(
             "sha256": _digests(folder),
         }
         write_atomic(folder / "about.json", checksums.encode_row(about))
-        shutil.rmtree(root / key, ignore_errors=True)  # one that is not whole
+        shutil.rmtree(root / key, ignore_errors=True)  # a damaged one
         folder.replace(root / key)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digests(folder: Path) -> list[str]:
-    """Of both arrays; some two seconds for a gigabyte, where to decode it took minutes."""
+    """Return the SHA-256 of both arrays; it takes about two seconds per gigabyte."""
     found = []
     for name in ("labels.npy", "values.npy"):
         with (folder / name).open("rb") as file:
@@ -180,7 +180,7 @@ def _digests(folder: Path) -> list[str]:
 
 
 def _write_values(path: Path, rows: Rows, most: int) -> tuple[list[int], Shape]:
-    """Append rows to an npy file; not to a map of it, where a full disk would end the process."""
+    """Write rows to an npy file, not to a memory map, where a full disk would end the process."""
     labels: list[int] = []
     shape: Shape = ()
     with path.open("wb") as file:
@@ -191,7 +191,7 @@ def _write_values(path: Path, rows: Rows, most: int) -> tuple[list[int], Shape]:
             file.write(pixels.tobytes())
             labels.append(label)
         file.seek(0)
-        # numpy leaves room in headers for the first dimension to change
+        # numpy pads headers, so that the first dimension can change
         assert _write_header(file, (len(labels), *shape)) == begin
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Datasets that torchvision reads and knows where to get; to add one, describe it, add a loader."""
+"""Datasets that torchvision reads and downloads. To add one, describe it and add a loader."""
 
 import gzip
 import tarfile
@@ -17,20 +17,20 @@ from ganatomy.storage.download import fetch
 from ganatomy.storage.files import write_atomic
 
 LONGEST = 100_000_000
-"""Bytes that no file of these datasets has; what unpacks to more is not one of them."""
+"""Largest allowed size of an unpacked file in bytes; no file of these datasets is so large."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where a dataset lies below the data root, and what must be found there."""
+    """Files of a dataset below the data root, and their content."""
 
     name: str
-    """of torchvision's class"""
+    """name of torchvision's class"""
     folder: str
     files: tuple[str, ...]
-    """torchvision wants all of them for either split"""
+    """all files, which torchvision needs for either split"""
     layout: tuple[int, ...]
-    """shape of a image as torchvision gives it"""
+    """shape of an image in torchvision's dataset"""
     counts: Mapping[Split, int]
     classes: tuple[str, ...]
 
@@ -38,7 +38,7 @@ class Published:
 IDX = tuple(
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
-"""What MNIST and Fashion-MNIST consist of."""
+"""Files of MNIST and Fashion-MNIST."""
 
 FASHION_MNIST = Published(
     "FashionMNIST",
@@ -109,23 +109,23 @@ def cifar10(root: Path, split: Split = "train", shape: Shape | None = None) -> S
 
 
 def present(root: Path, wanted: Published) -> bool:
-    """Whether a dataset is there and needs no download."""
+    """Return whether all files of a dataset are there."""
     return all((root / wanted.folder / name).exists() for name in wanted.files)
 
 
 def read(wanted: Published, root: Path, split: Split, instead: str = "") -> tuple[Tensor, Tensor]:
-    """Read images (N, *layout) and labels (N,), and download them where they are absent.
+    """Read images (N, *layout) and labels (N,), after a download of absent files.
 
     Args:
-        wanted: which.
-        root: the data root.
-        split: which images.
-        instead: what else the person may do who has none.
+        wanted: the dataset.
+        root: folder of full datasets.
+        split: training or test images.
+        instead: advice for the error message where there is an alternative.
 
     Raises:
-        ValueError: if they are not there and cannot be downloaded, or are damaged.
+        ValueError: if the files are absent and cannot be downloaded, or are damaged.
     """
-    from torchvision import datasets  # a second of import, so only where it is needed
+    from torchvision import datasets  # takes a second
 
     absent, layout = not present(root, wanted), (wanted.counts[split], *wanted.layout)
     try:
@@ -137,7 +137,7 @@ def read(wanted: Published, root: Path, split: Split, instead: str = "") -> tupl
         images, labels = torch.as_tensor(full.data), torch.as_tensor(full.targets)
         if images.shape != layout or labels.shape != layout[:1]:
             raise ValueError(f"wrong sizes, {tuple(images.shape)} and {tuple(labels.shape)}")
-    except Exception as error:  # torchvision raises many kinds for a file it cannot read
+    except Exception as error:  # torchvision raises many kinds for unreadable files
         reason = " ".join(str(error).split()) or "cannot be read"
         what, why = ("no", "none could be downloaded: ") if absent else ("damaged", "")
         raise ValueError(
@@ -148,12 +148,12 @@ def read(wanted: Published, root: Path, split: Split, instead: str = "") -> tupl
 
 
 def point(wanted: Published) -> str:
-    """Say what the person may do who has a dataset elsewhere."""
+    """Return the advice for a dataset that is in another folder."""
     return f"point --data-root or $GANATOMY_DATA at the folder that holds {wanted.folder}"
 
 
 def _install(wanted: Published, kind: Any, root: Path) -> None:
-    """Put the files that are absent into their place, each whole or not at all."""
+    """Download and unpack absent files, each atomically."""
     folder = root / wanted.folder
     absent = [name for name in wanted.files if not (folder / name).exists()]
     unpack = _gzips if hasattr(kind, "resources") else _tar
@@ -165,7 +165,7 @@ def _install(wanted: Published, kind: Any, root: Path) -> None:
 
 
 Unpacked = Iterator[tuple[str, bytes]]
-"""Name and content of each absent file; of one that is too long, the beginning."""
+"""Name and content of each absent file; of a file that is too large, its beginning."""
 
 
 def _gzips(wanted: Published, kind: Any, root: Path, absent: list[str]) -> Unpacked:
@@ -182,6 +182,6 @@ def _tar(wanted: Published, kind: Any, root: Path, absent: list[str]) -> Unpacke
     fetch(kind.url, archive, f"md5:{kind.tgz_md5}")
     names = {f"{wanted.folder}/{name}": name for name in absent}
     with tarfile.open(archive) as tar:
-        for member in tar:  # read, not extracted, so that nothing else in it can be written
+        for member in tar:  # read, not extracted: no other member or link can be written
             if member.name in names and member.isreg() and (file := tar.extractfile(member)):
                 yield names[member.name], file.read(LONGEST + 1)
