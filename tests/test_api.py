@@ -155,7 +155,7 @@ def test_mistakes_are_one_line_and_write_nothing(
 def test_an_unknown_recipe_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean 'mnist-fast'"):
         gan.train("mnist-fsat", tmp_path / "run")
-    with pytest.raises(ValueError, match=r"is not a run folder|is no run folder"):
+    with pytest.raises(ValueError, match="is not a run folder"):
         gan.load(tmp_path)
 
 

@@ -181,5 +181,5 @@ class Run(folder.Run):
         return encoded(self.sample(n, seed), ".png", math.ceil(n**0.5))
 
     def _newest_step(self) -> int:
-        file = self.newest_whole()
+        file = self.newest_checkpoint()
         return 0 if file is None else folder.step_of(file)

@@ -254,9 +254,7 @@ class Run:
             reason = str(error) if isinstance(error, DamagedError) else "cannot be read"
             raise DamagedError(f"{file} {reason}") from error
         if of_run != self._identity:
-            raise DamagedError(
-                f"{file} does not fit the recipe: it belongs to another run"
-            )
+            raise DamagedError(f"{file} does not fit the recipe: it belongs to another run")
         return saved
 
     def newest_checkpoint(self) -> Path | None:
