@@ -49,7 +49,9 @@ class Diagnose:
         few = ref._replace(protocol=ref.protocol.replace(n=GRID))
         # the rules are about what a classifier sees
         rows = [e for e in evaluate.measured(run) if e.protocol.features == "classifier"]
-        newest = [f for f in [run.newest_checkpoint()] if f]  # none, if it diverged before the first
+        newest = [
+            f for f in [run.newest_checkpoint()] if f
+        ]  # none, if it diverged before the first
         rows += evaluate.evaluate_run(run, newest, ref, evaluate.DIAGNOSTIC_METRICS)
         known = {e.step for e in rows}  # by more samples than a grid has
         rows += [e for e in evaluate.evaluate_grids(run, few) if e.step not in known]
