@@ -158,7 +158,7 @@ def test_folders_that_look_like_pictures(tmp_path: Path) -> None:
 
 
 def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
-    path = write({"a/0.png": png(5), "a/1.png": b"not a image", "b/2.png": png(6)})
+    path = write({"a/0.png": png(5), "a/1.png": b"not an image", "b/2.png": png(6)})
     refuses(path, "a/1.png cannot be read: cannot identify image file; repair .* skip_bad")
     with pytest.warns(UserWarning, match=r"left out 1 of 3 images, a/1.png: cannot be") as caught:
         samples = load_images(path, skip_bad=True)
@@ -275,7 +275,7 @@ def test_corrupt_archives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write_archive", WRITERS[1:4])
 def test_cut_archives(tmp_path: Path, write_archive: Write) -> None:
-    """Wherever an archive was cut, a image is never lost in silence."""
+    """Wherever an archive was cut, an image is never lost in silence."""
     whole = write_archive({f"{i}.png": png(i) for i in range(3)}, tmp_path / "whole")
     content = whole.read_bytes()
     cut = whole.with_stem("cut")

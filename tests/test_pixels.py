@@ -82,7 +82,7 @@ PALETTES = {
 
 @pytest.mark.parametrize("what", PALETTES)
 def test_grey_palette_among_colours(tmp_path: Path, what: str) -> None:
-    """A image of a palette may be gray by chance, one without says what it is."""
+    """An image of a palette may be gray by chance, one without says what it is."""
     files = {"a.png": encode(COLOURS), "b.gif": PALETTES[what]}
     assert values(load_images(write_zip(files, tmp_path / "pics"))) == [0, 0]
     files = {"a.png": encode(RAMP), "b.gif": PALETTES[what]}
@@ -106,7 +106,7 @@ CLEAR = COLOURS.convert("RGBA")
 CLEAR.putpixel((2, 2), (0, 0, 0, 254))
 BAD = {
     "empty": (b"", "empty, a link"),
-    "text": (b"not a image", "cannot identify image file[;)]"),
+    "text": (b"not an image", "cannot identify image file[;)]"),
     "cut": (GOOD[:-40], "truncated"),
     "cut JPEG": (encode(RAMP, "JPEG")[:-60], "Truncated"),
     "flipped": (GOOD[:60] + bytes([GOOD[60] ^ 255]) + GOOD[61:], "cannot be read"),

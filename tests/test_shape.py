@@ -19,7 +19,7 @@ SIDE = st.integers(1, 40)
 
 
 def rows_and_columns(height: int, width: int) -> NDArray[np.uint8]:
-    """A image (2 of 3 channels) that says where each pixel was."""
+    """An image (2 of 3 channels) that says where each pixel was."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, rows * 0]).astype(np.uint8)
 

@@ -309,7 +309,7 @@ def terminated(place: EvalOptions) -> str:
 
 
 def full_disk(place: EvalOptions) -> str:
-    """No file may grow beyond a random size: a checkpoint, a log or a image is cut off."""
+    """No file may grow beyond a random size: a checkpoint, a log or an image is cut off."""
     most = place.rng.choice([100, 1000, 5000, 20_000, 60_000, 120_000])
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # noqa: E731
     code = do(place, place.train(), limit)

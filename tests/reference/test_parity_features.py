@@ -52,7 +52,7 @@ def test_density_and_coverage_over_scikit_learns_neighbours(n: int, m: int, d: i
     fake[:300] = real[:300]  # ties
     x, y = fake.double().numpy(), real.double().numpy()
     reals = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(y)
-    reach = reals.kneighbors()[0][:, -1]  # with no argument a image is not its own neighbour
+    reach = reals.kneighbors()[0][:, -1]  # with no argument an image is not its own neighbour
     closest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x).kneighbors(y)[0][:, 0]
     room = 1 + 1e-9
     inside = sum(int((np.linalg.norm(row - y, axis=1) <= reach * room).sum()) for row in x)

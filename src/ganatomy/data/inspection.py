@@ -179,7 +179,7 @@ def _findings(
 
 
 def _copies(images: Sequence[Seen]) -> list[tuple[str, str]]:
-    """Pairs of a image and a later one of the same pixels."""
+    """Pairs of an image and a later one of the same pixels."""
     first: dict[bytes, str] = {}
     for seen in images:
         first.setdefault(seen.digest, seen.name)

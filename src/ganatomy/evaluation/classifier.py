@@ -190,7 +190,7 @@ def _moved(images: Tensor) -> Tensor:
     n = len(images)
     angle = torch.empty(n).uniform_(-math.pi / 18, math.pi / 18)
     scale = torch.empty(2, n).uniform_(0.9, 1.1)
-    shift = torch.empty(2, n).uniform_(-0.14, 0.14)  # of a image that reaches from -1 to 1
+    shift = torch.empty(2, n).uniform_(-0.14, 0.14)  # of an image that reaches from -1 to 1
     cos, sin = angle.cos(), angle.sin()
     rows = (scale[0] * cos, -scale[0] * sin, shift[0], scale[1] * sin, scale[1] * cos, shift[1])
     grid = F.affine_grid(

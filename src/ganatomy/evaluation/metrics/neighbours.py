@@ -3,7 +3,7 @@
 A block of distances takes at most BLOCK bytes, and a few of them live at once; beside them stand
 float64 copies of the features, so n images never cost n x n of memory. Squared distances come
 of a matrix product in float64, |x|² + |y|² - 2xy, less a trillionth of |x|² + |y|²: so rounding,
-which depends on the block, cannot put a image at a distance from its own copy, nor decide ties.
+which depends on the block, cannot put an image at a distance from its own copy, nor decide ties.
 """
 
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def nearest(
     """Return for each fake (n, d) its distance (n,) float64 to the nearest real (m, d), and which.
 
     Exactly 0 for a copy; of several copies, the first. With others, fake and real are one set, in
-    which a image is no neighbour of its own.
+    which an image is no neighbour of its own.
     """
     indices = []
     for part, d2 in blocks(fake, real, block):
