@@ -139,7 +139,7 @@ def _show_plan(plan: "StudyPlan") -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyNew:
+class StudyNew(Command):
     """Write the TOML file of a study: every combination of some fields of a recipe."""
 
     base: str
@@ -156,16 +156,18 @@ class StudyNew:
     out: Annotated[Path, arg(metavar="FILE.toml")] = Path("study.toml")
     """file to write"""
 
-    def __call__(self) -> int:
-        """Run the command."""
+    def call(self) -> Any:
+        """Write the file."""
         from ganatomy.studies.files import new_study
 
-        study = new_study(
+        return new_study(
             self.out, self.base, self.vary, self.claim, seeds=self.seeds, steps=self.steps
         )
-        runs = len(study.conditions) * study.seeds
+
+    def show(self, result: Any) -> None:
+        """Print the size of the study and the next command."""
+        runs = len(result.conditions) * result.seeds
         terminal.say(
-            f"{self.out}: {runs} runs of {study.steps:,} steps, {len(study.claims)} claims; edit "
+            f"{self.out}: {runs} runs of {result.steps:,} steps, {len(result.claims)} claims; edit "
             f"the question and the claims, then\nganatomy study {self.out} --plan"
         )
-        return 0

@@ -71,6 +71,10 @@ class Study:
                 )
             self.recipe(condition, 0, 1.0)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the study as JSON holds it."""
+        return dataclasses.asdict(self)
+
     def recipe(self, condition: str, seed: int, scale: float) -> Recipe:
         """Return the recipe of a condition and a seed.
 
