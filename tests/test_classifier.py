@@ -176,6 +176,9 @@ def test_data_that_no_judge_can_be_fitted_on() -> None:
         next(classifier.fit(TRAIN, None, "x", "conv", 1, 0))
     with pytest.raises(ValueError, match="unlike classes"):
         next(classifier.fit(TRAIN, DIGITS, "x", "conv", 1, 0))
+    for epochs, seed in ((0, 0), (1, -1)):
+        with pytest.raises(ValueError, match=f"at least 0, got {epochs} and {seed}$"):
+            next(classifier.fit(TRAIN, TEST, "x", "conv", epochs, seed))
 
 
 def test_undivided_paths_keep_a_tenth_of_the_pictures_back(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ MISTAKES = {
     "classifier without classes": (["classifier", "fit", "--data", "IMAGES"], "has no classes"),
     "classifier of no epochs": (
         ["classifier", "fit", "--epochs", "0"],
-        "--epochs must be at least 1",
+        "epochs must be at least 1 and seed at least 0, got 0 and 0\n",
     ),
     "classifier what": (["classifier", "fitt"], "fitt"),
     "unknown protocol to show": (["protocols", "classifier"], "unknown protocol 'classifier'"),

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import torchvision.datasets
 
 from ganatomy.data import load, published
@@ -332,7 +331,7 @@ def test_inceptions_weights_are_fetched_to_where_pytorch_looks(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(fidelity, "URL_INCEPTION_V3", server.url())
     monkeypatch.setattr(features, "INCEPTION_SHA256", SHA.removeprefix("sha256:"))
-    wanted = FeatureRequest("mnist", "", (1, 28, 28), torch.device("cpu"))
+    wanted = FeatureRequest(data="mnist", digest="", shape=(1, 28, 28))
     monkeypatch.setenv("GANATOMY_OFFLINE", "1")
     with pytest.raises(ValueError, match=r"GANATOMY_OFFLINE is set.*--inception-weights"):
         FEATURES["inception-64"].load(wanted)

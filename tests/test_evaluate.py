@@ -1,5 +1,6 @@
 """Images to rows: real ones score like their floor, and what cannot be measured is refused."""
 
+import dataclasses
 import io
 import json
 import warnings
@@ -59,7 +60,9 @@ def few_samples_are_no_matter() -> None:
 def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
     larger = reshape_all(DIGITS, (1, 64, 64))
     chosen = evaluate.choose(larger.values, 2048, 0)
-    there = reference(preset("classifier-2k"), "mnist10k", place()._replace(shape=(1, 64, 64)))
+    there = reference(
+        preset("classifier-2k"), "mnist10k", dataclasses.replace(place(), shape=(1, 64, 64))
+    )
     assert there.real.pixels is not None and torch.equal(there.real.pixels, larger.values)
     assert torch.equal(evaluate.fitted(chosen, there), chosen)
     alike = evaluate.evaluate(chosen, there, ["fd", "classes"])

@@ -1,6 +1,7 @@
 """Feature spaces: every one is what it says, and Inception is Inception or says what is wanted."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ganatomy.evaluation.features import FEATURES, INCEPTION_FILE, INCEPTION_SHA
 
 DIGITS = load("mnist10k", Path(), "train").values[:40]
 CPU = torch.device("cpu")
-MNIST = FeatureRequest("mnist", classifier.MNIST, (1, 28, 28), CPU)
+MNIST = FeatureRequest(data="mnist", digest=classifier.MNIST, shape=(1, 28, 28), device=CPU)
 
 
 @pytest.mark.parametrize("name", [n for n in FEATURES if not n.startswith("inception")])
@@ -30,7 +31,7 @@ def test_spaces_see_each_picture_by_itself(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in FEATURES if not n.startswith("inception")])
 def test_spaces_see_the_same_on_a_gpu(name: str) -> None:
     here, there = (
-        FEATURES[name].load(MNIST._replace(device=torch.device(d))).extract(DIGITS)
+        FEATURES[name].load(replace(MNIST, device=torch.device(d))).extract(DIGITS)
         for d in ("cpu", "cuda")
     )
     assert there[0].device.type == "cpu"
@@ -58,13 +59,13 @@ def test_weights_that_are_not_inceptions_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "w.pth"
     torch.save({"x": torch.zeros(3)}, file)
     found = hashlib.sha256(file.read_bytes()).hexdigest()
-    wanted = MNIST._replace(inception_weights=file)
+    wanted = replace(MNIST, inception_weights=file)
     with pytest.raises(ValueError, match=rf"sha256 {found}, not the {INCEPTION_SHA256}.*--force"):
         FEATURES["inception-64"].load(wanted)
     with pytest.raises(ValueError, match=r"does not hold Inception's weights"):
-        FEATURES["inception-64"].load(wanted._replace(force=True))
+        FEATURES["inception-64"].load(replace(wanted, force=True))
     with pytest.raises(ValueError, match=r"no file .*none\.pth"):
-        FEATURES["inception-64"].load(wanted._replace(inception_weights=tmp_path / "none.pth"))
+        FEATURES["inception-64"].load(replace(wanted, inception_weights=tmp_path / "none.pth"))
 
 
 class Trap:
@@ -81,7 +82,7 @@ def test_weights_run_no_code(tmp_path: Path) -> None:
     file = tmp_path / "w.pth"
     torch.save({"x": Trap(tmp_path / "ran")}, file)
     with pytest.raises(ValueError, match="does not hold"):
-        FEATURES["inception-64"].load(MNIST._replace(inception_weights=file, force=True))
+        FEATURES["inception-64"].load(replace(MNIST, inception_weights=file, force=True))
     assert not (tmp_path / "ran").exists()
 
 
@@ -90,7 +91,7 @@ def test_weights_run_no_code(tmp_path: Path) -> None:
 def test_inception_is_torch_fidelitys(layer: str, inception: Path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    wanted = MNIST._replace(inception_weights=inception, force=True)
+    wanted = replace(MNIST, inception_weights=inception, force=True)
     space = FEATURES[f"inception-{layer}"].load(wanted)
     theirs = "logits_unbiased" if layer == "logits" else layer
     net = FeatureExtractorInceptionV3("x", [theirs], str(inception))

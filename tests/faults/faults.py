@@ -67,7 +67,7 @@ conditions = ["a", "b"]
 """
 
 
-class EvalOptions(NamedTuple):
+class Place(NamedTuple):
     """Where one fault is tried, and what undisturbed work came to."""
 
     path: Path
@@ -141,9 +141,7 @@ class Child(NamedTuple):
         return [line for line in lines if not line.startswith(("ganatomy: warning", "ganatomy: ["))]
 
 
-def start(
-    place: EvalOptions, arguments: list[str], before: Callable[[], object] | None = None
-) -> Child:
+def start(place: Place, arguments: list[str], before: Callable[[], object] | None = None) -> Child:
     """Carry out a command in a process of its own, of which another may be the end."""
     said = place.path / f"said-{time.monotonic_ns()}"
     pid = os.fork()
@@ -161,7 +159,7 @@ def start(
         os._exit(code)
 
 
-def do(place: EvalOptions, arguments: list[str], before: Callable[[], object] | None = None) -> int:
+def do(place: Place, arguments: list[str], before: Callable[[], object] | None = None) -> int:
     """Carry out a command to its end, which must be one that a user can read."""
     child = start(place, arguments, before)
     code = child.wait()
@@ -185,7 +183,7 @@ def readable(run: Path) -> None:
         assert found.load(file)["step"] > 0
 
 
-def taken_up(place: EvalOptions) -> str:
+def taken_up(place: Place) -> str:
     """Train a run to its end, and see that it is the one that never stopped."""
     assert do(place, place.train()) == 0
     assert not list(place.run.rglob(".*.tmp"))
@@ -194,7 +192,7 @@ def taken_up(place: EvalOptions) -> str:
     return "same bytes"
 
 
-def refused_or_taken_up(place: EvalOptions, command: list[str] | None = None) -> str:
+def refused_or_taken_up(place: Place, command: list[str] | None = None) -> str:
     """Try to go on: the end must be the same, or there must be a reason."""
     code = do(place, command or ["resume", str(place.run), "--quiet"])
     if code in (1, 2):
@@ -206,7 +204,7 @@ def refused_or_taken_up(place: EvalOptions, command: list[str] | None = None) ->
 # training is ended
 
 
-def killed(place: EvalOptions) -> str:
+def killed(place: Place) -> str:
     """SIGKILL at a random moment, up to three times."""
     for _ in range(place.rng.randrange(1, 4)):
         child = start(place, place.train())
@@ -230,7 +228,7 @@ def _die(*args: object, **how: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _killed_in(target: object, name: str, most: int, place: EvalOptions, what: Any = _die) -> str:
+def _killed_in(target: object, name: str, most: int, place: Place, what: Any = _die) -> str:
     count = place.rng.randrange(most)
     assert do(place, place.train(), lambda: _at(target, name, count, what)) == -signal.SIGKILL
     if place.run.exists():
@@ -238,17 +236,17 @@ def _killed_in(target: object, name: str, most: int, place: EvalOptions, what: A
     return taken_up(place)
 
 
-def killed_before_rename(place: EvalOptions) -> str:
+def killed_before_rename(place: Place) -> str:
     """SIGKILL when a file has been written beside its place."""
     return _killed_in(Path, "replace", 20, place)
 
 
-def killed_before_sync(place: EvalOptions) -> str:
+def killed_before_sync(place: Place) -> str:
     """SIGKILL when a file has been handed over but not synced."""
     return _killed_in(os, "fsync", 40, place)
 
 
-def killed_in_a_file(place: EvalOptions) -> str:
+def killed_in_a_file(place: Place) -> str:
     """SIGKILL when half of a file has been written."""
     real, left = Path.open, iter(range(place.rng.randrange(20)))
 
@@ -276,7 +274,7 @@ def killed_in_a_file(place: EvalOptions) -> str:
     return taken_up(place)
 
 
-def killed_in_a_row(place: EvalOptions) -> str:
+def killed_in_a_row(place: Place) -> str:
     """SIGKILL when half of a logged row has been written."""
 
     def half(run: Run, name: str, row: dict[str, Any]) -> None:
@@ -288,7 +286,7 @@ def killed_in_a_row(place: EvalOptions) -> str:
     return _killed_in(Run, "append", 29, place, half)
 
 
-def terminated(place: EvalOptions) -> str:
+def terminated(place: Place) -> str:
     """SIGTERM or SIGINT at a random moment: the state is saved, or there was none yet."""
     number = place.rng.choice([signal.SIGTERM, signal.SIGINT])
     child = start(place, place.train())
@@ -308,7 +306,7 @@ def terminated(place: EvalOptions) -> str:
 # the machine
 
 
-def full_disk(place: EvalOptions) -> str:
+def full_disk(place: Place) -> str:
     """No file may grow beyond a random size: a checkpoint, a log or an image is cut off."""
     most = place.rng.choice([100, 1000, 5000, 20_000, 60_000, 120_000])
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # noqa: E731
@@ -319,7 +317,7 @@ def full_disk(place: EvalOptions) -> str:
     return taken_up(place)
 
 
-def full_folder(place: EvalOptions) -> str:
+def full_folder(place: Place) -> str:
     """A file system of some hundred kilobytes."""
     small = place.path / "small"
     small.mkdir()
@@ -337,7 +335,7 @@ def full_folder(place: EvalOptions) -> str:
     return taken_up(place)
 
 
-def read_only(place: EvalOptions) -> str:
+def read_only(place: Place) -> str:
     """A folder that may not be written to, before the training or in the middle of it."""
     if place.rng.random() < 0.7:
         place.half_done()
@@ -362,7 +360,7 @@ def read_only(place: EvalOptions) -> str:
     return taken_up(place)
 
 
-def no_memory(place: EvalOptions) -> str:
+def no_memory(place: Place) -> str:
     """The process may not take more than some megabytes beyond what it has."""
     extra = place.rng.randrange(1 << 20, 120 << 20)
 
@@ -379,7 +377,7 @@ def no_memory(place: EvalOptions) -> str:
     return taken_up(place)
 
 
-def clock_jumps(place: EvalOptions) -> str:
+def clock_jumps(place: Place) -> str:
     """The clock jumps by up to ten years, either way, whenever it is looked at."""
     place.half_done()
     for file in place.run.rglob("*"):
@@ -396,7 +394,7 @@ def clock_jumps(place: EvalOptions) -> str:
     return taken_up(place)
 
 
-def two_processes(place: EvalOptions) -> str:
+def two_processes(place: Place) -> str:
     """Another process trains in the same folder, stopped for the moment."""
     child = start(place, place.train())
     while child.running() and not list(place.run.glob("step-*.pt")):
@@ -411,7 +409,7 @@ def two_processes(place: EvalOptions) -> str:
 # files are damaged
 
 
-def _hurt(place: EvalOptions, file: Path) -> None:
+def _hurt(place: Place, file: Path) -> None:
     """Cut a file short or flip a bit of it."""
     content = bytearray(file.read_bytes())
     if place.rng.random() < 0.5:
@@ -421,7 +419,7 @@ def _hurt(place: EvalOptions, file: Path) -> None:
     file.write_bytes(content)
 
 
-def newest_checkpoint(place: EvalOptions) -> str:
+def newest_checkpoint(place: Place) -> str:
     """The newest checkpoint, or two of them, are cut short or have a wrong bit."""
     place.half_done()
     for file in Run(place.run).checkpoints()[1:][-place.rng.randrange(1, 3) :]:
@@ -429,7 +427,7 @@ def newest_checkpoint(place: EvalOptions) -> str:
     return taken_up(place)
 
 
-def every_checkpoint(place: EvalOptions) -> str:
+def every_checkpoint(place: Place) -> str:
     """All of them are: to train from the start is for the user to say."""
     place.half_done()
     files = Run(place.run).checkpoints()
@@ -441,7 +439,7 @@ def every_checkpoint(place: EvalOptions) -> str:
     return f"refused, then {taken_up(place)}"
 
 
-def _damaged(name: str, place: EvalOptions) -> str:
+def _damaged(name: str, place: Place) -> str:
     place.half_done()
     _hurt(place, place.run / name)
     before = {k: v for k, v in contents(place.run).items() if k.endswith(".pt")}
@@ -451,22 +449,22 @@ def _damaged(name: str, place: EvalOptions) -> str:
     return came
 
 
-def recipe_file(place: EvalOptions) -> str:
+def recipe_file(place: Place) -> str:
     """The recipe is cut short or has a wrong bit."""
     return _damaged("recipe.json", place)
 
 
-def options_file(place: EvalOptions) -> str:
+def options_file(place: Place) -> str:
     """The options are cut short or have a wrong bit."""
     return _damaged("options.json", place)
 
 
-def environment_file(place: EvalOptions) -> str:
+def environment_file(place: Place) -> str:
     """The record of machines is cut short or has a wrong bit."""
     return _damaged("environment.json", place)
 
 
-def rows_file(place: EvalOptions) -> str:
+def rows_file(place: Place) -> str:
     """Logged rows are cut short, or one has a wrong bit."""
     return _damaged("log.jsonl", place)
 
@@ -474,14 +472,14 @@ def rows_file(place: EvalOptions) -> str:
 # measuring
 
 
-def _measured(place: EvalOptions) -> str:
+def _measured(place: Place) -> str:
     assert do(place, place.evaluate()) == 0
     rows = [Run(run).rows("metrics")[-1] for run in (place.run, place.whole / "run")]
     assert rows[0] == rows[1]
     return "same values"
 
 
-def evaluation_killed(place: EvalOptions) -> str:
+def evaluation_killed(place: Place) -> str:
     """SIGKILL at a random moment of an evaluation whose cache is empty."""
     place.finished()
     (place.run / "metrics.jsonl").unlink()
@@ -493,7 +491,7 @@ def evaluation_killed(place: EvalOptions) -> str:
         return _measured(place)
 
 
-def cached_numbers(place: EvalOptions) -> str:
+def cached_numbers(place: Place) -> str:
     """A file of the cache that evaluations use is cut short or has a wrong bit."""
     place.finished()
     (place.run / "metrics.jsonl").unlink()
@@ -506,7 +504,7 @@ def cached_numbers(place: EvalOptions) -> str:
         return _measured(place)
 
 
-def cached_pictures(place: EvalOptions) -> str:
+def cached_pictures(place: Place) -> str:
     """Decoded images are damaged, or the process that decodes them is killed."""
     from PIL import Image
 
@@ -538,7 +536,7 @@ def cached_pictures(place: EvalOptions) -> str:
 # studies
 
 
-def worker_killed(place: EvalOptions) -> str:
+def worker_killed(place: Place) -> str:
     """A worker of a study, the study or all are killed, and it is repeated."""
     child = start(place, place.study())
     time.sleep(place.rng.uniform(2, 12))
@@ -588,7 +586,7 @@ def _less(module: Any, name: str, value: int) -> Iterator[None]:
         setattr(module, name, before)
 
 
-FAULTS: dict[Callable[[EvalOptions], str], int] = {
+FAULTS: dict[Callable[[Place], str], int] = {
     killed: 30,
     killed_before_rename: 16,
     killed_before_sync: 16,
@@ -620,7 +618,7 @@ def prepare(folder: Path, study: bool = True) -> tuple[Path, float]:
     torch.set_num_threads(1)
     (folder / "mine.json").write_text(json.dumps(to_dict(RECIPE)))
     (folder / "small.toml").write_text(STUDY.replace("mine.json", str(folder / "mine.json")))
-    place = EvalOptions(folder, folder, 0.0, random.Random())
+    place = Place(folder, folder, 0.0, random.Random())
     with contextlib.redirect_stdout(io.StringIO()):
         for command in (place.train(), place.evaluate()):  # here, so that no child imports again
             assert cli.main(command) == 0
@@ -633,11 +631,11 @@ def prepare(folder: Path, study: bool = True) -> tuple[Path, float]:
     return folder, seconds
 
 
-def tried(fault: Callable[[EvalOptions], str], seed: int, whole: Path, seconds: float) -> str:
+def tried(fault: Callable[[Place], str], seed: int, whole: Path, seconds: float) -> str:
     """Try one fault; return what came of it."""
     with tempfile.TemporaryDirectory(dir=whole.parent) as folder:
         name = f"{fault.__name__} {seed}"
-        return fault(EvalOptions(Path(folder), whole, seconds, random.Random(name)))
+        return fault(Place(Path(folder), whole, seconds, random.Random(name)))
 
 
 def main(share: str = "1", *names: str) -> int:

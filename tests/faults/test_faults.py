@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults import FAULTS, EvalOptions, prepare, tried
+from faults import FAULTS, Place, prepare, tried
 
 ONCE = [fault for fault in FAULTS if fault.__name__ not in ("worker_killed", "no_memory")]
 """Faults that take a second or so."""
@@ -30,9 +30,7 @@ def cache_of_the_faults(whole: tuple[Path, float], monkeypatch: pytest.MonkeyPat
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 @pytest.mark.filterwarnings("ignore")  # of broken files, which are the point
 @pytest.mark.parametrize("fault", ONCE, ids=lambda fault: fault.__name__)
-def test_what_befalls_is_survived(
-    fault: Callable[[EvalOptions], str], whole: tuple[Path, float]
-) -> None:
+def test_what_befalls_is_survived(fault: Callable[[Place], str], whole: tuple[Path, float]) -> None:
     assert tried(fault, 0, *whole)
 
 
@@ -41,7 +39,7 @@ def test_what_befalls_is_survived(
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_whatever_befalls_is_survived(
-    fault: Callable[[EvalOptions], str], whole: tuple[Path, float]
+    fault: Callable[[Place], str], whole: tuple[Path, float]
 ) -> None:
     for seed in range(FAULTS[fault]):
         assert tried(fault, seed, *whole), seed

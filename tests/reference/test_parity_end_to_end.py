@@ -84,7 +84,7 @@ def theirs(folders: tuple[Path, Path], weights: Path, layer: str) -> dict[str, f
 def test_files_to_numbers(folders: tuple[Path, Path], inception: Path, layer: str) -> None:
     expected = theirs(folders, inception, layer)
     protocol = preset("inception-10k").replace(features=f"inception-{layer}", n=N)
-    place = EvalOptions(Path(), torch.device("cpu"), inception, force=True)
+    place = EvalOptions(Path(), inception_weights=inception, force=True)
     ref = reference(protocol, str(folders[1]), place)
     fakes = load_images(folders[0]).values
     metrics = ("fd", "kid", "prdc") + (("score",) if layer == "2048" else ())
@@ -159,7 +159,7 @@ def test_the_same_pictures_and_extractor_in_both() -> None:
         verbose=False,
     )
     space = FEATURES["classifier"].load(
-        FeatureRequest("mnist", classifier.MNIST, (1, 28, 28), torch.device("cpu"))
+        FeatureRequest(data="mnist", digest=classifier.MNIST, shape=(1, 28, 28))
     )
     seen, seen_real = Extracted(*space.extract(fakes)), Extracted(*space.extract(real))
     found = Comparison(fake=seen, real=seen_real, moments=moments(seen_real.features))

@@ -2,36 +2,39 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
 from ganatomy.cli.output import answer, fields_table
 
+if TYPE_CHECKING:
+    from ganatomy.evaluation.classifier import FittedClassifier, Progress
+
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """Fit a classifier, the classifier that measures images like those it knows, or show one."""
+    """Fit the classifier whose features measure images of its classes, or show one."""
 
     action: Annotated[Positional[Literal["fit", "show"]], arg(metavar="fit|show")]
-    """fit one and keep it in the cache; or show the one there is"""
+    """fit one and put it into the cache, or show the existing one"""
     data: str = "mnist"
     """a labelled dataset, or a path of images with a folder for each class"""
     kind: Literal["conv", "mlp-hinge"] = "conv"
-    """five convolutions; or R3.4's two hidden layers with hinge loss"""
+    """architecture: five convolutions, or two hidden layers with hinge loss"""
     epochs: int = 12
     """passes over the training images"""
     shape: tuple[int, int, int] | None = None
-    """channels, height, width that images are cut and resized to, as a recipe's shape"""
+    """channels, height and width that images are cropped and resized to"""
     skip_bad: bool = False
-    """leave out images that cannot be used, rather than stop"""
+    """skip unreadable images instead of stopping"""
     seed: int = 0
-    """decides initial weights, order and how images are moved"""
+    """seed of initial weights, order and augmentation"""
     threads: int | None = None
-    """CPU threads; the file depends on them"""
+    """number of CPU threads, on which the last digits of the weights depend"""
     out: Path | None = None
-    """where else to write the classifier's file"""
+    """further copy of the classifier's file"""
     data_root: Path | None = None
     """folder of full datasets; by default $GANATOMY_DATA or a cache folder"""
     json: bool = False
@@ -41,35 +44,36 @@ class Classifier:
         """Run the command."""
         import torch
 
-        from ganatomy.data import data_root, digest
-        from ganatomy.evaluation import classifier
+        from ganatomy.data import data_root
+        from ganatomy.evaluation.classifier import find_classifier, fit_classifier
         from ganatomy.storage.files import write_atomic
 
-        if self.epochs < 1 or self.seed < 0:
-            raise ValueError(f"--epochs must be at least 1 and --seed at least 0, got {self}")
         root = data_root(self.data_root)
         if self.action == "show":
-            if self.data == "mnist" and self.shape is None:
-                return self._show(classifier.shipped(self.kind), None)
-            known = digest(
-                classifier.train_test_split(self.data, root, self.shape, self.skip_bad)[0]
-            )
-            return self._show(classifier.find(self.kind, known, self.data), None)
+            found = find_classifier(self.data, root, self.kind, self.shape, self.skip_bad)
+            return self._show(found, None)
         if self.threads:
             torch.set_num_threads(self.threads)
-        train, test = classifier.train_test_split(self.data, root, self.shape, self.skip_bad)
-        content = None
-        for at in classifier.fit(train, test, self.data, self.kind, self.epochs, self.seed):
+
+        def say(at: "Progress") -> None:
             if not self.json:
                 terminal.say(f"epoch {at.epoch}/{at.epochs} loss {at.loss:.4f}")
-            content = at.content
-        assert content is not None
-        path = classifier.store(content)
-        if self.out is not None:
-            write_atomic(self.out, content)
-        return self._show(classifier.load(content, str(path)), path)
 
-    def _show(self, found: Any, path: Path | None) -> int:
+        found, path = fit_classifier(
+            self.data,
+            root,
+            kind=self.kind,
+            epochs=self.epochs,
+            seed=self.seed,
+            shape=self.shape,
+            skip_bad=self.skip_bad,
+            progress=say,
+        )
+        if self.out is not None:
+            write_atomic(self.out, path.read_bytes())
+        return self._show(found, path)
+
+    def _show(self, found: "FittedClassifier", path: Path | None) -> int:
         result = {"sha256": found.sha256, "file": path and str(path)} | found.about
 
         def show() -> None:

@@ -36,21 +36,25 @@ HELD_OUT = 10_000
 """Most test images whose features a classifier's file keeps."""
 
 
-class Kind(NamedTuple):
-    """How a classifier is built and fitted."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of classifier."""
 
-    about: str
     build: Callable[[tuple[int, ...], int], Classifier]
+    """(shape of an image, number of classes) -> classifier"""
     loss: Callable[[Tensor, Tensor], Tensor]
+    """(logits (N, classes), labels (N,)) -> scalar"""
     rate: float
     """highest learning rate"""
+    about: str
+    """one line of description"""
 
 
 KINDS: dict[str, Kind] = {
-    "conv": Kind("five convolutions, cross-entropy", conv, F.cross_entropy, 4e-3),
-    "mlp-hinge": Kind("two hidden layers, hinge loss (R3.4)", mlp, F.multi_margin_loss, 2e-3),
+    "conv": Kind(conv, F.cross_entropy, 4e-3, "five convolutions, cross-entropy"),
+    "mlp-hinge": Kind(mlp, F.multi_margin_loss, 2e-3, "two hidden layers, hinge loss"),
 }
-"""name -> what it is, how it is built and fitted"""
+"""name -> architecture and fitting"""
 
 SHIPPED = {
     "conv": (
@@ -135,8 +139,10 @@ def fit(
     machine with one number of threads.
 
     Raises:
-        ValueError: for images without at least two classes, or test images unlike them.
+        ValueError: for images without at least two classes, test images unlike them, no epochs or
+            a negative seed.
     """
+    _check_numbers(epochs, seed)
     if test is None or len(train.classes) < 2:
         lacks = "classes; put each into a folder of its own" if test else "test images"
         raise ValueError(f"a classifier cannot be fitted on {data}: it has no {lacks}")
@@ -166,6 +172,65 @@ def fit(
                 about |= {"threads": torch.get_num_threads()}
                 content = _content(net.eval(), train, test, about)
             yield Progress(epoch + 1, epochs, sum(losses) / per_epoch, content)
+
+
+def _check_numbers(epochs: int, seed: int) -> None:
+    if epochs < 1 or seed < 0:
+        raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
+
+
+def fit_classifier(
+    data: str,
+    root: Path,
+    *,
+    kind: str = "conv",
+    epochs: int = 12,
+    seed: int = 0,
+    shape: Shape | None = None,
+    skip_bad: bool = False,
+    progress: Callable[[Progress], object] = lambda progress: None,
+) -> tuple[FittedClassifier, Path]:
+    """Fit a classifier and put it into the cache, where reference finds it.
+
+    Args:
+        data: a labelled dataset or a path of images with a folder for each class.
+        root: folder of full datasets.
+        kind: one of KINDS.
+        epochs: passes over the training images, at least 1.
+        seed: seed of weights, order and augmentation, at least 0.
+        shape: shape (C, H, W) that images are brought to.
+        skip_bad: skip unreadable images of a path instead of stopping.
+        progress: called after every epoch.
+
+    Returns:
+        The classifier and its file.
+
+    Raises:
+        ValueError: for data that no classifier can be fitted on, or numbers out of range.
+    """
+    _check_numbers(epochs, seed)
+    lookup(KINDS, kind, "kind of classifier")
+    train, test = train_test_split(data, root, shape, skip_bad)
+    content = b""
+    for at in fit(train, test, data, kind, epochs, seed):
+        progress(at)
+        content = at.content or content
+    path = store(content)
+    return load(content, str(path)), path
+
+
+def find_classifier(
+    data: str, root: Path, kind: str = "conv", shape: Shape | None = None, skip_bad: bool = False
+) -> FittedClassifier:
+    """Return the classifier of a dataset or path: the one that comes with ganatomy, or the newest.
+
+    Raises:
+        ValueError: if there is none, with the command that fits one.
+    """
+    if data == "mnist" and shape is None:
+        lookup(SHIPPED, kind, "kind of classifier")
+        return shipped(kind)
+    return find(kind, digest(train_test_split(data, root, shape, skip_bad)[0]), data)
 
 
 def _step(

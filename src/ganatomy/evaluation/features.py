@@ -6,6 +6,7 @@ To add one, write a function that loads it and add a line to FEATURES.
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
+CPU = torch.device("cpu")
+
 CHUNK = 50
 """Images that Inception sees at a time: at 299 x 299, some 0.5 GB of activations."""
 
@@ -42,20 +45,22 @@ class Space(NamedTuple):
     """where the space is a classifier's"""
 
 
-class FeatureRequest(NamedTuple):
-    """What a feature space may be loaded for and from."""
+@dataclass(frozen=True, kw_only=True)
+class FeatureRequest:
+    """Images that a feature space is needed for, and where to find and compute it."""
 
     data: str
     """name of the reference dataset"""
     digest: str
-    """of the reference images"""
+    """sha256 of the reference images, as data.digest returns it"""
     shape: tuple[int, ...]
-    """of one image"""
-    device: torch.device
+    """shape (C, H, W) of one image"""
+    device: torch.device = CPU
+    """device that computes features"""
     inception_weights: Path | None = None
-    """Inception's file; None looks in PyTorch's hub cache and then downloads there"""
+    """file of Inception's weights; None means PyTorch's hub cache, with a download into it"""
     force: bool = False
-    """take Inception weights of any hash"""
+    """whether to accept Inception weights of any sha256"""
 
 
 def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
@@ -148,27 +153,33 @@ def _inception_weights(wanted: FeatureRequest) -> tuple[Path, str]:
     return file, found
 
 
-class Feature(NamedTuple):
+@dataclass(frozen=True)
+class Feature:
     """A registered feature space."""
 
-    about: str
     load: Callable[[FeatureRequest], Space]
+    """loader, which raises ValueError if the space is not available"""
+    about: str
+    """one line of description"""
 
 
 FEATURES: dict[str, Feature] = {
     "classifier": Feature(
-        "64 features of a small classifier of the same data", partial(load_classifier, "conv")
+        partial(load_classifier, "conv"), "64 features of a small classifier of the same data"
     ),
     "classifier-mlp-hinge": Feature(
-        "64 features of R3.4's classifier", partial(load_classifier, "mlp-hinge")
+        partial(load_classifier, "mlp-hinge"),
+        "64 features of a fully connected classifier of the same data, with hinge loss",
     ),
-    "inception-64": Feature("Inception, first pooling", partial(load_inception, "64")),
-    "inception-192": Feature("Inception, second pooling", partial(load_inception, "192")),
-    "inception-768": Feature("Inception, before its last blocks", partial(load_inception, "768")),
-    "inception-2048": Feature("Inception, last pooling: FID's", partial(load_inception, "2048")),
+    "inception-64": Feature(partial(load_inception, "64"), "Inception, first pooling"),
+    "inception-192": Feature(partial(load_inception, "192"), "Inception, second pooling"),
+    "inception-768": Feature(partial(load_inception, "768"), "Inception, before its last blocks"),
+    "inception-2048": Feature(
+        partial(load_inception, "2048"), "Inception, last pooling: the features of FID"
+    ),
     "inception-logits": Feature(
-        "Inception's 1,008 logits", partial(load_inception, "logits_unbiased")
+        partial(load_inception, "logits_unbiased"), "Inception's 1,008 logits"
     ),
-    "raw": Feature("pixels", load_raw),
+    "raw": Feature(load_raw, "pixels, divided by 255"),
 }
-"""name -> (one line, loader)"""
+"""name -> feature space"""

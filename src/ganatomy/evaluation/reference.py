@@ -7,6 +7,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ganatomy.data import Samples, Shape, balanced, digest, load
 from ganatomy.evaluation import classifier
-from ganatomy.evaluation.features import FEATURES, FeatureRequest, Space
+from ganatomy.evaluation.features import CPU, FEATURES, FeatureRequest, Space
 from ganatomy.evaluation.metrics import Extracted, Moments, moments
 from ganatomy.evaluation.protocol import Protocol
 from ganatomy.storage.cache import cache_root, read_cache, write_cache
@@ -45,21 +46,27 @@ class Reference(NamedTuple):
     """(classes,) that the space's classifier predicts in the whole split"""
 
 
-class EvalOptions(NamedTuple):
-    """Where and how things are found and computed, and what is put up with."""
+@dataclass(frozen=True)
+class EvalOptions:
+    """Circumstances of a measurement."""
 
     root: Path
-    """of full datasets"""
-    device: torch.device = torch.device("cpu")
+    """folder of full datasets"""
+    _: KW_ONLY
+    device: torch.device = CPU
+    """device that computes features"""
     inception_weights: Path | None = None
+    """file of Inception's weights; None means PyTorch's hub cache, with a download into it"""
     force: bool = False
+    """whether to accept Inception weights of any sha256"""
     shape: Shape | None = None
-    """that real and generated images are brought to; None: as they are"""
+    """shape (C, H, W) that real and generated images are brought to; None leaves them as they are
+    """
     skip_bad: bool = False
-    """leave bad images of a path out"""
+    """whether to skip unreadable images of a path instead of stopping"""
 
 
-def reference(protocol: Protocol, data: str, place: EvalOptions) -> Reference:
+def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
     """Make ready what a protocol measures against: a dataset of DATASETS, or a path of images.
 
     MNIST seen by a classifier that comes with ganatomy needs nothing but the package.
@@ -69,12 +76,14 @@ def reference(protocol: Protocol, data: str, place: EvalOptions) -> Reference:
     """
     space_named = lookup(FEATURES, protocol.features, "feature space")
     digits = protocol.features.startswith("classifier") and data in ("mnist", "mnist10k")
-    as_they_are = place.shape in (None, (1, 28, 28))
+    as_they_are = options.shape in (None, (1, 28, 28))
     if digits and as_they_are:  # of the 60,000 the embedded ones are those that balanced() takes
-        train, test, data = load("mnist10k", place.root, "train"), None, "mnist"
+        train, test, data = load("mnist10k", options.root, "train"), None, "mnist"
         images = classifier.MNIST
     else:
-        train, test = classifier.train_test_split(data, place.root, place.shape, place.skip_bad)
+        train, test = classifier.train_test_split(
+            data, options.root, options.shape, options.skip_bad
+        )
         images = digest(train)
     if len(train.shape) != 3:
         raise ValueError(
@@ -82,7 +91,16 @@ def reference(protocol: Protocol, data: str, place: EvalOptions) -> Reference:
             "ganatomy class-counts RUN --out modes.png"
         )
     known = classifier.MNIST if digits else images
-    space = space_named.load(FeatureRequest(data, known, train.shape, *place[1:4]))
+    space = space_named.load(
+        FeatureRequest(
+            data=data,
+            digest=known,
+            shape=train.shape,
+            device=options.device,
+            inception_weights=options.inception_weights,
+            force=options.force,
+        )
+    )
     if space.classifier is not None and space.classifier.shape != train.shape:
         protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
     protocol = protocol.replace(
@@ -108,11 +126,11 @@ def reference(protocol: Protocol, data: str, place: EvalOptions) -> Reference:
     )
 
 
-def grid_reference(data: str, place: EvalOptions, n: int) -> Reference | None:
+def grid_reference(data: str, options: EvalOptions, n: int) -> Reference | None:
     """Return the reference for grids of n samples, or None if the dataset has no classifier."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of bad images, given when training began
-            return reference(Protocol(n=n), data, place)
+            return reference(Protocol(n=n), data, options)
     except ValueError:
         return None
 

@@ -41,7 +41,10 @@ def create_monitor(recipe: Recipe, options: RunOptions, device: torch.device) ->
         ValueError: if eval_every is set and its protocol cannot be used.
     """
     place = EvalOptions(
-        data_root(options.data_root), device, shape=recipe.data.shape, skip_bad=options.skip_bad
+        data_root(options.data_root),
+        device=device,
+        shape=recipe.data.shape,
+        skip_bad=options.skip_bad,
     )
     measured = None
     if options.eval_every:
