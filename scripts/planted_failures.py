@@ -22,10 +22,11 @@ from torch import Tensor
 
 from ganatomy.data import load
 from ganatomy.evaluation import evaluate
-from ganatomy.evaluation.diagnose import WINDOW, diagnose
+from ganatomy.evaluation.diagnose import DIAGNOSTIC_METRICS, diagnose, diagnose_run
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.rules import WINDOW
 from ganatomy.figures.images import GRID
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
@@ -70,7 +71,7 @@ def measure(pixels: Tensor, n: int, ref: Reference) -> Evaluation:
     """Measure with the metrics of a diagnosis, or of a grid."""
     if n == GRID:
         return evaluate.evaluate_grid(pixels, ref).replace(step=1)
-    return evaluate.evaluate(pixels, ref, evaluate.DIAGNOSTIC_METRICS).replace(step=1)
+    return evaluate.evaluate(pixels, ref, DIAGNOSTIC_METRICS).replace(step=1)
 
 
 def false_alarms(pools: Pools, ref: Reference) -> dict[str, int]:
@@ -109,27 +110,17 @@ def trained() -> list[dict[str, Any]]:
     return found
 
 
-def diagnosed(folders: Sequence[Path], ref: Reference) -> list[dict[str, Any]]:
-    """Diagnose runs as the command does, from their logs, grids and last checkpoint."""
+def diagnosed(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Diagnose runs as the command does."""
     found = []
     for folder in folders:
-        run = Run.open(folder)
-        last = list(
-            evaluate.evaluate_run(
-                run, evaluate.checkpoints(run, "last"), ref, evaluate.DIAGNOSTIC_METRICS
-            )
-        )
-        few = ref._replace(protocol=ref.protocol.replace(n=GRID))
-        looks = [e for e in evaluate.evaluate_grids(run, few) if e.step != last[0].step]
-        diagnoses = diagnose(
-            run.recipe, run.rows("log"), [*looks, *last], run.sessions[-1].get("failure")
-        )
+        run = diagnose_run(Run.open(folder))
         found.append(
             {
                 "run": folder.name,
-                "step": last[0].step,
-                "looks": len(looks) + 1,
-                "diagnoses": [d.to_dict() for d in diagnoses],
+                "step": run.evaluations[-1].step,
+                "looks": len(run.evaluations),
+                "diagnoses": [d.to_dict() for d in run],
             }
         )
     return found
@@ -222,7 +213,7 @@ def main() -> None:
         "trainings": trained(),
         "generators": diagnosed_generators(pools, ref),
         "real": false_alarms(pools, ref),
-        "runs": diagnosed(given.runs, ref),
+        "runs": diagnosed(given.runs),
     }
     if given.json:
         given.json.write_text(json.dumps(found))

@@ -9,6 +9,7 @@ from conftest import CONV, MLP, Call
 from PIL import Image
 
 from ganatomy.data import load
+from ganatomy.evaluation.diagnose import diagnose_run
 from ganatomy.evaluation.metrics import values
 from ganatomy.evaluation.protocol import PROTOCOLS
 from ganatomy.figures.images import npz, png
@@ -168,6 +169,9 @@ def test_diagnose(call: Call, run: Run) -> None:
     code, said, _ = call("diagnose", run.path)
     assert code == 0 and "to the end\n  seen:" in said and "  try:" in said
     result = json.loads(call("diagnose", run.path, "--json")[1])
+    found = diagnose_run(run)
+    assert result == found.to_dict() and said == f"{found}\n"
+    assert [d.to_dict() for d in found] == result["found"]
     assert {d["name"] for d in result["found"]} <= {"mode collapse", "noise"}  # of 14 steps
     assert {*result["values"]} < {*values()} and not run.rows("metrics")
 

@@ -9,10 +9,14 @@ from torch import Tensor
 
 from ganatomy.data import load
 from ganatomy.evaluation import evaluate
-from ganatomy.evaluation.diagnose import LOG_RULES, MEASURE_RULES, WINDOW, Diagnosis, Row, diagnose
+from ganatomy.evaluation.diagnose import Diagnoses, Diagnosis, diagnose, diagnose_run
 from ganatomy.evaluation.protocol import Protocol, preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.result import Evaluation, Score
+from ganatomy.evaluation.rules import LOG_RULES, MEASURE_RULES, WINDOW
+from ganatomy.recipes.recipe import RunOptions
+from ganatomy.runs.folder import Row, Run
+from ganatomy.training.loop import fit
 
 PLAIN = MLP.replace(real_label=(1.0, 1.0), fake_label=(0.0, 0.0))
 BASIC = {
@@ -280,6 +284,32 @@ def test_copies_of_the_training_digits_are_named(ref: Reference) -> None:
     values = ("diversity", "pixel_diversity", "exact_duplicates", "copies")
     found = evaluate.evaluate(digits, ref, values).replace(step=1)
     assert names(diagnose(PLAIN, [], [found])) == ["memorisation"]
+
+
+def test_python_finds_the_collapse_that_the_command_finds(tmp_path: Path) -> None:
+    """Of a generator that returns one image."""
+    run = fit(MLP, tmp_path / "run", RunOptions(log_every=2, save_every=7, device="cpu"))
+    (file,) = run.checkpoints()[-1:]
+    saved = run.load(file)
+    for weights in (saved["ema"], saved["generator"]):
+        for name, tensor in weights.items():
+            if name.endswith("weight") and tensor.ndim == 2:
+                tensor.zero_()
+    run.save({k: v for k, v in saved.items() if k != "run"}, 0)
+    found = diagnose_run(run)
+    assert isinstance(found, Diagnoses) and "mode collapse" in [d.name for d in found]
+    assert found[0].until is None and f"  try:   {found[0].advice}" in repr(found)
+    assert found[:1] == found.found[:1] and len(found) == len(found.found)
+    empty = Run.create(tmp_path / "empty", MLP)
+    with pytest.raises(ValueError, match="neither log nor checkpoint"):
+        diagnose_run(empty)
+
+
+def test_healthy_diagnoses_say_so() -> None:
+    none = Diagnoses(Path("run"), (), (measured(100), measured(700)))
+    assert repr(none).splitlines()[0] == "no failure found, up to step 700"
+    assert "2 measurements; newest: " in repr(none) and none.to_dict()["found"] == []
+    assert "0 measurements" in repr(Diagnoses(Path("run"), (), ()))
 
 
 def test_the_page_tells_of_every_rule() -> None:

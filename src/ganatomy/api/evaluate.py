@@ -234,10 +234,10 @@ def _reference(settings: EvaluationSettings, run: Run | None) -> Reference:
     data = settings.real or (run.recipe.data.dataset if run else "")
     options = EvalOptions(
         data_root(settings.data_root or (run.options.data_root if run else None)),
-        pick_device(settings.device),
-        settings.inception_weights,
-        settings.force,
-        settings.shape or (own.recipe.data.shape if own else None),
-        settings.skip_bad or (own.options.skip_bad if own else False),
+        device=pick_device(settings.device),
+        inception_weights=settings.inception_weights,
+        force=settings.force,
+        shape=settings.shape or (own.recipe.data.shape if own else None),
+        skip_bad=settings.skip_bad or (own.options.skip_bad if own else False),
     )
     return reference(protocol, data, options)

@@ -40,19 +40,6 @@ from ganatomy.storage.cache import cached
 MIN_SAMPLES = 2048
 """Samples below which a Fréchet distance is mostly its own bias; warned of."""
 
-DIAGNOSTIC_METRICS = (
-    "prdc",
-    "classes",
-    "diversity",
-    "class_diversity",
-    "pixel_diversity",
-    "exact_duplicates",
-    "near_duplicates",
-    "copies",
-    "memorised",
-)
-"""Metrics that a diagnosis rests on."""
-
 MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
 """Of a generator, as an audit sets them side by side."""
 

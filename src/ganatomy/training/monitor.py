@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from ganatomy.data import data_root
-from ganatomy.evaluation.diagnose import WINDOW, diagnose
+from ganatomy.evaluation.diagnose import diagnose
 from ganatomy.evaluation.evaluate import evaluate_grid, evaluate_samples, fitted, samples
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, grid_reference, reference
 from ganatomy.evaluation.result import Evaluation
+from ganatomy.evaluation.rules import WINDOW
 from ganatomy.figures.images import GRID
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row
