@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,9 @@ import torch
 
 from ganatomy.cli.main import main
 from ganatomy.data import DATASETS, Samples
+from ganatomy.evaluation.metrics import METRICS
+from ganatomy.gan.losses import LOSSES
+from ganatomy.models import MODELS
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.validation import flat, leaves
 
@@ -121,6 +125,21 @@ class Reader(HTMLParser):
 def recipe(request: pytest.FixtureRequest) -> Recipe:
     """A recipe with dropout, norm, label ranges, averaging and several updates a step."""
     return FULL[request.param]
+
+
+@pytest.fixture
+def own_parts(tmp_path: Path) -> Iterator[None]:
+    """Leave registries, modules and the search path as they were."""
+    tables: list[dict[str, Any]] = [DATASETS, LOSSES, METRICS, MODELS]
+    before, path = [dict(table) for table in tables], list(sys.path)
+    yield
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+    for table, entries in zip(tables, before, strict=True):
+        table.clear()
+        table.update(entries)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,19 +40,7 @@ FEW = Samples(DATA.values[:50], DATA.labels[:50], DATA.classes)
 PLAIN = MLP.replace(g_norm="none", d_norm="none", g_dropout=0.0, d_dropout=0.0)
 
 
-@pytest.fixture(autouse=True)
-def no_traces() -> Iterator[None]:
-    """Leave registries, modules and the search path as they were."""
-    tables: list[Any] = [DATASETS, LOSSES, MODELS]
-    before, path, modules = [dict(table) for table in tables], list(sys.path), {*sys.modules}
-    yield
-    sys.path[:] = path
-    for name in {*sys.modules} - modules:
-        if name.startswith("own"):
-            del sys.modules[name]
-    for table, entries in zip(tables, before, strict=True):
-        table.clear()
-        table.update(entries)
+pytestmark = pytest.mark.usefixtures("own_parts")
 
 
 class Apply(nn.Module):
