@@ -23,7 +23,7 @@ STEPS = 8
 KINDS = {
     "products": ("addmm", "aten::mm", "convolution", "bmm"),
     "norm": ("batch_norm", "native_group_norm"),
-    "optimiser": ("adam", "addcdiv", "addcmul", "sqrt", "foreach"),
+    "optimizer": ("adam", "addcdiv", "addcmul", "sqrt", "foreach"),
     "copies and casts": ("copy_", "_to_copy", "clone", "index", "stack", "cat", "fill_", "zero_"),
 }
 """Kind to parts of the names of its kernels; what fits none is elementwise."""
@@ -64,7 +64,7 @@ def ways(recipe: Recipe) -> Iterator[tuple[str, Iterator[object]]]:
 def main() -> None:
     """Print the table."""
     keep_memory()
-    columns = ["products", "norm", "elementwise", "optimiser", "copies and casts", "outside"]
+    columns = ["products", "norm", "elementwise", "optimizer", "copies and casts", "outside"]
     print(f"| workload | loop | ms a step | {' | '.join(columns)} |")
     print("|---|---|---:|" + "---:|" * len(columns))
     for workload in WORKLOADS:

@@ -3,7 +3,7 @@
     python benchmarks/memory.py [images]
 
 MNIST is that of $GANATOMY_DATA or of the user's cache, or else mnist10k. Makes a folder of 64-pixel
-colour JPEGs, and its cache of 12 kB each, in the temporary directory. Each line is a process of its
+color JPEGs, and its cache of 12 kB each, in the temporary directory. Each line is a process of its
 own. Prints markdown.
 """
 

@@ -69,9 +69,9 @@ class Images(Dataset[Tensor]):
     """A dataset as tutorials have it: decoded images that are transformed one by one."""
 
     def __init__(self, samples: Samples, side: int) -> None:
-        grey = samples.shape[0] == 1
+        gray = samples.shape[0] == 1
         arrays = samples.values.permute(0, 2, 3, 1).numpy()
-        self.images = [Image.fromarray(a[:, :, 0] if grey else a) for a in arrays]
+        self.images = [Image.fromarray(a[:, :, 0] if gray else a) for a in arrays]
         resize = [transforms.Resize(side)] if samples.shape[1] != side else []
         normal = transforms.Normalize((0.5,) * samples.shape[0], (0.5,) * samples.shape[0])
         self.transform = transforms.Compose([*resize, transforms.ToTensor(), normal])

@@ -24,7 +24,7 @@ from ganatomy.evaluation import evaluate
 from ganatomy.evaluation.metrics import value
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
-from ganatomy.figures.charts import COLOURS
+from ganatomy.figures.charts import COLORS
 
 COLUMNS = (
     "fd",
@@ -163,10 +163,10 @@ def figure(found: dict[str, list[dict[str, Any]]]) -> bytes:
             x = range(len(measured))
             values = [m["values"][name] for m in measured]
             y = [v["value"] for v in values]
-            ax.plot(x, y, "o-", color=COLOURS[row], markersize=3, linewidth=1.4)
+            ax.plot(x, y, "o-", color=COLORS[row], markersize=3, linewidth=1.4)
             if values[0]["low"] is not None:
                 low, high = ([v[end] for v in values] for end in ("low", "high"))
-                ax.fill_between(x, low, high, color=COLOURS[row], alpha=0.2, linewidth=0)
+                ax.fill_between(x, low, high, color=COLORS[row], alpha=0.2, linewidth=0)
             ax.spines[["top", "right"]].set_visible(False)
             ax.tick_params(labelsize=7)
             ax.grid(axis="y", color="#e6e8eb", linewidth=0.6)

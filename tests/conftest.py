@@ -43,7 +43,7 @@ MLP = Recipe.of(
     ema=0.9,
 )
 CONV = MLP.replace(model="dcgan", g_widths=(4,), d_widths=(4,))
-PENALISED = MLP.replace(
+PENALIZED = MLP.replace(
     d_norm="none",
     g_activation="relu",
     d_activation="tanh",
@@ -62,7 +62,7 @@ PENALISED = MLP.replace(
 )
 """With every penalty, spectral norm and a schedule."""
 
-SAGAN = PENALISED.replace(
+SAGAN = PENALIZED.replace(
     model="sagan", g_widths=(4,), d_widths=(4,), attention=(14,), batch=4, steps=6, d_steps=1
 )
 """The same with attention: one of its steps takes ten of the others'."""

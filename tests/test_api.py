@@ -173,9 +173,9 @@ def test_own_images_are_trained_on_and_keep_their_labels(tmp_path: Path) -> None
     assert kept.labels.tolist() == [i % 4 for i in range(40)]
     assert kept.values.unique().tolist() == [0, 85, 170, 255]
     same = torch.stack([Digits()[i][0] for i in range(40)])
-    unlabelled = gan.train(MLP, tmp_path / "tensor", data=same, steps=3, **FAST)
-    assert torch.equal(weights(run), weights(unlabelled))
-    assert unlabelled.recipe.data.dataset != name  # labels are part of the identity
+    unlabeled = gan.train(MLP, tmp_path / "tensor", data=same, steps=3, **FAST)
+    assert torch.equal(weights(run), weights(unlabeled))
+    assert unlabeled.recipe.data.dataset != name  # labels are part of the identity
 
 
 @pytest.mark.parametrize("part", ["data", "networks", "loss"])

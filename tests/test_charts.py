@@ -10,7 +10,7 @@ import torch
 from conftest import Reader
 
 from ganatomy.figures import charts
-from ganatomy.figures.charts import COLOURS, Axis, Series, curves, dot_plot, span, tick
+from ganatomy.figures.charts import COLORS, Axis, Series, curves, dot_plot, span, tick
 from ganatomy.figures.images import scatter
 from ganatomy.figures.modes import class_counts
 
@@ -71,12 +71,12 @@ def test_names_are_inert() -> None:
     assert ">lr 0.00025 x<" in texts[1]
 
 
-def test_every_line_has_a_colour_and_dashes_of_its_own() -> None:
-    lines = {f"line {i}": LINE for i in range(len(COLOURS))}
+def test_every_line_has_a_color_and_dashes_of_its_own() -> None:
+    lines = {f"line {i}": LINE for i in range(len(COLORS))}
     text = curves(lines, "step", legend=True)
-    for colour in COLOURS:
-        assert f"stroke: {colour.lower()}" in text and f"fill: {colour.lower()}" in text
-    assert len({*re.findall(r"stroke-dasharray: ([\d,.]+)", text)}) == len(COLOURS) - 1
+    for color in COLORS:
+        assert f"stroke: {color.lower()}" in text and f"fill: {color.lower()}" in text
+    assert len({*re.findall(r"stroke-dasharray: ([\d,.]+)", text)}) == len(COLORS) - 1
     assert all(f">{name}<" in text for name in lines)
     assert "line 0" not in curves(lines, "step")
 
@@ -99,7 +99,7 @@ def test_dots_show_every_number_and_the_marks() -> None:
     assert "off the axis: ← real 9, → claimed 30" in far and "off the axis" not in near
     assert ">real 9<" in near and "real" not in dot_plot(groups, "FD", Axis(8, 21))
     for text in (near, far):
-        assert len(re.findall(rf"<use [^>]*fill: {COLOURS[0].lower()}", text)) == 4
+        assert len(re.findall(rf"<use [^>]*fill: {COLORS[0].lower()}", text)) == 4
     assert "mean of the last rows" in dot_plot(groups, "D(x); mean of the last rows", Axis(8, 21))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import CONV, MLP, Reader
 
-from ganatomy.figures.charts import COLOURS, Series
+from ganatomy.figures.charts import COLORS, Series
 from ganatomy.pages import comparison
 from ganatomy.pages.page import Page
 from ganatomy.pages.sections import POINTS
@@ -76,7 +76,7 @@ def test_runs_called_alike_stay_apart(runs: list[Run], tmp_path: Path) -> None:
     twice = comparison.compare([alike, alike])
     assert [run.run for run in twice.runs] == [f"{alike.path} (1)", f"{alike.path} (2)"]
     chart = page.html.split("<svg")[3]
-    assert all(f"stroke: {colour.lower()}" in chart for colour in COLOURS[:2])
+    assert all(f"stroke: {color.lower()}" in chart for color in COLORS[:2])
 
 
 def test_summary_is_of_the_last_epoch(runs: list[Run]) -> None:

@@ -117,7 +117,7 @@ def test_digest_is_of_shape_and_pixels() -> None:
     assert known not in [digest(Samples(other, labels)) for other in others]
 
 
-def test_normalised_on_the_fly() -> None:
+def test_normalized_on_the_fly() -> None:
     values = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
     taken = Samples(values, torch.zeros(256)).batch(torch.arange(256))
     assert taken.dtype == torch.float32 and taken[0] == -1 and taken[255] == 1

@@ -201,7 +201,7 @@ NONE: dict[str, Any] = {
     "other format": (lambda p: rewritten(p, format="pt"), "not written by: ganatomy export RUN"),
     "no recipe": (lambda p: rewritten(p, recipe=None), "recipe"),
     "no fields": (lambda p: rewritten(p, recipe="[1]"), "no table of fields"),
-    "unknown field": (lambda p: rewritten(p, recipe='{"colour": 1}'), "unknown field 'colour'"),
+    "unknown field": (lambda p: rewritten(p, recipe='{"color": 1}'), "unknown field 'color'"),
     "unknown model": (lambda p: rewritten(p, recipe=other(model="vae")), "unknown model 'vae'"),
     "other widths": (lambda p: rewritten(p, recipe=other(g_widths=(16, 17))), "size mismatch"),
     "other layers": (lambda p: rewritten(p, recipe=other(g_norm="none")), "Unexpected key"),

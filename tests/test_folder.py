@@ -89,7 +89,7 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Files], P
 
 
 def values(samples: Samples) -> list[int]:
-    """What each one-coloured image was made of."""
+    """What each one-colored image was made of."""
     assert samples.values.dtype == torch.uint8 and samples.values.is_contiguous()
     assert samples.labels.dtype == torch.int64 and len(samples.labels) == len(samples)
     return samples.values[:, 0, 0, 0].tolist()

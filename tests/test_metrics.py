@@ -39,22 +39,22 @@ from ganatomy.evaluation.metrics import (
 )
 from ganatomy.evaluation.metrics.comparison import share
 from ganatomy.evaluation.metrics.distances import RESAMPLES_WIDE, SUBSET, SUBSETS, WIDE
-from ganatomy.evaluation.metrics.neighbours import blocks, radii
+from ganatomy.evaluation.metrics.neighbors import blocks, radii
 from ganatomy.evaluation.metrics.prdc import hits
 from ganatomy.evaluation.statistics import reach
 
 CLASSES, D = 10, 16
-CENTRES = torch.randn(CLASSES, D, generator=torch.Generator().manual_seed(99)) * 2
+CENTERS = torch.randn(CLASSES, D, generator=torch.Generator().manual_seed(99)) * 2
 
 
 def gaussian(n: int, d: int = 8, seed: int = 0) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def look(labels: Tensor, seed: int, noise: float = 1.0, around: Tensor = CENTRES) -> Extracted:
+def look(labels: Tensor, seed: int, noise: float = 1.0, around: Tensor = CENTERS) -> Extracted:
     """Features in a cloud per class, the logits of the right classifier, and a digest as pixels."""
     features = around[labels] + noise * gaussian(len(labels), D, seed)
-    logits = features @ CENTRES.T - CENTRES.square().sum(1) / 2
+    logits = features @ CENTERS.T - CENTERS.square().sum(1) / 2
     pixels = ((features[:, :9] * 16 + 128).clamp(0, 255)).to(torch.uint8).reshape(-1, 1, 3, 3)
     return Extracted(features, logits, pixels, labels)
 
@@ -392,7 +392,7 @@ def fake_of(logits: Tensor) -> Extracted:
     )
 
 
-# neighbourhoods
+# neighborhoods
 
 
 def brute(fake: Tensor, real: Tensor, k: int) -> dict[str, float]:
@@ -434,7 +434,7 @@ def test_equal_sets_have_everything(k: int, far: float) -> None:
     x = gaussian(200, 40) + far
     found = METRICS["prdc"].measure(features(x, x.clone(), k))
     assert found["precision"].value == found["recall"].value == found["coverage"].value == 1
-    assert found["density"].value == pytest.approx((k + 1) / k)  # the ball's own centre counts
+    assert found["density"].value == pytest.approx((k + 1) / k)  # the ball's own center counts
 
 
 def test_all_copies_of_one_picture() -> None:

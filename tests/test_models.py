@@ -162,7 +162,7 @@ def test_enhanced_gan_has_the_plan_of_r1_4() -> None:
         assert widths == ([256, 128, 64, 1] if net is g else [1, 64, 128, 256])
 
 
-def test_celeba_takes_one_block_more_and_three_colours_as_in_r1_5() -> None:
+def test_celeba_takes_one_block_more_and_three_colors_as_in_r1_5() -> None:
     for large, small in zip(built("enhanced-gan-celeba"), built("enhanced-gan"), strict=True):
         assert len(kinds(large)) == len(kinds(small)) + 3  # convolution, norm, activation
     assert built("enhanced-gan-celeba")[0].eval()(torch.randn(1, 100)).shape == (1, 3, 64, 64)

@@ -44,7 +44,7 @@ def test_first_frame(tmp_path: Path) -> None:
 
 
 RAMP = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
-COLOURS = Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3))
+COLORS = Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3))
 USABLE = {
     "bilevel": (encode(RAMP, mode="1"), 1),
     "bilevel, no transparent pixel": (encode(RAMP.point(lambda _: 255, "1"), transparency=0), 1),
@@ -54,10 +54,10 @@ USABLE = {
     "gray palette": (encode(RAMP, mode="P"), 1),
     "gray palette, no transparent pixel": (encode(RAMP, mode="P", transparency=255), 1),
     "RGB that is gray": (encode(RAMP, mode="RGB"), 3),
-    "RGB": (encode(COLOURS), 3),
-    "RGB, opaque alpha": (encode(COLOURS, mode="RGBA"), 3),
-    "RGB, no transparent pixel": (encode(COLOURS, transparency=(9, 9, 9)), 3),
-    "palette": (encode(COLOURS.quantize()), 3),
+    "RGB": (encode(COLORS), 3),
+    "RGB, opaque alpha": (encode(COLORS, mode="RGBA"), 3),
+    "RGB, no transparent pixel": (encode(COLORS, transparency=(9, 9, 9)), 3),
+    "palette": (encode(COLORS.quantize()), 3),
 }
 
 
@@ -81,9 +81,9 @@ PALETTES = {
 
 
 @pytest.mark.parametrize("what", PALETTES)
-def test_grey_palette_among_colours(tmp_path: Path, what: str) -> None:
+def test_gray_palette_among_colors(tmp_path: Path, what: str) -> None:
     """An image of a palette may be gray by chance, one without says what it is."""
-    files = {"a.png": encode(COLOURS), "b.gif": PALETTES[what]}
+    files = {"a.png": encode(COLORS), "b.gif": PALETTES[what]}
     assert values(load_images(write_zip(files, tmp_path / "pics"))) == [0, 0]
     files = {"a.png": encode(RAMP), "b.gif": PALETTES[what]}
     assert load_images(write_zip(files, tmp_path / "pics")).shape == (1, 4, 6)
@@ -102,7 +102,7 @@ def deep_rgb() -> bytes:
 
 
 GOOD = encode(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8))
-CLEAR = COLOURS.convert("RGBA")
+CLEAR = COLORS.convert("RGBA")
 CLEAR.putpixel((2, 2), (0, 0, 0, 254))
 BAD = {
     "empty": (b"", "empty, a link"),
@@ -111,13 +111,13 @@ BAD = {
     "cut JPEG": (encode(RAMP, "JPEG")[:-60], "Truncated"),
     "flipped": (GOOD[:60] + bytes([GOOD[60] ^ 255]) + GOOD[61:], "cannot be read"),
     "transparent": (encode(CLEAR), "partly transparent"),
-    "transparent key": (encode(COLOURS, transparency=(0, 1, 2)), "partly transparent"),
+    "transparent key": (encode(COLORS, transparency=(0, 1, 2)), "partly transparent"),
     "transparent palette": (encode(RAMP, mode="P", transparency=50), "partly transparent"),
     "16-bit gray": (encode(np.zeros((4, 6), np.uint16)), "16-bit or float"),
     "16-bit RGB": (deep_rgb(), "16-bit or float"),
     "float": (encode(np.zeros((4, 6), np.float32), "TIFF"), "16-bit or float"),
-    "CMYK": (encode(COLOURS, "JPEG", mode="CMYK"), "is CMYK"),
-    "other format": (encode(COLOURS, "PPM"), "cannot identify"),
+    "CMYK": (encode(COLORS, "JPEG", mode="CMYK"), "is CMYK"),
+    "other format": (encode(COLORS, "PPM"), "cannot identify"),
     "size": (png(0, 6, 4, 3), "is 4 x 6 RGB but the first, a/0.png, is 6 x 4 RGB"),
     "mode": (png(0, 4, 6), "is 6 x 4 gray but the first, a/0.png, is 6 x 4 RGB"),
 }

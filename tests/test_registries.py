@@ -16,7 +16,7 @@ from ganatomy.data import DATASETS, Samples
 from ganatomy.gan.losses import LOSSES
 from ganatomy.gan.schedules import SCHEDULES
 from ganatomy.gan.step import State, check_recipe, steps
-from ganatomy.models import initialise
+from ganatomy.models import initialize
 from ganatomy.models.attention import SelfAttention
 from ganatomy.models.net import ACTIVATIONS
 from ganatomy.recipes.named import RECIPES
@@ -161,7 +161,7 @@ def test_initial_weights(model: str, kind: Any) -> None:
 @pytest.mark.parametrize("kind", ["pytorch", "dcgan", "xavier"])
 def test_initial_batch_norm(kind: Any) -> None:
     norm = nn.BatchNorm2d(3000)
-    initialise(nn.Sequential(norm), kind)
+    initialize(nn.Sequential(norm), kind)
     assert (norm.bias == 0).all() and norm.weight.mean().item() == pytest.approx(1, abs=0.002)
     assert norm.weight.std().item() == pytest.approx(0.02 * (kind == "dcgan"), rel=0.1)
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from ganatomy.data.samples import Samples, as_samples, balanced
 
 RNG = torch.Generator().manual_seed(0)
-GREY = torch.randint(0, 256, (12, 1, 5, 7), dtype=torch.uint8, generator=RNG)
+GRAY = torch.randint(0, 256, (12, 1, 5, 7), dtype=torch.uint8, generator=RNG)
 RGB = torch.randint(0, 256, (12, 3, 5, 7), dtype=torch.uint8, generator=RNG)
 LABELS = torch.arange(12) % 3
 
@@ -33,7 +33,7 @@ class Pairs(Dataset[Any]):
         return self.images[i], int(LABELS[i])
 
 
-@pytest.mark.parametrize("pixels", [GREY, RGB], ids=["grey", "rgb"])
+@pytest.mark.parametrize("pixels", [GRAY, RGB], ids=["gray", "rgb"])
 @pytest.mark.parametrize(
     "form",
     [
@@ -61,30 +61,30 @@ def test_every_form_gives_the_same_pixels(pixels: Tensor, form: Any) -> None:
     assert len(made.labels) == len(pixels)
 
 
-def test_grey_images_may_leave_their_channel_out() -> None:
-    for form in (GREY[:, 0], GREY[:, 0].numpy(), list(GREY[:, 0]), list(GREY[:, 0].numpy())):
-        assert torch.equal(as_samples(form).values, GREY)
+def test_gray_images_may_leave_their_channel_out() -> None:
+    for form in (GRAY[:, 0], GRAY[:, 0].numpy(), list(GRAY[:, 0]), list(GRAY[:, 0].numpy())):
+        assert torch.equal(as_samples(form).values, GRAY)
 
 
 @pytest.mark.parametrize(
     ("data", "classes"),
     [
-        (Pairs(list(GREY)), Pairs.classes),
-        (TensorDataset(GREY, LABELS), ("0", "1", "2")),
-        ([(image.numpy(), np.int64(i % 3)) for i, image in enumerate(GREY)], ("0", "1", "2")),
+        (Pairs(list(GRAY)), Pairs.classes),
+        (TensorDataset(GRAY, LABELS), ("0", "1", "2")),
+        ([(image.numpy(), np.int64(i % 3)) for i, image in enumerate(GRAY)], ("0", "1", "2")),
     ],
 )
 def test_labels_are_kept(data: Any, classes: tuple[str, ...]) -> None:
     made = as_samples(data)
     assert torch.equal(made.labels, LABELS) and made.classes == classes
-    assert torch.equal(made.values, GREY)
+    assert torch.equal(made.values, GRAY)
 
 
 class Stream(IterableDataset[Tensor]):
     """Images without a length."""
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(GREY)
+        return iter(GRAY)
 
 
 @pytest.mark.parametrize(
@@ -92,27 +92,27 @@ class Stream(IterableDataset[Tensor]):
     [
         (torch.full((2, 1, 4, 4), torch.nan), r"\[0, 1\] or \[-1, 1\], got \[nan, nan\]"),
         (torch.tensor([0.0, torch.inf]).view(2, 1, 1, 1), "got .0, inf.; scale them"),
-        (GREY.float(), r"got \[0, 25\d\]; scale them, or give uint8"),
-        (GREY.float() / 255 * 3 - 1.5, "scale them"),
-        (GREY > 9, "uint8 or floats, got torch.bool"),
-        (GREY.long() - 1, r"integers up to 255, got \[-1, "),
-        (GREY.long() * 2, "integers up to 255, got"),
-        (GREY.long() // 255, r"integers up to 255, got \[0, 1\]"),
-        (GREY[0, 0], r"expected images \(N, 1 or 3, H, W\), got \(5, 7\)"),
-        (GREY.flatten(1), r"got \(12, 35\); permute or reshape"),
-        (GREY.permute(0, 2, 3, 1), r"got \(12, 5, 7, 1\); permute"),
-        (GREY.expand(-1, 4, -1, -1), r"got \(12, 4, 5, 7\)"),
-        (GREY[:0], "got .0, 1, 5, 7."),
+        (GRAY.float(), r"got \[0, 25\d\]; scale them, or give uint8"),
+        (GRAY.float() / 255 * 3 - 1.5, "scale them"),
+        (GRAY > 9, "uint8 or floats, got torch.bool"),
+        (GRAY.long() - 1, r"integers up to 255, got \[-1, "),
+        (GRAY.long() * 2, "integers up to 255, got"),
+        (GRAY.long() // 255, r"integers up to 255, got \[0, 1\]"),
+        (GRAY[0, 0], r"expected images \(N, 1 or 3, H, W\), got \(5, 7\)"),
+        (GRAY.flatten(1), r"got \(12, 35\); permute or reshape"),
+        (GRAY.permute(0, 2, 3, 1), r"got \(12, 5, 7, 1\); permute"),
+        (GRAY.expand(-1, 4, -1, -1), r"got \(12, 4, 5, 7\)"),
+        (GRAY[:0], "got .0, 1, 5, 7."),
         (RGB.numpy()[:, :, :, :3], "first or last"),
         (np.array([["a"]]), "array of numbers, got <U1"),
         ([], "of one type and size, got none"),
-        ([GREY[0], RGB[0]], r"one type and size, got .*\(1, 5, 7\) and .*\(3, 5, 7\)"),
-        ([GREY[0], GREY[0].float() / 255], "one type and size, got torch.uint8 .* torch.float32"),
-        ([(GREY[0], 0), GREY[0]], "a label of 0 or more with each image"),
-        ([(GREY[0], -1)], "a label of 0 or more"),
-        ([(GREY[0], 0.5)], "an integer as label, got 0.5"),
-        ([(GREY[0], 0, 1)], r"a pair \(image, label\), got a tuple"),
-        ([{"image": GREY[0]}], "got a dict"),
+        ([GRAY[0], RGB[0]], r"one type and size, got .*\(1, 5, 7\) and .*\(3, 5, 7\)"),
+        ([GRAY[0], GRAY[0].float() / 255], "one type and size, got torch.uint8 .* torch.float32"),
+        ([(GRAY[0], 0), GRAY[0]], "a label of 0 or more with each image"),
+        ([(GRAY[0], -1)], "a label of 0 or more"),
+        ([(GRAY[0], 0.5)], "an integer as label, got 0.5"),
+        ([(GRAY[0], 0, 1)], r"a pair \(image, label\), got a tuple"),
+        ([{"image": GRAY[0]}], "got a dict"),
         ([Image.new("RGBA", (4, 4))], 'got RGBA; use .convert."RGB"'),
         (Stream(), "a Dataset with a length or a list, got a Stream"),
         ("images", "got a str"),
@@ -126,7 +126,7 @@ def test_others_are_refused_in_one_line(images: Any, said: str) -> None:
 
 
 def test_balanced_has_the_number_asked_for() -> None:
-    samples = Samples(GREY, LABELS, ("a", "b", "c"))
+    samples = Samples(GRAY, LABELS, ("a", "b", "c"))
     for n in range(1, 13):
         counts = balanced(samples, n).labels.bincount(minlength=3)
         assert counts.sum() == n and counts.max() - counts.min() <= 1

@@ -1,4 +1,4 @@
-"""Images are cut at the centre and resized by one policy, which constants and ramps check."""
+"""Images are cut at the center and resized by one policy, which constants and ramps check."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_a_constant_stays(h: int, w: int, to_h: int, to_w: int, c: int, value: i
         ((100, 10), (20, 10), 40, 0),
     ],
 )
-def test_the_cut_is_at_the_centre(
+def test_the_cut_is_at_the_center(
     size: tuple[int, int], to: tuple[int, int], top: int, left: int
 ) -> None:
     made = reshape(rows_and_columns(*size), (3, *to))
@@ -52,8 +52,8 @@ def test_the_cut_is_at_the_centre(
 def test_celeba_to_64() -> None:
     """The central 178 x 178 and nothing else: rows 20 to 197, made smaller."""
     image = np.random.default_rng(0).integers(0, 256, (3, 218, 178), np.uint8)
-    centre = Image.fromarray(image[:, 20:198].transpose(1, 2, 0))
-    expected = np.asarray(centre.resize((64, 64), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    center = Image.fromarray(image[:, 20:198].transpose(1, 2, 0))
+    expected = np.asarray(center.resize((64, 64), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
     assert np.array_equal(reshape(image, (3, 64, 64)), expected)
     image[:, :20] = image[:, 198:] = 0
     assert np.array_equal(reshape(image, (3, 64, 64)), expected)

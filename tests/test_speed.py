@@ -57,7 +57,7 @@ def counted(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, Counter[str]]:
     n = recipe.images_per_step
     data = Samples(torch.zeros(n, *shape, dtype=torch.uint8), torch.zeros(n, dtype=torch.long))
     stepping = steps(State.new(recipe, shape), recipe, data)
-    next(stepping)  # the first one sets up the optimisers
+    next(stepping)  # the first one sets up the optimizers
     with Kernels() as kernels:
         for _ in range(recipe.objective.penalty_every):
             next(stepping)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONV, FULL, MLP, PENALISED, SAGAN, in_doubles
+from conftest import CONV, FULL, MLP, PENALIZED, SAGAN, in_doubles
 from torch import nn
 
 from ganatomy.data import DATASETS, batch_indices, derive_seed
@@ -33,7 +33,7 @@ GOLDEN = {
         "d_fake_after": 0.544236,
         "g_grad": 3.453600,
     },
-    "penalised": {
+    "penalized": {
         "d_loss": 0.164780,
         "d_loss_real": 0.148258,
         "d_loss_fake": 0.016522,
@@ -53,11 +53,11 @@ GOLDEN = {
 }
 """Logs of the sixth step; within rounding the same on every CPU. They change only on purpose."""
 
-ALL = FULL | {"penalised": PENALISED, "sagan": SAGAN}
+ALL = FULL | {"penalized": PENALIZED, "sagan": SAGAN}
 PARTS = ["generator", "discriminator", "ema", "opt_g", "opt_d", "step"]
 
 
-@pytest.fixture(params=["mlp", "dcgan", "penalised"])
+@pytest.fixture(params=["mlp", "dcgan", "penalized"])
 def recipe(request: pytest.FixtureRequest) -> Recipe:
     """A recipe with everything on, and between them everything that there is but attention."""
     return ALL[request.param]

@@ -140,7 +140,7 @@ def test_findings_have_no_residuals() -> None:
 
 
 def test_best_answer_at_a_point() -> None:
-    found = findings.maximisers()
+    found = findings.maximizers()
     assert found.search_residual <= 1 / 2000 and found.ascent_residual < 1e-12
     a, b = (torch.tensor([v], dtype=torch.float64) for v in (0.3, 0.6))
     searched, climbed = game.pointwise(a, b, points=3000)

@@ -10,7 +10,7 @@ from ganatomy.data.toy import DENSITIES, HIGH_QUALITY, nearest_mode
 
 MODES = {"ring8": 8, "grid25": 25, "moons": 2}
 SPREAD = {"ring8": 0.9**2 / 2, "grid25": 2 * 0.45**2}
-"""Variance of each coordinate of the centres: r² / 2 on a circle; (4 + 1 + 0 + 1 + 4) / 5 steps."""
+"""Variance of each coordinate of the centers: r² / 2 on a circle; (4 + 1 + 0 + 1 + 4) / 5 steps."""
 
 
 @pytest.fixture(params=MODES, scope="module")
@@ -64,7 +64,7 @@ def test_moments_of_a_moon() -> None:
 
 
 def test_noise_is_what_is_said(name: str, samples: Samples) -> None:
-    """Around a centre r² / σ² is χ² of two; an arc's noise is χ² of one, ends aside."""
+    """Around a center r² / σ² is χ² of two; an arc's noise is χ² of one, ends aside."""
     mode, distance = nearest_mode(samples.values, name)
     kept = mode == samples.labels
     assert kept.double().mean() > 0.999

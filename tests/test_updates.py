@@ -1,4 +1,4 @@
-"""What each field does to a step: priors, schedules, optimisers, rates, penalties, clipping."""
+"""What each field does to a step: priors, schedules, optimizers, rates, penalties, clipping."""
 
 import copy
 import itertools
@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from conftest import FULL, MLP, PENALISED, another, in_doubles
+from conftest import FULL, MLP, PENALIZED, another, in_doubles
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -136,7 +136,7 @@ REFERENCES: dict[str, Callable[[list[nn.Parameter], float], torch.optim.Optimize
 
 @pytest.mark.parametrize("kind", get_args(Optimizer))
 @pytest.mark.parametrize("player", ["g", "d"])
-def test_each_network_moves_by_its_own_optimiser_and_rate(kind: str, player: str) -> None:
+def test_each_network_moves_by_its_own_optimizer_and_rate(kind: str, player: str) -> None:
     other = "rmsprop" if kind == "sgd" else "sgd"
     kinds: dict[str, Any] = {f"opt_{p}": kind if p == player else other for p in "gd"}
     recipe = MLP.replace(lr_g=1e-3, lr_d=3e-3, beta1=0.4, beta2=0.6, **kinds)
@@ -223,9 +223,9 @@ def test_one_pass_of_d_is_two_where_samples_do_not_mix(monkeypatch: pytest.Monke
     assert of_one == [128, 64] * 4 and of_two == [64, 64, 64] * 4
 
 
-@pytest.mark.parametrize("name", ["mlp", "penalised"])
+@pytest.mark.parametrize("name", ["mlp", "penalized"])
 def test_bf16_leaves_everything_but_products_in_fp32(name: str) -> None:
-    recipe = {"mlp": FULL["mlp"], "penalised": PENALISED}[name]
+    recipe = {"mlp": FULL["mlp"], "penalized": PENALIZED}[name]
     full, half = (State.new(recipe, DATA.shape) for _ in range(2))
     for a, b in zip(steps(full, recipe, DATA), steps(half, recipe, DATA, "bf16"), strict=True):
         assert a.keys() == b.keys() and all(v.dtype == torch.float32 for v in b.values())
@@ -249,7 +249,7 @@ def test_bf16_computes_with_the_weights_of_now() -> None:
     assert after[1] == pytest.approx(after[0], rel=0.05) and after[1] < 0.5 * before[1]
 
 
-def test_bf16_normalises_spectra_in_fp32() -> None:
+def test_bf16_normalizes_spectra_in_fp32() -> None:
     layer = nn.Linear(6, 6)
     apply_spectral_norm(layer)
     expected = copy.deepcopy(layer).weight

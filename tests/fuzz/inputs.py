@@ -78,9 +78,9 @@ def drawn() -> list[bytes]:
     """Images of every format and many modes."""
     rng, found = np.random.default_rng(0), []
     gray = Image.fromarray(rng.integers(0, 256, (5, 7), np.uint8))
-    colours = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
+    colors = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
     for form in ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"):
-        for image, mode in ((gray, "L"), (colours, "RGB"), (gray, "1"), (colours, "P")):
+        for image, mode in ((gray, "L"), (colors, "RGB"), (gray, "1"), (colors, "P")):
             options: dict[str, Any] = {"transparency": 3} if mode == "P" and form == "PNG" else {}
             if mode in ("1", "P") and form in ("JPEG", "WEBP"):
                 mode, options = "RGB", {"progressive": True, "lossless": True}
@@ -89,7 +89,7 @@ def drawn() -> list[bytes]:
             found.append(file.getvalue())
     for compression in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg", "group4"):
         file = io.BytesIO()
-        image = gray.convert("1") if compression == "group4" else colours
+        image = gray.convert("1") if compression == "group4" else colors
         image.save(file, "TIFF", compression=compression)
         found.append(file.getvalue())
     return found

@@ -1,4 +1,4 @@
-"""Fréchet distance as torchmetrics has it, density and coverage over scikit-learn's neighbours."""
+"""Fréchet distance as torchmetrics has it, density and coverage over scikit-learn's neighbors."""
 
 import numpy as np
 import pytest
@@ -45,14 +45,14 @@ def test_frechet_is_torchmetrics(d: int) -> None:
 
 
 @pytest.mark.parametrize(("n", "m", "d", "k"), [(3000, 2500, 64, 5), (1500, 2000, 512, 3)])
-def test_density_and_coverage_over_scikit_learns_neighbours(n: int, m: int, d: int, k: int) -> None:
+def test_density_and_coverage_over_scikit_learns_neighbors(n: int, m: int, d: int, k: int) -> None:
     from sklearn.neighbors import NearestNeighbors
 
     fake, real = clouds(n, m, d)
     fake[:300] = real[:300]  # ties
     x, y = fake.double().numpy(), real.double().numpy()
     reals = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(y)
-    reach = reals.kneighbors()[0][:, -1]  # with no argument an image is not its own neighbour
+    reach = reals.kneighbors()[0][:, -1]  # with no argument an image is not its own neighbor
     closest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x).kneighbors(y)[0][:, 0]
     room = 1 + 1e-9
     inside = sum(int((np.linalg.norm(row - y, axis=1) <= reach * room).sum()) for row in x)

@@ -84,7 +84,7 @@ CIFAR10 = Published(
 def fashion_mnist(root: Path, split: Split = "train", shape: Shape | None = None) -> Samples:
     """The 60,000 training or 10,000 test images, 1 x 28 x 28; in root/FashionMNIST/raw.
 
-    H. Xiao, K. Rasul, R. Vollgraf 2017, arXiv 1708.07747; MIT licence.
+    H. Xiao, K. Rasul, R. Vollgraf 2017, arXiv 1708.07747; MIT license.
 
     Raises:
         ValueError: if they are not there and cannot be downloaded, or are damaged; for a bad shape.

@@ -47,7 +47,7 @@ def reshape(pixels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
     image = Image.fromarray(pixels[0] if gray else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     if channels == 1 and not gray:
         image = image.convert("L")
-    image = image.crop(_centre(image.width, image.height, width, height))
+    image = image.crop(_center(image.width, image.height, width, height))
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     made = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
     return np.repeat(made, 3, axis=0) if channels == 3 and gray else made
@@ -63,7 +63,7 @@ def reshape_all(samples: Samples, shape: Shape | None) -> Samples:
     return Samples(torch.from_numpy(values), samples.labels, samples.classes)
 
 
-def _centre(width: int, height: int, w: int, h: int) -> tuple[int, int, int, int]:
+def _center(width: int, height: int, w: int, h: int) -> tuple[int, int, int, int]:
     """Return the largest centered box in width x height with the aspect ratio w : h."""
     wide, high = width, height
     if width * h > height * w:

@@ -100,12 +100,12 @@ def nearest_mode(points: Tensor, name: str) -> tuple[Tensor, Tensor]:
     return mode, distance / density.std
 
 
-def _at(centres: Points, modes: NDArray[np.int64], _: np.random.RandomState) -> Points:
-    return centres[modes]
+def _at(centers: Points, modes: NDArray[np.int64], _: np.random.RandomState) -> Points:
+    return centers[modes]
 
 
-def _from_centres(centres: Points, points: Points) -> Points:
-    return np.linalg.norm(points[:, None] - centres, axis=2)
+def _from_centers(centers: Points, points: Points) -> Points:
+    return np.linalg.norm(points[:, None] - centers, axis=2)
 
 
 def _on_moon(modes: NDArray[np.int64], random: np.random.RandomState) -> Points:
@@ -144,13 +144,13 @@ DENSITIES = {
         tuple(f"{45 * k}°" for k in range(8)),
         0.009,
         partial(_at, RING),
-        partial(_from_centres, RING),
+        partial(_from_centers, RING),
     ),
     "grid25": Density(
         tuple(f"column {k % 5 + 1} row {k // 5 + 1}" for k in range(25)),
         0.01125,
         partial(_at, GRID),
-        partial(_from_centres, GRID),
+        partial(_from_centers, GRID),
     ),
     "moons": Density(("upper", "lower"), 0.0275, _on_moon, _from_moons),
 }

@@ -37,7 +37,7 @@ class Protocol:
     """real images, evenly over the classes; None means the whole split for the Fréchet distance
     and 10,000 of it for the other measures"""
     k: int = 5
-    """neighbours, for precision, recall, density and coverage"""
+    """neighbors, for precision, recall, density and coverage"""
     splits: int = 10
     """parts that the inception or classifier score is averaged over"""
     split: Literal["train", "test"] = "train"

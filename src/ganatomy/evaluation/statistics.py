@@ -36,7 +36,7 @@ def resamples(n: int, times: int, seed: int) -> NDArray[np.int64]:
 def fluctuation(values: NDArray[np.float64]) -> float:
     """Return the standard deviation of the noise of a curve (n,) with a slow trend.
 
-    It is the root mean square difference of neighbours, divided by the root of 2 (von Neumann et
+    It is the root mean square difference of neighbors, divided by the root of 2 (von Neumann et
     al. 1941). For white noise of deviation s on a line it is s.
 
     Raises:
@@ -83,9 +83,9 @@ def share_interval(hits: float, n: float) -> tuple[float, float]:
     Unlike a bootstrap interval it has a width where the share is 0 or 1.
     """
     share = hits / n
-    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    center = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+    return max(0.0, min(center - half, share)), min(1.0, max(center + half, share))
 
 
 MOST = 20_000

@@ -44,33 +44,33 @@ def _preferred(e: Evaluation) -> tuple[int, str, int]:
     return -names.index(e.protocol.name), e.fingerprint, e.step or 0
 
 
-def comparison_table(labelled: Sequence[tuple[str, Evaluation]], what: str) -> Table:
+def comparison_table(labeled: Sequence[tuple[str, Evaluation]], what: str) -> Table:
     """Return a table of MAIN values: a line for each evaluation, and one for real images.
 
     Args:
-        labelled: name of each evaluation, and the evaluation.
+        labeled: name of each evaluation, and the evaluation.
         what: head of the column of names.
 
     Raises:
         ValueError: for evaluations of different protocols, with both fingerprints.
     """
-    require_same((name, e.protocol) for name, e in labelled)
-    first = labelled[0][1]
-    names = [n for n in MAIN if any(n in e for _, e in labelled)]
-    lines = [[label, *(_cell(e, n) for n in names)] for label, e in labelled]
+    require_same((name, e.protocol) for name, e in labeled)
+    first = labeled[0][1]
+    names = [n for n in MAIN if any(n in e for _, e in labeled)]
+    lines = [[label, *(_cell(e, n) for n in names)] for label, e in labeled]
     lines.append(["real", *(number(first.real(n) if n in first else None) for n in names)])
     return [what, *map(first.head, names)], lines
 
 
-def protocols_table(labelled: Sequence[tuple[str, Evaluation]]) -> Table:
+def protocols_table(labeled: Sequence[tuple[str, Evaluation]]) -> Table:
     """Return a table with a column for each evaluation, where the protocols are the subject.
 
     Each head bears its fingerprint; values of two columns must not be compared.
     """
-    columns = ["metric", *(f"{name} [{e.fingerprint}]" for name, e in labelled)]
-    names = list(dict.fromkeys(name for _, e in labelled for name in e))
+    columns = ["metric", *(f"{name} [{e.fingerprint}]" for name, e in labeled)]
+    names = list(dict.fromkeys(name for _, e in labeled for name in e))
     return columns, [
-        [value(n).title + value(n).arrow, *(_cell(e, n) for _, e in labelled)] for n in names
+        [value(n).title + value(n).arrow, *(_cell(e, n) for _, e in labeled)] for n in names
     ]
 
 

@@ -1,7 +1,7 @@
 """Charts as SVG elements, drawn by matplotlib.
 
 Equal inputs give equal bytes, whatever the user's matplotlib settings are. Text and axes take the
-colour of the text around the chart (`currentColor`); the background is transparent.
+color of the text around the chart (`currentColor`); the background is transparent.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-"""Distinct under every form of colour vision (Okabe and Ito 2008)."""
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Distinct under every form of color vision (Okabe and Ito 2008)."""
 
 DASHES: tuple[tuple[int, ...], ...] = ((), (7, 3), (2, 2), (9, 2, 2, 2), (12, 3), (5, 2, 1, 2))
-"""Lengths of dashes and gaps, which tell lines apart in greyscale; () is a solid line."""
+"""Lengths of dashes and gaps, which tell lines apart in grayscale; () is a solid line."""
 
 WIDTH, HEIGHT = 440, 236
 """Size of a chart in units of the SVG, which are pixels where it is not scaled."""
@@ -33,7 +33,7 @@ ROW, LABEL = 28, 150
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 
 INK = "#1b1f24"
-"""Colour of text and axes; `currentColor` in an SVG."""
+"""Color of text and axes; `currentColor` in an SVG."""
 
 STYLE: Any = {
     "axes.axisbelow": True,
@@ -169,10 +169,10 @@ def curves(
     steps: bool = False,
     dots: Sequence[tuple[float, float]] = (),
 ) -> "Figure":
-    """Draw named lines with bands on shared axes, coloured and dashed in their order.
+    """Draw named lines with bands on shared axes, colored and dashed in their order.
 
     Args:
-        lines: name to line, at most as many as COLOURS.
+        lines: name to line, at most as many as COLORS.
         x_title: title of the x axis.
         y_range: range of the y axis; None takes `span`.
         legend: write the names above the chart.
@@ -183,10 +183,10 @@ def curves(
     figure, axes = _axes(WIDTH, HEIGHT, left=44, bottom=38, top=24 if legend else 8)
     if steps:
         axes.set_xscale("symlog", linthresh=1)
-    for (name, line), colour, dash in zip(lines.items(), COLOURS, DASHES, strict=False):
-        axes.plot(line.x, line.mean, color=colour, label=name, linestyle=(0, dash or None))
+    for (name, line), color, dash in zip(lines.items(), COLORS, DASHES, strict=False):
+        axes.plot(line.x, line.mean, color=color, label=name, linestyle=(0, dash or None))
         if line.low != line.high:
-            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
     axes.plot([x for x, _ in dots], [y for _, y in dots], "o", color=INK, markersize=6)
     ends = [x for line in lines.values() for x in line.x] or [0.0]
     axes.set(xlabel=x_title, xlim=(min(ends), max(ends) if max(ends) > min(ends) else ends[0] + 1))
@@ -236,7 +236,7 @@ def dot_plot(
     for row, numbers in enumerate(groups.values()):
         mean = sum(numbers) / len(numbers)
         axes.plot([mean, mean], [row - 0.36, row + 0.36], color=INK, linewidth=2)
-        axes.plot(numbers, [row] * len(numbers), "o", color=f"{COLOURS[0]}a0", markersize=8)
+        axes.plot(numbers, [row] * len(numbers), "o", color=f"{COLORS[0]}a0", markersize=8)
     for i, (x, text) in enumerate(inside):
         axes.axvline(x, color=INK, linewidth=1, dashes=(4, 3))
         where = "center" if len(inside) == 1 else ("right", "left")[i > 0]

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganatomy.figures.charts import COLOURS, encode, style
+from ganatomy.figures.charts import COLORS, encode, style
 
 
 def to_uint8(samples: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def grid(pixels: Tensor, columns: int = 8, gap: int = 2) -> Tensor:
     from torchvision.utils import make_grid  # a second of import
 
     laid = make_grid(pixels, nrow=columns, padding=gap, pad_value=32)
-    return laid[: pixels.shape[1]]  # make_grid repeats grey three times
+    return laid[: pixels.shape[1]]  # make_grid repeats gray three times
 
 
 def ungrid(image: bytes, shape: tuple[int, ...], columns: int = 8, gap: int = 2) -> Tensor:
@@ -66,7 +66,7 @@ def scatter(points: Tensor, side: int = 360) -> bytes:
         figure = Figure(figsize=(side / 100, side / 100), dpi=100)
         axes = figure.add_axes((0, 0, 1, 1))
         x, y = points.T.tolist()
-        axes.scatter(x, y, s=2.5, color=COLOURS[0], alpha=0.5, linewidths=0)
+        axes.scatter(x, y, s=2.5, color=COLORS[0], alpha=0.5, linewidths=0)
         axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=(), yticks=())
         axes.spines[:].set(color="#c8ccd1", visible=True)
         return encode(figure, "png")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.figures.charts import COLOURS, encode, style
+from ganatomy.figures.charts import COLORS, encode, style
 from ganatomy.figures.images import grid
 
 
@@ -35,12 +35,12 @@ def class_counts(
         left.set_axis_off()
         for i, c in enumerate(predicted.tolist()):
             place = (i % columns * (side + gap + 1) + side + 2, (i // columns + 0.5) * (side + 2))
-            how = {"va": "center", "fontsize": 110 / columns, "color": COLOURS[1]}
+            how = {"va": "center", "fontsize": 110 / columns, "color": COLORS[1]}
             left.text(*place, classes[c][:3], **how)
         counts = predicted.bincount(minlength=len(classes)).tolist()
-        right.bar_label(right.bar(range(len(classes)), counts, color=COLOURS[0]), padding=2)
+        right.bar_label(right.bar(range(len(classes)), counts, color=COLORS[0]), padding=2)
         edges = [c - 0.5 for c in range(len(classes) + 1)]
-        how = {"color": COLOURS[1], "linewidth": 2, "label": "expected for real images"}
+        how = {"color": COLORS[1], "linewidth": 2, "label": "expected for real images"}
         right.stairs(expected, edges, baseline=None, **how)
         right.set_xticks(range(len(classes)), classes, rotation=0 if len(classes[0]) < 3 else 60)
         right.set(xlabel="predicted class", ylabel=f"images of {len(pixels)}")

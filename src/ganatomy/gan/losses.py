@@ -56,12 +56,12 @@ def logistic_d(real: Tensor, fake: Tensor, labels: Labels) -> tuple[Tensor, Tens
 
 
 def minimax_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
-    """Minimise log(1 - D(G(z))); the gradient vanishes where D is sure."""
+    """Minimize log(1 - D(G(z))); the gradient vanishes where D is sure."""
     return -softplus(fake).mean()
 
 
 def non_saturating_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
-    """Maximise log D(G(z)) instead, which keeps its gradient where D is sure."""
+    """Maximize log D(G(z)) instead, which keeps its gradient where D is sure."""
     return softplus(-fake).mean()
 
 

@@ -17,7 +17,7 @@ from ganatomy.data import Samples, batch_indices, derive_seed
 from ganatomy.gan import losses
 from ganatomy.gan.losses import LOSSES, Labels, Loss, find_loss
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_model, initialise
+from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_model, initialize
 from ganatomy.models.net import Networks, Support, check_networks, squeeze_logits
 from ganatomy.recipes.recipe import Optimizer, Precision, Recipe
 from ganatomy.validation import flat, leaves
@@ -58,7 +58,7 @@ class State:
             g, d = build_networks(recipe, shape)
             check_networks(g, d, shape, recipe.network.z_dim)
             for net in (g, d):
-                initialise(net, recipe.network.init)
+                initialize(net, recipe.network.init)
             for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.network.spectral]:
                 apply_spectral_norm(net)
         for net in (g, d):  # channels last: the order in which CPUs and GPUs read
@@ -248,7 +248,7 @@ def update_discriminator(
     real: Tensor,
     fake: Tensor,
     labels: Labels,
-    penalised: bool = True,
+    penalized: bool = True,
 ) -> Logs:
     """Take one discriminator step: one update from a real and a generated batch.
 
@@ -259,22 +259,22 @@ def update_discriminator(
         real: real samples (N, ...).
         fake: generated samples (N, ...).
         labels: targets of both batches.
-        penalised: whether gradient penalties are due.
+        penalized: whether gradient penalties are due.
 
     Returns:
         Logs as in steps: d_loss, its terms, d_penalty, d_real, d_fake.
     """
     d = state.discriminator.requires_grad_(True)
     real, fake = real.detach(), fake.detach()
-    real.requires_grad_(penalised and recipe.objective.r1 > 0)
-    fake.requires_grad_(penalised and recipe.objective.r2 > 0)
+    real.requires_grad_(penalized and recipe.objective.r1 > 0)
+    fake.requires_grad_(penalized and recipe.objective.r2 > 0)
     if _mixes(recipe) or real.requires_grad or fake.requires_grad:
         on_real, on_fake = (discriminate(recipe, d, x) for x in (real, fake))
     else:  # one pass over both gives the same logits
         on_real, on_fake = discriminate(recipe, d, torch.cat([real, fake])).chunk(2)
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
-    due = _penalties(recipe, d, (on_real, real), (on_fake, fake)) if penalised else ()
+    due = _penalties(recipe, d, (on_real, real), (on_fake, fake)) if penalized else ()
     penalties = [recipe.objective.penalty_every * penalty for penalty in due]
     _descend(state.opt_d, sum(penalties, d_loss))
     if recipe.discriminator.clip:

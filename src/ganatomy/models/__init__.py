@@ -10,7 +10,7 @@ from ganatomy.models.net import (
     NetworkConfig,
     apply_spectral_norm,
     as_model,
-    initialise,
+    initialize,
 )
 from ganatomy.validation import register, resolve
 
@@ -53,6 +53,6 @@ __all__ = [
     "apply_spectral_norm",
     "check_model",
     "find_model",
-    "initialise",
+    "initialize",
     "register_model",
 ]

@@ -208,7 +208,7 @@ class _Full(nn.Module):
         return normed
 
 
-def initialise(net: nn.Module, kind: Literal["pytorch", "dcgan", "xavier"]) -> None:
+def initialize(net: nn.Module, kind: Literal["pytorch", "dcgan", "xavier"]) -> None:
     """Initialize the weights of every layer, in place; "pytorch" leaves them as they are.
 
     "dcgan": normal with deviation 0.02, around 1 in batch norm (Radford et al. 2016, arXiv

@@ -11,7 +11,7 @@ from ganatomy.evaluation.evaluate import measured
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.statistics import fluctuation
 from ganatomy.evaluation.tables import Table, comparable, comparison_table
-from ganatomy.figures.charts import COLOURS, Series
+from ganatomy.figures.charts import COLORS, Series
 from ganatomy.pages.page import Page, render
 from ganatomy.pages.sections import CHARTS, POINTS, chart_sets, differences, score_losses
 from ganatomy.recipes.recipe import Recipe
@@ -69,7 +69,7 @@ class Log(NamedTuple):
     """A run as the page shows it."""
 
     name: str
-    colour: str
+    color: str
     recipe: Recipe
     rows: list[Row]
     grids: list[tuple[float, bytes]]
@@ -81,12 +81,12 @@ def compare(runs: Sequence[Run]) -> Comparison:
     """Compare runs: samples at the same epochs, curves on the same axes, scores and recipes.
 
     Raises:
-        ValueError: if there are too many runs for distinct colours, a run has logged nothing yet,
+        ValueError: if there are too many runs for distinct colors, a run has logged nothing yet,
             or runs were evaluated under different protocols (with both fingerprints).
     """
-    if len(runs) > len(COLOURS):
-        raise ValueError(f"a page compares at most {len(COLOURS)} runs, got {len(runs)}")
-    logs = list(map(_read, runs, _names(runs), COLOURS))
+    if len(runs) > len(COLORS):
+        raise ValueError(f"a page compares at most {len(COLORS)} runs, got {len(runs)}")
+    logs = list(map(_read, runs, _names(runs), COLORS))
     names = [log.name for log in logs]
     summaries = tuple(map(_summary, logs))
     evaluations = dict(comparable(list(zip(names, map(measured, runs), strict=True))))
@@ -156,13 +156,13 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return next(found for found in (names, paths, numbered) if len({*found}) == len(found))
 
 
-def _read(run: Run, name: str, colour: str) -> Log:
+def _read(run: Run, name: str, color: str) -> Log:
     rows, grids = run.rows("log"), run.grids()
     if not rows or not grids:
         raise ValueError(f"{run.path} has logged nothing yet; train it first")
     per_step = rows[-1]["epoch"] / rows[-1]["step"]
     images = [(step * per_step, file.read_bytes()) for step, file in grids]
-    return Log(name, colour, run.recipe, rows, images, run.sessions)
+    return Log(name, color, run.recipe, rows, images, run.sessions)
 
 
 def _summary(log: Log) -> RunSummary:
@@ -205,7 +205,7 @@ def _stages(logs: list[Log]) -> list[dict[str, Any]]:
         images = []
         for log in logs:
             epoch, png = min(log.grids, key=lambda grid: abs(grid[0] - chosen))
-            image = {"name": log.name, "colour": log.colour, "epoch": f"{round(epoch, 2):g}"}
+            image = {"name": log.name, "color": log.color, "epoch": f"{round(epoch, 2):g}"}
             images.append(image | {"data": base64.b64encode(png).decode()})
         stages.append({"epoch": f"{round(chosen, 2):g}", "images": images})
     return stages

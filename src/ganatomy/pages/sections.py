@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ganatomy.figures.charts import COLOURS, DASHES, Series, curves, span
+from ganatomy.figures.charts import COLORS, DASHES, Series, curves, span
 from ganatomy.gan.losses import find_loss
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.validation import to_dict
 
 POINTS = 80
-"""Largest number of points of a curve; neighbouring rows of a longer log are averaged."""
+"""Largest number of points of a curve; neighboring rows of a longer log are averaged."""
 
 CHARTS = (
     ("d_real", "D(x)", "probability of real that D gives to real images", (0.0, 1.0)),
@@ -29,7 +29,7 @@ def score_losses(recipes: Iterable[Recipe]) -> list[str]:
 def chart_sets(
     lines: Mapping[str, Mapping[str, Series]], x_title: str, scored: bool
 ) -> list[dict[str, Any]]:
-    """Draw the CHARTS of runs or conditions, in sets of at most as many lines as COLOURS.
+    """Draw the CHARTS of runs or conditions, in sets of at most as many lines as COLORS.
 
     Args:
         lines: field of a log row to name to line; all fields have the same names.
@@ -37,11 +37,11 @@ def chart_sets(
         scored: whether some D gives scores, which have no range.
 
     Returns:
-        Sets of about one size with equal axes, each with the `key` (name, colour and dashes of
+        Sets of about one size with equal axes, each with the `key` (name, color and dashes of
         each line) and its `charts` (`title`, `about` and `svg`).
     """
     names = list(lines[CHARTS[0][0]])
-    size = -(-len(names) // -(-len(names) // len(COLOURS)))
+    size = -(-len(names) // -(-len(names) // len(COLORS)))
     sets = []
     for shown in (names[i : i + size] for i in range(0, len(names), size)):
         charts = []
@@ -49,7 +49,7 @@ def chart_sets(
             shared = span(lines[field].values()) if scored or y_range is None else y_range
             svg = curves({name: lines[field][name] for name in shown}, x_title, shared)
             charts.append({"title": title, "about": about, "svg": svg})
-        sets.append({"key": list(zip(shown, COLOURS, DASHES, strict=False)), "charts": charts})
+        sets.append({"key": list(zip(shown, COLORS, DASHES, strict=False)), "charts": charts})
     return sets
 
 

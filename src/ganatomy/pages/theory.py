@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ganatomy.figures.charts import COLOURS, Series, curves, svg
+from ganatomy.figures.charts import COLORS, Series, curves, svg
 from ganatomy.pages.page import Page, render
 from ganatomy.theory.densities import Mixture, modes
 from ganatomy.theory.findings import COLLAPSED, LEARNED, NORMAL, START, Descent, Findings, Spread
@@ -134,8 +134,8 @@ def _fields(nets: Mapping[int, nn.Module]) -> "Figure":
     fields["D*"] = best_logit(p, q, x).sigmoid()
     density = p.log_prob(x).exp().view(161, 161).numpy()
     figure = Figure(figsize=(11, 3.1), layout="constrained")
-    colours = LinearSegmentedColormap.from_list("D", [COLOURS[1], "white", COLOURS[0]])
-    how = {"cmap": colours, "vmin": 0, "vmax": 1, "origin": "lower", "extent": (-4, 4, -4, 4)}
+    colors = LinearSegmentedColormap.from_list("D", [COLORS[1], "white", COLORS[0]])
+    how = {"cmap": colors, "vmin": 0, "vmax": 1, "origin": "lower", "extent": (-4, 4, -4, 4)}
     axes = figure.subplots(1, len(fields), sharey=True, squeeze=False)[0]
     for ax, (name, field) in zip(axes, fields.items(), strict=True):
         shown = ax.imshow(field.view(161, 161).numpy(), **how)

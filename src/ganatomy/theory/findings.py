@@ -43,8 +43,8 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Maximisers:
-    """Largest distances of numerical maximisers of a log y + b log(1 - y) from a / (a + b)."""
+class Maximizers:
+    """Largest distances of numerical maximizers of a log y + b log(1 - y) from a / (a + b)."""
 
     pairs: int
     search_residual: float
@@ -106,7 +106,7 @@ class Findings:
     """Numerical checks of the theory."""
 
     identities: tuple[Identity, ...]
-    maximisers: Maximisers
+    maximizers: Maximizers
     learning: tuple[Learning, ...]
     gradients: tuple[Gradient, ...]
     descents: tuple[Descent, ...]
@@ -175,7 +175,7 @@ def check(seeds: int = 3, steps: int = 2000) -> Findings:
     trained = train(seeds, steps)
     return Findings(
         identities=tuple(identities()),
-        maximisers=maximisers(),
+        maximizers=maximizers(),
         learning=tuple(learning(trained)),
         gradients=tuple(gradients()),
         descents=tuple(descents()),
@@ -202,11 +202,11 @@ def identities() -> list[Identity]:
     return found
 
 
-def maximisers() -> Maximisers:
-    """Compare maximisers of a log y + b log(1 - y) with a / (a + b), for 1,600 pairs a, b."""
+def maximizers() -> Maximizers:
+    """Compare maximizers of a log y + b log(1 - y) with a / (a + b), for 1,600 pairs a, b."""
     each = torch.linspace(0.025, 1, 40, dtype=torch.float64)
     a, b = torch.cartesian_prod(each, each).unbind(1)
-    return Maximisers(len(a), *(float((y - a / (a + b)).abs().max()) for y in pointwise(a, b)))
+    return Maximizers(len(a), *(float((y - a / (a + b)).abs().max()) for y in pointwise(a, b)))
 
 
 def learning(trained: Trained) -> list[Learning]:

@@ -58,7 +58,7 @@ def jsd_of_one_mode(k: int) -> float:
 
 
 def pointwise(p: Tensor, q: Tensor, points: int = 2000) -> tuple[Tensor, Tensor]:
-    """Maximise p log y + q log(1 - y) over y in (0, 1) in two ways, for positive p and q (N,).
+    """Maximize p log y + q log(1 - y) over y in (0, 1) in two ways, for positive p and q (N,).
 
     Returns:
         The best y on a grid with this many steps, and the y after 1,000 steps of gradient ascent

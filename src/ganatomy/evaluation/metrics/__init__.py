@@ -15,7 +15,7 @@ from ganatomy.evaluation.metrics.comparison import (
 )
 from ganatomy.evaluation.metrics.distances import frechet, moments, trace_sqrt
 from ganatomy.evaluation.metrics.modes import class_counts
-from ganatomy.evaluation.metrics.neighbours import nearest
+from ganatomy.evaluation.metrics.neighbors import nearest
 from ganatomy.evaluation.metrics.registry import (
     ALIASES,
     BUILT_IN,

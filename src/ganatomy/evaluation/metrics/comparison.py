@@ -61,7 +61,7 @@ class Comparison:
     """(classes,) share of each class that the classifier predicts in the whole reference split;
     where None, metrics count the predictions for the reference images"""
     k: int = 5
-    """neighbours"""
+    """neighbors"""
     splits: int = 10
     """of the score"""
     seed: int = 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, Moments, require
-from ganatomy.evaluation.metrics.neighbours import BLOCK
+from ganatomy.evaluation.metrics.neighbors import BLOCK
 from ganatomy.evaluation.statistics import Z, interval, reach, resamples
 
 WIDE = 512
@@ -37,14 +37,14 @@ def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
     x = features.double()
     if counts is None:
         n, mean = len(x), x.mean(0)
-        left = centred = x - mean
+        left = centered = x - mean
     else:
         weights = counts.to(x)
         n = int(counts.sum())
         mean = weights @ x / n
-        centred = x - mean
-        left = centred * weights[:, None]
-    return Moments(mean, left.T @ centred / (n - 1), n)
+        centered = x - mean
+        left = centered * weights[:, None]
+    return Moments(mean, left.T @ centered / (n - 1), n)
 
 
 def trace_sqrt(cov1: Tensor, cov2: Tensor) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, require, share
-from ganatomy.evaluation.metrics.neighbours import nearest
+from ganatomy.evaluation.metrics.neighbors import nearest
 from ganatomy.evaluation.statistics import interval, resamples
 
 EXPECTED = 5
@@ -21,7 +21,7 @@ MISSING = 0.1
 """Share of its expected images below which a class is missing."""
 
 CLOSE = 0.01
-"""Share of real images whose neighbour is too close; how close that is, is a quantile of so few
+"""Share of real images whose neighbor is too close; how close that is, is a quantile of so few
 images, whose own chance is not in the intervals."""
 
 

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: four answers of one neighbourhood of features.
+"""Precision, recall, density and coverage: four answers of one neighborhood of features.
 
 torch-fidelity has precision and recall too, but holds at least 10,000 x n distances at a time, in
 float32, in which a copy is not at distance 0; here all four share three passes over blocks, and
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, require, share
-from ganatomy.evaluation.metrics.neighbours import blocks, radii
+from ganatomy.evaluation.metrics.neighbors import blocks, radii
 from ganatomy.evaluation.statistics import interval, resamples
 
 
 class Hits(NamedTuple):
-    """What falls into whose balls; a ball reaches to its centre's k-th nearest of its own set."""
+    """What falls into whose balls; a ball reaches to its center's k-th nearest of its own set."""
 
     balls: Tensor
     """(n,) in how many real balls each fake lies"""
@@ -29,7 +29,7 @@ class Hits(NamedTuple):
 def hits(fake: Tensor, real: Tensor, k: int, block: int | None = None) -> Hits:
     """Count memberships of fakes (n, d) and reals (m, d); edges belong to balls.
 
-    Memory: see ganatomy.evaluation.metrics.neighbours; block is the bytes of its blocks.
+    Memory: see ganatomy.evaluation.metrics.neighbors; block is the bytes of its blocks.
 
     Raises:
         ValueError: for fewer than k + 1 of either.
@@ -53,7 +53,7 @@ def prdc(c: Comparison) -> dict[str, Estimate]:
     Precision and recall: Kynkäänniemi et al. 2019, arXiv 1904.06991. Density and coverage: Naeem et
     al. 2020, arXiv 2002.09797. Intervals are over the images that are averaged, fakes for
     precision and density, reals for recall and coverage, with the balls held still: resampling
-    the centres too would put copies at distance 0 and shrink every ball.
+    the centers too would put copies at distance 0 and shrink every ball.
     """
     found = hits(c.fake.features, c.real.features, c.k)
     balls = found.balls.double().numpy() / c.k

@@ -56,12 +56,12 @@ METRICS: dict[str, Metric] = {
         prdc,
         {
             "precision": Value(
-                "precision", "higher", "share of fakes in the neighbourhood of reals"
+                "precision", "higher", "share of fakes in the neighborhood of reals"
             ),
-            "recall": Value("recall", "higher", "share of reals in the neighbourhood of fakes"),
-            "density": Value("density", "1", "reals in whose neighbourhood a fake lies, over k"),
+            "recall": Value("recall", "higher", "share of reals in the neighborhood of fakes"),
+            "density": Value("density", "1", "reals in whose neighborhood a fake lies, over k"),
             "coverage": Value(
-                "coverage", "higher", "share of reals with a fake in their neighbourhood"
+                "coverage", "higher", "share of reals with a fake in their neighborhood"
             ),
         },
         about="precision, recall, density, coverage",

@@ -1,4 +1,4 @@
-"""Distances to nearest neighbours, block by block, exact for duplicates.
+"""Distances to nearest neighbors, block by block, exact for duplicates.
 
 A block of distances takes at most BLOCK bytes, and a few of them live at once; beside them stand
 float64 copies of the features, so n images never cost n x n of memory. Squared distances come
@@ -23,8 +23,8 @@ def blocks(a: Tensor, b: Tensor, block: int | None = None) -> Iterator[tuple[sli
 
     Features are moved by the mean of b first: products of numbers far from 0 lose digits.
     """
-    centre = b.double().mean(0)
-    a, b = a.double() - centre, b.double() - centre
+    center = b.double().mean(0)
+    a, b = a.double() - center, b.double() - center
     norms = (1 - ROUNDING) * b.square().sum(1)
     rows = max(1, (block or BLOCK) // (8 * len(b)))
     for start in range(0, len(a), rows):
@@ -36,7 +36,7 @@ def blocks(a: Tensor, b: Tensor, block: int | None = None) -> Iterator[tuple[sli
 def radii(features: Tensor, k: int, block: int | None = None) -> Tensor:
     """Return the squared distance (n,) of each image's k-th nearest other, never below the true.
 
-    So a copy of that neighbour, in whatever block, lies within.
+    So a copy of that neighbor, in whatever block, lies within.
     """
     parts = (
         d2.topk(k + 1, largest=False).values[:, -1] for _, d2 in blocks(features, features, block)
@@ -52,7 +52,7 @@ def nearest(
     """Return for each fake (n, d) its distance (n,) float64 to the nearest real (m, d), and which.
 
     Exactly 0 for a copy; of several copies, the first. With others, fake and real are one set, in
-    which an image is no neighbour of its own.
+    which an image is no neighbor of its own.
     """
     indices = []
     for part, d2 in blocks(fake, real, block):
