@@ -141,7 +141,7 @@ def test_many_of_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_none_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = check(write_zip({"a.png": b"bad"}, tmp_path / "pics"), capsys)
-    assert code == 1 and found["todo"] == ["none of the images can be used; mend them"]
+    assert code == 1 and found["todo"] == ["no image can be used; repair them"]
 
 
 def test_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a folder or an archive of images is like, and what must be done before training on it."""
+"""Inspection of a folder or an archive of images before training on it."""
 
 import hashlib
 from collections import Counter
@@ -22,83 +22,91 @@ from ganatomy.data.shape import Shape
 SPLITS: tuple[Split, Split] = ("train", "test")
 
 PAIRS, BAD, SIZES = 3, 10, 10
-"""How many examples are given of copies, of what cannot be used, and of sizes."""
+"""Numbers of examples of copies, of unusable images, and of sizes."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found; counts are of images."""
+    """Result of an inspection; numbers count images."""
 
     path: str
     images: int
     splits: dict[str, dict[str, int]]
-    """by class ("" where there are none), by the folder of a split ("" where there are none)"""
+    """images by split folder and class; "" stands for no split folder, or no class"""
     used: dict[str, str]
-    """what the images of each of these are for: train, test, all or nothing"""
+    """use of each split folder: train, test, all or nothing"""
     formats: dict[str, int]
+    """images by file format"""
     modes: dict[str, int]
+    """images by pixel type"""
     sizes: dict[str, int]
-    """the most frequent ones, W x H"""
+    """images by size, W x H; the most frequent sizes"""
     distinct_sizes: int
+    """number of sizes"""
     copies: int
-    """usable images whose pixels are those of one before, in the order of names"""
+    """usable images with the pixels of an earlier one, in the order of names"""
     copy_pairs: list[tuple[str, str]]
+    """first examples"""
     leaks: int
-    """usable test images whose pixels are those of a training image"""
+    """usable test images with the pixels of a training image"""
     leak_pairs: list[tuple[str, str]]
+    """first examples"""
     bad: int
+    """unusable images"""
     bad_examples: dict[str, str]
-    """why, by name"""
+    """reason by file name; first examples"""
     others: dict[str, int]
-    """files that are no images, by their suffix"""
+    """other files by suffix"""
     todo: list[str]
-    """what must be done before training on those that are used; empty if nothing need be"""
+    """steps to take before training; empty if all images can be used as they are"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as JSON holds them."""
         return asdict(self)
 
 
-class Seen(NamedTuple):
+class Inspected(NamedTuple):
     """One image."""
 
     name: str
     part: str
-    """the folder of its split"""
+    """split folder"""
     kind: str
-    """the folder of its class"""
+    """class folder"""
     format: str
     mode: str
     size: str
+    """W x H"""
     shape: Shape = ()
-    """of its pixels, if it can be used"""
+    """(C, H, W) of a usable image"""
     digest: bytes = b""
+    """SHA-256 of the pixels of a usable image"""
     problem: str = ""
-    """why it cannot be used"""
+    """reason why it is unusable"""
 
 
 def inspect(path: str | Path, quiet: bool = False) -> Findings:
-    """Look at every image of a folder, archive or npz; nothing is written or unpacked.
+    """Inspect every image of a folder, archive or npz file; nothing is written or unpacked.
 
     Args:
-        path: where they are.
-        quiet: without a bar.
+        path: the folder or file.
+        quiet: show no progress bar.
 
     Raises:
-        ValueError: if that is none, or has no images.
+        ValueError: if the path cannot be read, or has no images.
     """
     path = Path(path)
     if path.is_file() and path.name.lower().endswith(".npz"):
-        return _findings(path, list(_seen_npz(path)), {"": "all"}, ())
+        return _findings(path, list(_inspect_npz(path)), {"": "all"}, ())
     with ExitStack() as stack:
         found = listing(path, stack)
         parts = {part for part, _ in places_of(list(found.images)).values()}
         used = _used(parts)
-        return _findings(path, list(_seen(path, found, used, quiet)), used, found.others)
+        return _findings(path, list(_inspect_files(path, found, used, quiet)), used, found.others)
 
 
 def _used(parts: set[str]) -> dict[str, str]:
-    """What the images of each split folder are for."""
+    """Return the use of each split folder."""
     if parts == {""}:
         return {"": "all"}
     train, test = (split_folder(split, parts) for split in SPLITS)
@@ -106,7 +114,9 @@ def _used(parts: set[str]) -> dict[str, str]:
     return {p: "train" if p == train else "test" if p == test else "nothing" for p in order}
 
 
-def _seen(path: Path, found: Listing, used: dict[str, str], quiet: bool) -> Iterator[Seen]:
+def _inspect_files(
+    path: Path, found: Listing, used: dict[str, str], quiet: bool
+) -> Iterator[Inspected]:
     names = list(found.images)
     places, outside = places_of(names), set[str]()
     splits: list[Split | None] = [split for split in SPLITS if split in used.values()]
@@ -114,33 +124,33 @@ def _seen(path: Path, found: Listing, used: dict[str, str], quiet: bool) -> Iter
         outside.update(name for name, label in choose(path, names, split)[0].items() if label < 0)
     channels = 0
     for name in with_progress(names, str(path), len(names), quiet):
-        seen = _look(name, places[name], found.images[name], channels)
-        if name in outside and not seen.problem:
-            seen = seen._replace(problem="lies outside the class folders")
-        channels = channels or (0 if seen.problem else seen.shape[0])
-        yield seen
+        image = _inspect_file(name, places[name], found.images[name], channels)
+        if name in outside and not image.problem:
+            image = image._replace(problem="lies outside the class folders")
+        channels = channels or (0 if image.problem else image.shape[0])
+        yield image
 
 
-def _look(name: str, place: tuple[str, str], opened: Open, channels: int) -> Seen:
+def _inspect_file(name: str, place: tuple[str, str], opened: Open, channels: int) -> Inspected:
     content = b""
-    with suppress(Exception), opened() as file:  # decode will say what is wrong
+    with suppress(Exception), opened() as file:  # decode reports the fault
         content = file.read(LIMIT + 1)
     form, mode, size = header(content) or ("unknown", "unknown", None)
-    seen = Seen(name, *place, form, mode, f"{size[0]} x {size[1]}" if size else "unknown")
+    image = Inspected(name, *place, form, mode, f"{size[0]} x {size[1]}" if size else "unknown")
     try:
         pixels = decode(opened, channels)
     except ValueError as error:
-        return seen._replace(problem=str(error))
-    return seen._replace(shape=pixels.shape, digest=_digest(pixels))
+        return image._replace(problem=str(error))
+    return image._replace(shape=pixels.shape, digest=_digest(pixels))
 
 
-def _seen_npz(path: Path) -> Iterator[Seen]:
+def _inspect_npz(path: Path) -> Iterator[Inspected]:
     values, labels, classes = read_npz(path)
     channels, height, width = values.shape[1:]
     looks = "gray" if channels == 1 else "RGB", f"{width} x {height}"
     for i, pixels in enumerate(values.numpy()):
         kind = classes[labels[i]] if classes else ""
-        yield Seen(str(i), "", kind, "npz", *looks, pixels.shape, _digest(pixels))
+        yield Inspected(str(i), "", kind, "npz", *looks, pixels.shape, _digest(pixels))
 
 
 def _digest(pixels: NDArray[np.uint8]) -> bytes:
@@ -148,48 +158,47 @@ def _digest(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _findings(
-    path: Path, seen: Sequence[Seen], used: dict[str, str], others: Iterable[str]
+    path: Path, images: Sequence[Inspected], used: dict[str, str], others: Iterable[str]
 ) -> Findings:
-    good = [s for s in seen if not s.problem]
-    needed = [s for s in seen if used[s.part] != "nothing"]
-    bad = {s.name: s.problem for s in seen if s.problem}
-    copies = _copies(good)
-    train, test = ([s for s in good if used[s.part] == split] for split in SPLITS)
-    leaks = _leaks(train, test)
-    sizes = Counter(s.size for s in seen)
-    splits = {part: Counter(s.kind for s in seen if s.part == part) for part in used}
+    good = [image for image in images if not image.problem]
+    needed = [image for image in images if used[image.part] != "nothing"]
+    bad = {image.name: image.problem for image in images if image.problem}
+    train, test = ([image for image in good if used[image.part] == split] for split in SPLITS)
+    copies, leaks = _copies(good), _leaks(train, test)
+    sizes = Counter(image.size for image in images)
+    splits = {part: Counter(image.kind for image in images if image.part == part) for part in used}
     return Findings(
-        str(path),
-        len(seen),
-        {part: dict(sorted(kinds.items())) for part, kinds in splits.items()},
-        used,
-        dict(Counter(s.format for s in seen).most_common()),
-        dict(Counter(s.mode for s in seen).most_common()),
-        dict(sizes.most_common(SIZES)),
-        len(sizes),
-        len(copies),
-        copies[:PAIRS],
-        len(leaks),
-        leaks[:PAIRS],
-        len(bad),
-        dict(list(bad.items())[:BAD]),
-        dict(Counter(map(_suffix, others)).most_common()),
-        _todo(needed, len(leaks)),
+        path=str(path),
+        images=len(images),
+        splits={part: dict(sorted(kinds.items())) for part, kinds in splits.items()},
+        used=used,
+        formats=dict(Counter(image.format for image in images).most_common()),
+        modes=dict(Counter(image.mode for image in images).most_common()),
+        sizes=dict(sizes.most_common(SIZES)),
+        distinct_sizes=len(sizes),
+        copies=len(copies),
+        copy_pairs=copies[:PAIRS],
+        leaks=len(leaks),
+        leak_pairs=leaks[:PAIRS],
+        bad=len(bad),
+        bad_examples=dict(list(bad.items())[:BAD]),
+        others=dict(Counter(map(_suffix, others)).most_common()),
+        todo=_todo(needed, len(leaks)),
     )
 
 
-def _copies(images: Sequence[Seen]) -> list[tuple[str, str]]:
-    """Pairs of an image and a later one of the same pixels."""
+def _copies(images: Sequence[Inspected]) -> list[tuple[str, str]]:
+    """Return pairs of an image and a later one with the same pixels."""
     first: dict[bytes, str] = {}
-    for seen in images:
-        first.setdefault(seen.digest, seen.name)
+    for image in images:
+        first.setdefault(image.digest, image.name)
     return [(first[s.digest], s.name) for s in images if first[s.digest] != s.name]
 
 
-def _leaks(train: Sequence[Seen], test: Sequence[Seen]) -> list[tuple[str, str]]:
-    """Pairs of a training image and a test image of the same pixels."""
-    first = {seen.digest: seen.name for seen in reversed(train)}
-    return [(first[seen.digest], seen.name) for seen in test if seen.digest in first]
+def _leaks(train: Sequence[Inspected], test: Sequence[Inspected]) -> list[tuple[str, str]]:
+    """Return pairs of a training image and a test image with the same pixels."""
+    first = {image.digest: image.name for image in reversed(train)}
+    return [(first[image.digest], image.name) for image in test if image.digest in first]
 
 
 def _suffix(name: str) -> str:
@@ -197,28 +206,28 @@ def _suffix(name: str) -> str:
     return "hidden" if hidden else PurePosixPath(name).suffix.lower() or "no suffix"
 
 
-def _todo(needed: Sequence[Seen], leaks: int) -> list[str]:
+def _todo(needed: Sequence[Inspected], leaks: int) -> list[str]:
     todo = []
-    good = [seen for seen in needed if not seen.problem]
+    good = [image for image in needed if not image.problem]
     bad = len(needed) - len(good)
     if not good:
-        return ["none of the images can be used; mend them"]
+        return ["no image can be used; repair them"]
     if bad:
-        todo.append(f"--skip_bad: leave out {bad:,} that cannot be used, or mend them")
-    shapes = Counter(seen.shape for seen in good)
+        todo.append(f"--skip_bad: leave out {bad:,} unusable images, or repair them")
+    shapes = Counter(image.shape for image in good)
     if len(shapes) > 1:
         wanted = " ".join(map(str, suggested(shapes)))
-        todo.append(f"--shape {wanted}: bring all to one shape, or to another of your choice")
+        todo.append(f"--shape {wanted}: resize all to one shape, this one or another")
     if leaks:
         todo.append(
-            f"remove {leaks:,} test images that are training images too: what is measured on "
-            "them would say nothing"
+            f"remove {leaks:,} test images that are also training images, as they would hide "
+            "overfitting"
         )
     return todo
 
 
 def suggested(shapes: Mapping[Shape, int]) -> Shape:
-    """A shape for images of many: theirs if only channels differ, else a square of 16 to 128."""
+    """Return a shape for images of several: theirs if only channels differ, else a square."""
     channels = max(shape[0] for shape in shapes)
     sizes = {shape[1:] for shape in shapes}
     if len(sizes) == 1:
