@@ -85,7 +85,7 @@ def register_dataset(name: str, part: object, about: str = "") -> None:
 
     Args:
         name: name that recipes use.
-        part: what as_dataset takes.
+        part: anything that as_dataset takes.
         about: one line of description; empty keeps the part's own.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Dataset: what loads samples by name, and the rules that it keeps."""
+"""Dataset: a loader of samples by name, and its conformance check."""
 
 import os
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def check_dataset(part: object, root: str | Path | None = None) -> None:
     """Check both splits, that two loads are equal, that shape is kept to, and the claimed size.
 
     Args:
-        part: what as_dataset takes; its test split may be absent.
+        part: anything that as_dataset takes; its test split may be absent.
         root: folder of full datasets; None takes the default.
 
     Raises:

@@ -80,7 +80,7 @@ def listing(path: Path, stack: ExitStack) -> Listing:
                 opens[name] = opened
             else:
                 others.append(raw)
-    except Exception as error:  # an archive can be damaged in many ways
+    except Exception as error:  # damaged archives raise many kinds
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             space = f"no space left in {tempfile.gettempdir()} for the images of {path}"
             raise OSError(f"{space}; free some or set TMPDIR") from error

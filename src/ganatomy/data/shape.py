@@ -1,4 +1,4 @@
-"""Center crop and resize: the one way in which images change their shape.
+"""Center crop and resize, by one rule for all datasets.
 
 An image is cropped to the largest centered rectangle of the target's aspect ratio (rounded to the
 nearest pixel) and resized with Pillow's BILINEAR, which averages over all pixels when it shrinks

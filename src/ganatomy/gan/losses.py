@@ -43,67 +43,67 @@ class Loss:
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean binary cross-entropy of sigmoid(logits) against targets in [0, 1], both of shape (N,).
+    """Mean binary cross-entropy of sigmoid(logits) and targets in [0, 1], both of shape (N,).
 
-    -t log s(l) - (1 - t) log(1 - s(l)) = softplus(l) - t l, which no logit can overflow.
+    -t log s(l) - (1 - t) log(1 - s(l)) = softplus(l) - t l, which does not overflow.
     """
     return (softplus(logits) - target * logits).mean()
 
 
 def logistic_d(real: Tensor, fake: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of telling real from generated (Goodfellow et al. 2014, arXiv 1406.2661)."""
+    """Cross-entropy of real and generated samples (Goodfellow et al. 2014, arXiv 1406.2661)."""
     return cross_entropy(real, labels.real), cross_entropy(fake, labels.fake)
 
 
 def minimax_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
-    """Minimize log(1 - D(G(z))); the gradient vanishes where D is sure."""
+    """log(1 - D(G(z))), to be minimized; its gradient vanishes where D is certain."""
     return -softplus(fake).mean()
 
 
 def non_saturating_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
-    """Maximize log D(G(z)) instead, which keeps its gradient where D is sure."""
+    """-log D(G(z)), to be minimized; it keeps its gradient where D is certain."""
     return softplus(-fake).mean()
 
 
 def least_squares_d(real: Tensor, fake: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Half the squared distance of outputs to labels (Mao et al. 2017, arXiv 1611.04076)."""
+    """Half the squared distance of scores to labels (Mao et al. 2017, arXiv 1611.04076)."""
     return (real - labels.real).square().mean() / 2, (fake - labels.fake).square().mean() / 2
 
 
 def least_squares_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
-    """Half the squared distance of D's output on generated samples to 1."""
+    """Half the squared distance of generated samples' scores to 1."""
     return (fake - 1).square().mean() / 2
 
 
 def wasserstein_d(real: Tensor, fake: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Minus the critic's gap between real and generated (Arjovsky et al. 2017, arXiv 1701.07875).
+    """Difference of mean scores of generated and real samples (Arjovsky et al. 2017).
 
-    It estimates a distance only if D is kept Lipschitz: by clip, gp or spectral.
+    arXiv 1701.07875. It estimates a distance only if D is Lipschitz: use clip, gp or spectral.
     """
     return -real.mean(), fake.mean()
 
 
 def raise_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
-    """Raise D's score of generated samples, whatever it is."""
+    """Minus the mean score of generated samples."""
     return -fake.mean()
 
 
 def hinge_d(real: Tensor, fake: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Only samples within a margin of 1 count (Lim and Ye 2017, arXiv 1705.02894)."""
+    """Hinge with a margin of 1 (Lim and Ye 2017, arXiv 1705.02894)."""
     return relu(1 - real).mean(), relu(1 + fake).mean()
 
 
 def relativistic_d(real: Tensor, fake: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Is each real sample more real than its generated partner (Jolicoeur-Martineau 2019)?
+    """Cross-entropy of score differences in pairs of a real and a generated sample.
 
-    arXiv 1807.00734, in the paired form. Both halves are of the same pairs, so are equal.
+    Jolicoeur-Martineau 2019, arXiv 1807.00734, the paired form. Both terms are equal.
     """
     half = softplus(fake - real).mean() / 2
     return half, half
 
 
 def relativistic_g(real: Callable[[], Tensor], fake: Tensor) -> Tensor:
-    """Make each generated sample more real than its real partner."""
+    """Cross-entropy of the opposite differences."""
     return softplus(real() - fake).mean()
 
 
@@ -161,7 +161,7 @@ def as_loss(part: object) -> Loss:
 
 
 def gradient_norm_penalty(logits: Tensor, samples: Tensor) -> Tensor:
-    """Half the mean squared norm of D's gradient at samples (N, ...) that gave logits (N,).
+    """Half the mean squared norm of D's gradient at samples (N, ...) with logits (N,).
 
     R1 at real samples, R2 at generated ones (Mescheder et al. 2018, arXiv 1801.04406).
     """
@@ -169,29 +169,30 @@ def gradient_norm_penalty(logits: Tensor, samples: Tensor) -> Tensor:
 
 
 def gradient_unit_norm_penalty(discriminator: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """Mean squared distance of D's gradient norm to 1 at samples (N, ...).
+    """Mean squared distance to 1 of the norm of D's gradient at samples (N, ...).
 
-    The norm is over all of a sample. WGAN-GP between real and generated ones (Gulrajani et al.
-    2017, arXiv 1704.00028), DRAGAN around real ones (Kodali et al. 2017, arXiv 1705.07215).
+    WGAN-GP between real and generated samples (Gulrajani et al. 2017, arXiv 1704.00028), DRAGAN
+    around real ones (Kodali et al. 2017, arXiv 1705.07215).
     """
     at = at.detach().requires_grad_()
     return (_gradient(discriminator(at), at).norm(dim=1) - 1).square().mean()
 
 
 def interpolate_points(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-    """WGAN-GP's points: each on the line from a real to a generated sample, at its share (N,)."""
+    """Return points on the lines from real to generated samples, at shares (N,) in [0, 1]."""
     return torch.lerp(real, fake, share.view(-1, *[1] * (real.ndim - 1)))
 
 
 def perturb_points(real: Tensor, noise: Tensor, share: Tensor) -> Tensor:
-    """DRAGAN's points: a share (N,) of the way from a real sample to one with noise on it.
+    """Return points on the lines from real samples to noisy ones, at shares (N,) in [0, 1].
 
-    Noise (N, ...) is uniform in [0, 1] and scaled by half the batch's deviation, as its authors do.
+    Noise (N, ...), uniform in [0, 1], is scaled by half the batch's standard deviation, as in
+    DRAGAN's code.
     """
     return interpolate_points(real, real + noise * (real.std() / 2), share)
 
 
 def _gradient(logits: Tensor, samples: Tensor) -> Tensor:
-    """The gradient of each sample's logit at it, as (N, values)."""
+    """Return the gradient of each sample's logit at the sample, as (N, values)."""
     (gradient,) = torch.autograd.grad(logits.sum(), samples, create_graph=True)
     return gradient.flatten(1)

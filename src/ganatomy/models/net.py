@@ -1,4 +1,4 @@
-"""Model: what builds a pair of networks and what it supports; the parts that models share."""
+"""Model: a function that builds two networks, and the settings that it supports."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
 }
-"""To add one, add a line here and its name to Recipe's Activation."""
+"""To add one, add an entry here and its name to Activation in recipe.py."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Recipe: the settings that decide what a GAN learns. RunOptions: how a run is carried out.
+"""Recipe: the settings that decide the weights. RunOptions: device, logs and checkpoints.
 
 A recipe is made of frozen sections. Each field is one line: its public name (used by flags, files,
 grids and the key), its range, its default. Neither class needs torch.
