@@ -8,9 +8,43 @@ Names are imported when they are first used: `import ganatomy` does not import t
 """
 
 from importlib import import_module
-from typing import Any
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False  # as typing has it, without its import
+if TYPE_CHECKING:
+    from ganatomy.api.evaluate import compare as compare
+    from ganatomy.api.evaluate import evaluate as evaluate
+    from ganatomy.api.lists import list_datasets as list_datasets
+    from ganatomy.api.lists import list_losses as list_losses
+    from ganatomy.api.lists import list_metrics as list_metrics
+    from ganatomy.api.lists import list_models as list_models
+    from ganatomy.api.lists import list_recipes as list_recipes
+    from ganatomy.api.run import Run as Run
+    from ganatomy.api.train import load as load
+    from ganatomy.api.train import resume as resume
+    from ganatomy.api.train import train as train
+    from ganatomy.data import check_dataset as check_dataset
+    from ganatomy.data import register_dataset as register_dataset
+    from ganatomy.evaluation.class_counts import ClassCounts as ClassCounts
+    from ganatomy.evaluation.diagnose import Diagnosis as Diagnosis
+    from ganatomy.evaluation.metrics import check_metric as check_metric
+    from ganatomy.evaluation.metrics import register_metric as register_metric
+    from ganatomy.evaluation.protocol import Protocol as Protocol
+    from ganatomy.evaluation.result import Evaluation as Evaluation
+    from ganatomy.gan.check import check_loss as check_loss
+    from ganatomy.gan.check import register_loss as register_loss
+    from ganatomy.gan.losses import Loss as Loss
+    from ganatomy.gan.step import State as State
+    from ganatomy.gan.step import steps as steps
+    from ganatomy.models import check_model as check_model
+    from ganatomy.models import register_model as register_model
+    from ganatomy.pages.page import Page as Page
+    from ganatomy.recipes.recipe import Recipe as Recipe
+    from ganatomy.recipes.recipe import RunOptions as RunOptions
+    from ganatomy.runs.sampling import Interpolation as Interpolation
+    from ganatomy.studies.result import StudyResult as StudyResult
+    from ganatomy.studies.run import run_study as study  # noqa: F401
 
 _HOME = {
     "train": "api.train",
@@ -44,18 +78,18 @@ _HOME = {
     "Interpolation": "runs.sampling",
     "ClassCounts": "evaluation.class_counts",
     "Page": "pages.page",
-    "StudyResult": "studies.verdict",
+    "StudyResult": "studies.result",
 }
 """Public name to the module that defines it; study is run_study there."""
 
 __all__ = [*_HOME]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'ganatomy' has no attribute {name!r}")
     home = import_module(f"ganatomy.{_HOME[name]}")
-    value = home.run_study if name == "study" else getattr(home, name)
+    value: object = getattr(home, "run_study" if name == "study" else name)
     globals()[name] = value
     return value
 

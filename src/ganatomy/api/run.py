@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganatomy.api.evaluate import evaluate
 from ganatomy.evaluation.class_counts import ClassCounts, class_counts
+from ganatomy.evaluation.diagnose import Diagnosis, diagnose_run
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.figures.images import encoded
 from ganatomy.runs import folder
@@ -112,6 +113,20 @@ class Run(folder.Run):
         return evaluate(
             self, protocol=protocol, metrics=metrics, n=n, checkpoint=checkpoint, device=device
         )
+
+    def diagnose(
+        self, device: str = "auto", data_root: str | Path | None = None
+    ) -> Sequence[Diagnosis]:
+        """Return what goes wrong, or went wrong, in this run; empty if nothing is found.
+
+        Args:
+            device: auto, cpu, cuda, cuda:N or mps.
+            data_root: folder of full datasets; None means the run's.
+
+        Raises:
+            ValueError: for a run without log and checkpoint, or a dataset without a classifier.
+        """
+        return diagnose_run(self, device, None if data_root is None else Path(data_root))
 
     def interpolate(
         self, pairs: int = 5, k: int = 10, seed: int = 0, slerp: bool = False

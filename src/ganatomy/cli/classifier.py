@@ -1,20 +1,20 @@
-"""The command that fits and shows classifiers."""
+"""ganatomy classifier."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from ganatomy.cli import terminal
-from ganatomy.cli.output import answer, fields_table
+from ganatomy.cli.output import Command
 
 if TYPE_CHECKING:
-    from ganatomy.evaluation.classifier import FittedClassifier, Progress
+    from ganatomy.evaluation.classifier import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classifier:
+class Classifier(Command):
     """Fit the classifier whose features measure images of its classes, or show one."""
 
     action: Annotated[Positional[Literal["fit", "show"]], arg(metavar="fit|show")]
@@ -37,11 +37,9 @@ class Classifier:
     """further copy of the classifier's file"""
     data_root: Path | None = None
     """folder of full datasets; by default $GANATOMY_DATA or a cache folder"""
-    json: bool = False
-    """print the result as JSON"""
 
-    def __call__(self) -> int:
-        """Run the command."""
+    def call(self) -> Any:
+        """Fit, or find, the classifier."""
         import torch
 
         from ganatomy.data import data_root
@@ -50,8 +48,7 @@ class Classifier:
 
         root = data_root(self.data_root)
         if self.action == "show":
-            found = find_classifier(self.data, root, self.kind, self.shape, self.skip_bad)
-            return self._show(found, None)
+            return find_classifier(self.data, root, self.kind, self.shape, self.skip_bad)
         if self.threads:
             torch.set_num_threads(self.threads)
 
@@ -71,17 +68,14 @@ class Classifier:
         )
         if self.out is not None:
             write_atomic(self.out, path.read_bytes())
-        return self._show(found, path)
+        return replace(found, file=path)
 
-    def _show(self, found: "FittedClassifier", path: Path | None) -> int:
-        result = {"sha256": found.sha256, "file": path and str(path)} | found.about
-
-        def show() -> None:
-            matrix = result.pop("confusion")
-            fields_table("classifier", "", {k: v for k, v in result.items() if v is not None})
-            terminal.say("\ntrue against predicted, of the test images:")
-            names = result["classes"]
-            rows = [[n, *map(str, row)] for n, row in zip(names, matrix, strict=True)]
-            terminal.table(("", *names), rows)
-
-        return answer(self.json, result, show)
+    def show(self, result: Any) -> None:
+        """Print the data, the accuracy and the confusion of classes."""
+        values = result.to_dict()
+        matrix, names = values.pop("confusion"), values["classes"]
+        rows = [(name, str(value)) for name, value in values.items() if value is not None]
+        terminal.table(("classifier", ""), rows)
+        terminal.say("\ntrue against predicted, of the test images:")
+        lines = [[n, *map(str, row)] for n, row in zip(names, matrix, strict=True)]
+        terminal.table(("", *names), lines)

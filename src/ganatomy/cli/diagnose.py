@@ -22,7 +22,6 @@ class Diagnose(Command):
 
     def call(self) -> Any:
         """Diagnose the run."""
-        from ganatomy.evaluation.diagnose import diagnose_run
-        from ganatomy.runs.folder import Run
+        from ganatomy.api.train import load
 
-        return diagnose_run(Run.open(self.run), self.device, self.data_root)
+        return load(self.run).diagnose(self.device, self.data_root)

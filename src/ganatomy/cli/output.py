@@ -1,7 +1,7 @@
 """Commands and their output: for a person, or as JSON."""
 
 import json as jsons
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,17 +64,3 @@ class Listing:
     def to_dict(self) -> dict[str, Any]:
         """Return the values."""
         return self.values
-
-
-def answer(json: bool, result: dict[str, Any], show: Callable[[], None]) -> int:
-    """Print a result as JSON or show it to a person."""
-    if json:
-        terminal.say(jsons.dumps(result, indent=2))
-    else:
-        show()
-    return 0
-
-
-def fields_table(left: str, right: str, values: dict[str, Any]) -> None:
-    """Print names and values as a table of two columns."""
-    terminal.table((left, right), [(name, str(value)) for name, value in values.items()])

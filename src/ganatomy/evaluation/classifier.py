@@ -89,6 +89,13 @@ class FittedClassifier:
     """features (n, FEATURES) of up to HELD_OUT test images; float16 in the file"""
     sha256: str
     """of its file"""
+    file: Path | None = None
+    """its file, if it was fitted now"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return hash, file and description as JSON holds them."""
+        file = None if self.file is None else str(self.file)
+        return {"sha256": self.sha256, "file": file} | self.about
 
     @property
     def shape(self) -> Shape:
@@ -394,7 +401,7 @@ def train_test_split(
     try:
         return train, read_images(data, root, "test", skip_bad, shape)
     except ValueError:
-        if is_name(data):
+        if is_name(data) and not data.startswith("tensor-"):  # given from Python, as undivided
             return train, None
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
     tenth = order % 10 == 9  # not every tenth: images may be in an order with a period
