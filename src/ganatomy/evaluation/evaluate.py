@@ -33,7 +33,7 @@ from ganatomy.evaluation.reference import Reference
 from ganatomy.evaluation.result import Evaluation, Score
 from ganatomy.figures.images import to_uint8, ungrid
 from ganatomy.recipes.recipe import Recipe
-from ganatomy.runs.folder import Run, step_of
+from ganatomy.runs.folder import Run
 from ganatomy.runs.sampling import GeneratorMode, generate, load_generator
 from ganatomy.storage.cache import cached
 
@@ -286,25 +286,16 @@ def evaluate_run(
 
 
 def checkpoints(run: Run, which: str) -> list[Path]:
-    """Return the checkpoint files meant by last, all or a step.
+    """Return the checkpoint files of "last", "all" or a step.
 
     Raises:
-        ValueError: if there are none, or not that one, naming those there are.
+        ValueError: if there is none, or not that one, naming those there are.
     """
-    files = run.checkpoints()
-    if not files:
-        raise ValueError(f"{run.path} has no checkpoint yet; train it first")
-    if which == "all":
-        return files
-    if which == "last":
-        return [file for file in [run.newest_checkpoint()] if file]
-    steps = {step_of(file): file for file in files}
-    if not which.isdigit() or int(which) not in steps:
-        there = ", ".join(map(str, steps))
-        raise ValueError(
-            f"{run.path} has no checkpoint {which} (there are: {there}; last, best, all)"
-        )
-    return [steps[int(which)]]
+    if which == "last" or not run.checkpoints():
+        return [run.checkpoint()]
+    if which != "all" and not which.isdigit():
+        raise ValueError(f"--checkpoint must be last, best, all or a step, got {which}")
+    return run.checkpoints() if which == "all" else [run.checkpoint(int(which))]
 
 
 def best(run: Run, files: Sequence[Path], ref: Reference, force: bool = False) -> Path:

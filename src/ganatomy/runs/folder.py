@@ -9,10 +9,10 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -29,6 +29,7 @@ from ganatomy.storage.files import write_atomic
 from ganatomy.validation import from_keyed, keyed, nearest
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 LONGEST = 16_384
 """Largest size of a row in bytes, for reading the last row only."""
@@ -106,34 +107,31 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe that the run trains."""
-        with self._naming("recipe.json"):
-            return from_keyed(Recipe, json.loads((self.path / "recipe.json").read_text()))
+        return self._read("recipe.json", lambda found: from_keyed(Recipe, found))
 
     @property
     def options(self) -> RunOptions:
         """The options of the last session; the defaults before the first one."""
-        file = self.path / "options.json"
-        with self._naming(file.name):
-            if not file.exists():
-                return RunOptions()
-            return from_keyed(RunOptions, json.loads(file.read_text()))
+        default = RunOptions()
+        return self._read("options.json", lambda found: from_keyed(RunOptions, found), default)
 
     @property
     def sessions(self) -> list[Row]:
         """Machine, versions, steps and seconds of each process that trained the run."""
-        file = self.path / "environment.json"
-        with self._naming(file.name):
-            found = json.loads(file.read_text()) if file.exists() else []
-            if not isinstance(found, list):
-                raise ValueError("expected a list of sessions")
-            return found
+        return self._read("environment.json", _sessions, [])
 
     @property
     def parent(self) -> Row:
         """The parent's name, key and step, and the changed fields, of a branch; else empty."""
-        file = self.path / "parent.json"
-        with self._naming(file.name):
-            return json.loads(file.read_text()) if file.exists() else {}
+        return self._read("parent.json", dict, {})
+
+    def _read(self, name: str, parse: Callable[[Any], T], default: T | None = None) -> T:
+        """Read a JSON file; without the file return the default, if there is one."""
+        file = self.path / name
+        if default is not None and not file.exists():
+            return default
+        with self._naming(name):
+            return parse(json.loads(file.read_text()))
 
     @contextlib.contextmanager
     def _naming(self, name: str, what: str = "is damaged") -> Iterator[None]:
@@ -374,6 +372,12 @@ class Run:
 def step_of(file: Path) -> int:
     """Return the step in the file name of a checkpoint or sample grid."""
     return int(file.stem.removeprefix("step-"))
+
+
+def _sessions(found: Any) -> list[Row]:
+    if not isinstance(found, list):
+        raise ValueError("expected a list of sessions")
+    return found
 
 
 def _json(value: Any) -> bytes:

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +164,14 @@ def bf16(device: torch.device) -> str:
 
 def datasets(root: Path) -> dict[str, str]:
     """Check each dataset: absent, intact (known digest), readable, or damaged."""
-    found = {EMBEDDED: _checked(partial(_digested, EMBEDDED, root))}
-    for name, published in PUBLISHED.items():
-        there = present(root, published)
-        found[name] = _checked(partial(_digested, name, root)) if there else "absent"
-    return found
+    there = {EMBEDDED: True} | {name: present(root, files) for name, files in PUBLISHED.items()}
+    return {
+        name: _state(_dataset, name, root) if is_there else "absent"
+        for name, is_there in there.items()
+    }
 
 
-def _digested(name: str, root: Path) -> str:
+def _dataset(name: str, root: Path) -> str:
     """Compare digests where they are known; torchvision checks the sizes or checksums of others."""
     splits: tuple[Split, ...] = ("train",) if name == EMBEDDED else ("train", "test")
     found = tuple(digest(load(name, root, split)) for split in splits)
@@ -183,10 +182,10 @@ def _digested(name: str, root: Path) -> str:
 
 def classifiers() -> dict[str, str]:
     """Check the checksum of each classifier in the package."""
-    return {kind: _checked(partial(_hashed, kind)) for kind in classifier.SHIPPED}
+    return {kind: _state(_classifier, kind) for kind in classifier.SHIPPED}
 
 
-def _hashed(kind: str) -> str:
+def _classifier(kind: str) -> str:
     return f"intact, sha256 {classifier.shipped(kind).sha256[:8]}"
 
 
@@ -200,8 +199,8 @@ def inception() -> str:
     return "intact" if intact else f"damaged: remove {file}"
 
 
-def _checked(look: Callable[[], str]) -> str:
+def _state(check: Callable[..., str], *args: object) -> str:
     try:
-        return look()
+        return check(*args)
     except (ValueError, OSError) as error:
         return f"damaged: {error}"
