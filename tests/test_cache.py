@@ -1,4 +1,4 @@
-"""What is cached is what was decoded, whole or not at all, and found again by its content alone."""
+"""The cache holds exactly the decoded images, written atomically, by their content alone."""
 
 import errno
 import json

@@ -407,7 +407,7 @@ def test_says_what_d_gives(capsys: pytest.CaptureFixture[str], loss: str) -> Non
 
 
 @pytest.mark.parametrize(("n", "mapped"), [(4, False), (5, True)])
-def test_many_pictures_are_mapped(
+def test_many_images_are_mapped(
     capsys: pytest.CaptureFixture[str],
     cache: Path,
     tmp_path: Path,
@@ -424,7 +424,7 @@ def test_many_pictures_are_mapped(
     assert any(cache.rglob("values.npy")) == mapped
 
 
-def test_pictures_of_a_path_are_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_images_of_a_path_are_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for i in range(5):
         Image.fromarray(np.full((9, 12, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
     for shape, made in ((None, [3, 9, 12]), ((1, 28, 28), [1, 28, 28])):

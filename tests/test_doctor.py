@@ -39,14 +39,14 @@ def test_nan_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.self_test(CPU).startswith("failed")
 
 
-def test_a_changed_judge_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_classifier_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(said.startswith("intact") for said in doctor.classifiers().values())
     name, _ = classifier.SHIPPED["conv"]
     monkeypatch.setitem(classifier.SHIPPED, "conv", (name, 64 * "0"))
     assert doctor.classifiers()["conv"].startswith("damaged")
 
 
-def test_changed_pictures_are_noticed(
+def test_changed_images_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     assert doctor.datasets(tmp_path)["mnist10k"] == "intact"
@@ -86,7 +86,7 @@ def test_what_bf16_is_worth(
     assert doctor.bf16(CPU) == said
 
 
-def test_full_mnist_is_whole(full_data: Path) -> None:
+def test_full_mnist_is_intact(full_data: Path) -> None:
     assert doctor.datasets(full_data)["mnist"] == "intact"
 
 

@@ -151,7 +151,7 @@ def test_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
     assert [p.name for p in run.checkpoints()] == ["step-00000005.pt"]
 
 
-def test_what_a_new_checkpoint_replaces_stays_if_it_is_not_whole(
+def test_what_a_new_checkpoint_replaces_stays_if_it_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run.create(tmp_path / "run", MLP)

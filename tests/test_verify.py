@@ -26,7 +26,7 @@ def run(finished: Run, tmp_path: Path) -> Run:
     return Run(tmp_path / "run")
 
 
-def test_a_whole_run_is_whole(run: Run) -> None:
+def test_all_files_of_a_run_are_intact(run: Run) -> None:
     found = {f.file: f for f in verify(run).files}
     assert all(f.intact for f in found.values())
     assert found["log.jsonl"].about == "7 rows" and found["step-00000010.pt"].about == "step 10"
