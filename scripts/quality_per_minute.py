@@ -20,7 +20,7 @@ from pathlib import Path
 import tables
 
 from ganatomy.data import DATASETS
-from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.checkpoints import measured
 from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tables import DOCS, table
 
-from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.checkpoints import measured
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import interval, number
 from ganatomy.runs.folder import Run

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ganatomy.data import Samples, digest, load
-from ganatomy.evaluation import classifier
+from ganatomy.evaluation import classifier, fitting
 from ganatomy.evaluation.classifier import KINDS, SHIPPED
 from ganatomy.evaluation.metrics import moments
 
@@ -34,7 +34,7 @@ TRAIN, TEST = stripes(320, 0), stripes(100, 1)
 
 
 def fitted(kind: str, seed: int = 0, epochs: int = 3) -> bytes:
-    *_, last = classifier.fit(TRAIN, TEST, "some/stripes.zip", kind, epochs, seed, batch=32)
+    *_, last = fitting.fit(TRAIN, TEST, "some/stripes.zip", kind, epochs, seed, batch=32)
     assert last.content is not None and last.epoch == last.epochs == epochs
     return last.content
 
@@ -103,15 +103,15 @@ def test_fitting_and_its_callers_randomness_do_not_touch() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    fitting = classifier.fit(TRAIN, TEST, "some/stripes.zip", "mlp-hinge", 3, 0, batch=32)
-    contents = [(at.content, torch.rand(1))[0] for at in fitting]
+    epochs = fitting.fit(TRAIN, TEST, "some/stripes.zip", "mlp-hinge", 3, 0, batch=32)
+    contents = [(at.content, torch.rand(1))[0] for at in epochs]
     torch.manual_seed(5)
     assert fitted("mlp-hinge") == contents[-1]
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_the_cache_gives_a_judge_to_its_own_pictures_only(cache: Path) -> None:
-    first, second = (classifier.store(fitted("mlp-hinge", seed)) for seed in (0, 1))
+    first, second = (fitting.store(fitted("mlp-hinge", seed)) for seed in (0, 1))
     assert first != second and first.is_relative_to(cache)
     found = classifier.find("mlp-hinge", digest(TRAIN), "stripes")
     assert found.sha256 == _sha(second.read_bytes())  # the newest
@@ -123,11 +123,11 @@ def test_the_cache_gives_a_judge_to_its_own_pictures_only(cache: Path) -> None:
 
 
 def test_a_changed_judge_is_refused(cache: Path) -> None:
-    path = classifier.store(fitted("mlp-hinge"))
+    path = fitting.store(fitted("mlp-hinge"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{path.name} is not the classifier it should be"):
+    with pytest.raises(ValueError, match=f"{path.name} is damaged: expected sha256"):
         classifier.find("mlp-hinge", digest(TRAIN), "stripes")
 
 
@@ -135,7 +135,7 @@ def test_a_changed_judge_is_refused(cache: Path) -> None:
     "content", [b"", b"\x02\0\0\0\0\0\0\0{}", b"no classifier at all", b"\xff" * 99]
 )
 def test_what_is_no_judge_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"it\.file is no classifier"):
+    with pytest.raises(ValueError, match=r"it\.file is not a classifier"):
         classifier.load(content, "it.file")
 
 
@@ -164,21 +164,21 @@ def test_judges_that_say_what_they_are_not(kind: str, said: Any) -> None:
     told = about | said if isinstance(said, dict) else said
     top["__metadata__"]["ganatomy"] = told if isinstance(told, str) else json.dumps(told)
     text = json.dumps(top).encode()
-    with pytest.raises(ValueError, match=r"it\.file is no classifier"):
+    with pytest.raises(ValueError, match=r"it\.file is not a classifier"):
         classifier.load(len(text).to_bytes(8, "little") + text + content[8 + size :], "it.file")
 
 
 def test_data_that_no_judge_can_be_fitted_on() -> None:
     unlabelled = dataclasses.replace(TRAIN, classes=())
     with pytest.raises(ValueError, match="has no classes"):
-        next(classifier.fit(unlabelled, TEST, "x", "conv", 1, 0))
+        next(fitting.fit(unlabelled, TEST, "x", "conv", 1, 0))
     with pytest.raises(ValueError, match="has no test images"):
-        next(classifier.fit(TRAIN, None, "x", "conv", 1, 0))
-    with pytest.raises(ValueError, match="unlike classes"):
-        next(classifier.fit(TRAIN, DIGITS, "x", "conv", 1, 0))
+        next(fitting.fit(TRAIN, None, "x", "conv", 1, 0))
+    with pytest.raises(ValueError, match="different classes"):
+        next(fitting.fit(TRAIN, DIGITS, "x", "conv", 1, 0))
     for epochs, seed in ((0, 0), (1, -1)):
         with pytest.raises(ValueError, match=f"at least 0, got {epochs} and {seed}$"):
-            next(classifier.fit(TRAIN, TEST, "x", "conv", epochs, seed))
+            next(fitting.fit(TRAIN, TEST, "x", "conv", epochs, seed))
 
 
 def test_undivided_paths_keep_a_tenth_of_the_pictures_back(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_judge_of_ones_own_pictures(call: Call, tmp_path: Path, cache: Path) -> 
     assert code == 0 and json.loads(said)["rows"][0]["settings"]["dataset"] == "mine"
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     code, _, complaint = call("classifier", "show", "--data", mine)
-    assert code == 2 and "is not the classifier it should be" in complaint
+    assert code == 2 and "is damaged: expected sha256" in complaint
 
 
 def test_the_shipped_judge_is_shown(call: Call) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganatomy.data import balanced, load
 from ganatomy.data.shape import reshape_all
-from ganatomy.evaluation import classifier, evaluate, tables
+from ganatomy.evaluation import checkpoints, classifier, evaluate, tables
 from ganatomy.evaluation.metrics import METRICS, values
 from ganatomy.evaluation.protocol import Protocol, preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
@@ -214,7 +214,7 @@ def test_pictures_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_too_few_or_other_pictures_are_refused(ref: Reference) -> None:
-    with pytest.raises(ValueError, match=r"there are 100 images and .* 2,048; .*--n 100"):
+    with pytest.raises(ValueError, match=r"at least 2,048 images, got 100; .*--n 100"):
         evaluate.choose(DIGITS.values[:100], 2048, 0)
     colour = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"are 32 x 32 RGB, those of mnist 28 x 28 gray"):
@@ -244,13 +244,13 @@ def test_small_samples_are_warned_of(ref: Reference) -> None:
 
 def test_checkpoints_by_name(run: Run, tmp_path: Path) -> None:
     files = run.checkpoints()
-    assert evaluate.checkpoints(run, "all") == files and len(files) == 2
-    assert evaluate.checkpoints(run, "last") == files[-1:]
-    assert evaluate.checkpoints(run, "7") == files[:1]
+    assert checkpoints.select_checkpoints(run, "all") == files and len(files) == 2
+    assert checkpoints.select_checkpoints(run, "last") == files[-1:]
+    assert checkpoints.select_checkpoints(run, "7") == files[:1]
     with pytest.raises(ValueError, match=r"no checkpoint 8 \(there are: 7, 14\)"):
-        evaluate.checkpoints(run, "8")
+        checkpoints.select_checkpoints(run, "8")
     with pytest.raises(ValueError, match="no checkpoint yet; train it first"):
-        evaluate.checkpoints(Run.create(tmp_path / "new", MLP), "last")
+        checkpoints.select_checkpoints(Run.create(tmp_path / "new", MLP), "last")
 
 
 def test_modes_and_weights_are_other_samples_and_other_protocols(run: Run, ref: Reference) -> None:
@@ -262,7 +262,7 @@ def test_modes_and_weights_are_other_samples_and_other_protocols(run: Run, ref: 
         base.replace(weights="raw"),
     ]
     rows = [
-        next(evaluate.evaluate_run(run, run.checkpoints()[-1:], ref._replace(protocol=p), FEW))
+        next(checkpoints.evaluate_run(run, run.checkpoints()[-1:], ref._replace(protocol=p), FEW))
         for p in variants
     ]
     assert len({row["fd"] for row in rows}) == 4
@@ -282,8 +282,8 @@ def test_the_best_is_picked_on_other_samples(
         seeds.append(ref.protocol.seed)
         return [{"fd": value} for value in (1.0, 3.0)]
 
-    monkeypatch.setattr(evaluate, "evaluate_run", scored)
-    assert evaluate.best(run, run.checkpoints(), ref) == run.checkpoints()[0]
+    monkeypatch.setattr(checkpoints, "evaluate_run", scored)
+    assert checkpoints.best_checkpoint(run, run.checkpoints(), ref) == run.checkpoints()[0]
     assert seeds == [ref.protocol.seed + 1]
 
 
@@ -299,7 +299,7 @@ def test_rows_of_one_step_and_protocol_are_joined(tmp_path: Path) -> None:
         scores = {name: Score(value) for name, value in numbers.items()}
         made = Evaluation(Protocol(n=n), n, 64, None, scores, step=step)
         run.append("metrics", made.to_dict())
-    found = {(e.step, e.n): dict(e) for e in evaluate.measured(run)}
+    found = {(e.step, e.n): dict(e) for e in checkpoints.measured(run)}
     joined = {"fd": 4, "kid": 5, "score": 6}
     assert found == {(3, 20): {"fd": 2}, (5, 20): joined, (5, 30): {"fd": 3}}
 
@@ -314,7 +314,7 @@ def test_grids_are_cut_back_into_their_pictures(run: Run, ref: Reference) -> Non
     for content in (buffer.getvalue(), b"no image"):
         with pytest.raises(ValueError, match=r"expected a grid|not a readable PNG"):
             ungrid(content, (1, 28, 28))
-    rows = evaluate.evaluate_grids(run, ref)
+    rows = checkpoints.evaluate_grids(run, ref)
     assert [row.step for row in rows] == [0, 7, 14]
     assert all(row["diversity"] < 0.6 for row in rows)  # it knows nothing yet
 
@@ -322,8 +322,8 @@ def test_grids_are_cut_back_into_their_pictures(run: Run, ref: Reference) -> Non
 def test_measuring_while_training(tmp_path: Path, ref: Reference) -> None:
     options = RunOptions(eval_every=10, eval_protocol="classifier-2k", device="cpu")
     run = fit(CONV, tmp_path / "run", options)
-    rows = evaluate.measured(run)
+    rows = checkpoints.measured(run)
     assert [row.step for row in rows] == [10, 14]
-    (again,) = evaluate.evaluate_run(run, run.checkpoints()[-1:], ref, FEW)
+    (again,) = checkpoints.evaluate_run(run, run.checkpoints()[-1:], ref, FEW)
     assert again.fingerprint == rows[-1].fingerprint
     assert again.items() <= rows[-1].items() and {*rows[0]} == {*values()}

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from torch import nn
 
-from ganatomy.evaluation.evaluate import MODES
+from ganatomy.evaluation.checkpoints import MODES
 from ganatomy.figures import images
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs import sampling

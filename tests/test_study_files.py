@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Call
 
-from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.checkpoints import measured
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.files import from_file, grid, to_toml

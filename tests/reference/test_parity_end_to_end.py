@@ -116,7 +116,7 @@ def test_the_command_itself(call: Call, folders: tuple[Path, Path], inception: P
         "--json",
     )
     row = json.loads(said)["rows"][0]
-    assert code == 0 and any("not FID as the field" in w for w in row["warnings"])
+    assert code == 0 and any("not comparable with FID" in w for w in row["warnings"])
     expected = theirs(folders, inception, "64")["frechet_inception_distance"]
     assert row["values"]["fd"]["value"] == pytest.approx(expected, rel=1e-6)
 

@@ -11,8 +11,8 @@ from ganatomy.api import parts
 from ganatomy.data import Shape, data_root, load
 from ganatomy.data.samples import as_samples
 from ganatomy.data.shape import reshape_all
+from ganatomy.evaluation import checkpoints, tables
 from ganatomy.evaluation import evaluate as measuring
-from ganatomy.evaluation import tables
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.result import COLUMNS, Evaluation
@@ -173,20 +173,20 @@ def _measure_run(
     """Measure checkpoints of a run, and add the evaluations to its folder."""
     parts.check_given(run.recipe)
     picked, best = None, checkpoint == "best"
-    files = measuring.checkpoints(run, "all" if best else checkpoint)
+    files = checkpoints.select_checkpoints(run, "all" if best else checkpoint)
     ref = _reference(settings, run)
     if best:
         seed = ref.protocol.seed
         picked = f"best of {len(files)} by FD on seed {seed + 1}, reported on seed {seed}"
-        files = [measuring.best(run, files, ref, settings.force)]
+        files = [checkpoints.best_checkpoint(run, files, ref, settings.force)]
     refs = [ref]
     if audit:
         if len(files) > 1:
             raise ValueError("an audit measures one checkpoint: last, best or a step, got all")
-        refs = [ref._replace(protocol=ref.protocol.replace(mode=m)) for m in measuring.MODES]
+        refs = [ref._replace(protocol=ref.protocol.replace(mode=m)) for m in checkpoints.MODES]
     found = []
     for one in refs:
-        for row in measuring.evaluate_run(run, files, one, settings.metrics, settings.force):
+        for row in checkpoints.evaluate_run(run, files, one, settings.metrics, settings.force):
             run.append("metrics", row.to_dict())
             found.append(row)
     several = checkpoint == "all" and "fd" in found[0]
@@ -197,7 +197,7 @@ def _measure_run(
 def _curve(run: Run, ref: Reference) -> Path:
     """Draw the Fréchet distance by step, of one protocol, into the run's folder."""
     print_of = ref.protocol.fingerprint
-    alike = [e for e in measuring.measured(run) if e.fingerprint == print_of]
+    alike = [e for e in checkpoints.measured(run) if e.fingerprint == print_of]
     path = run.path / f"fd-{print_of}.svg"
     write_atomic(path, curves({"FD": tables.series(alike, "fd")}, "step").encode())
     return path

@@ -10,7 +10,7 @@ from ganatomy.cli import terminal
 from ganatomy.cli.output import Command
 
 if TYPE_CHECKING:
-    from ganatomy.evaluation.classifier import Progress
+    from ganatomy.evaluation.fitting import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,8 @@ class Classifier(Command):
         import torch
 
         from ganatomy.data import data_root
-        from ganatomy.evaluation.classifier import find_classifier, fit_classifier
+        from ganatomy.evaluation.classifier import find_classifier
+        from ganatomy.evaluation.fitting import fit_classifier
         from ganatomy.storage.files import write_atomic
 
         root = data_root(self.data_root)

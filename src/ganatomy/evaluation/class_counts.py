@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from ganatomy.data import data_root, load
 from ganatomy.data.toy import DENSITIES, HIGH_QUALITY, nearest_mode
-from ganatomy.evaluation.evaluate import evaluate_samples, predict, samples
+from ganatomy.evaluation.checkpoints import samples
+from ganatomy.evaluation.evaluate import evaluate_samples, predict
 from ganatomy.evaluation.protocol import Protocol
 from ganatomy.evaluation.reference import EvalOptions, reference
 from ganatomy.evaluation.result import Evaluation

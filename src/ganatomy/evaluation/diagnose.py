@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from ganatomy.data import data_root
-from ganatomy.evaluation.evaluate import evaluate_grids, evaluate_run, measured
+from ganatomy.evaluation.checkpoints import evaluate_grids, evaluate_run, measured
 from ganatomy.evaluation.metrics import value
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, reference

@@ -1,18 +1,14 @@
-"""Measure images: sample once, look once, then every metric, each value beside its floor.
-
-What is measured becomes a row: its step, its protocol and fingerprint, its values.
-"""
+"""Measure images against a reference: extract features once, then compute every metric."""
 
 import contextlib
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganatomy.data import Samples
 from ganatomy.data.samples import as_samples
@@ -31,17 +27,10 @@ from ganatomy.evaluation.metrics import (
 )
 from ganatomy.evaluation.reference import Reference
 from ganatomy.evaluation.result import Evaluation, Score
-from ganatomy.figures.images import to_uint8, ungrid
-from ganatomy.recipes.recipe import Recipe
-from ganatomy.runs.folder import Run
-from ganatomy.runs.sampling import GeneratorMode, generate, load_generator
 from ganatomy.storage.cache import cached
 
 MIN_SAMPLES = 2048
-"""Samples below which a Fréchet distance is mostly its own bias; warned of."""
-
-MODES: tuple[GeneratorMode, ...] = ("eval", "train", "reestimated")
-"""Of a generator, as an audit sets them side by side."""
+"""Number of samples below which a Fréchet distance is mostly bias, which a warning says."""
 
 
 def evaluate(
@@ -50,15 +39,15 @@ def evaluate(
     """Measure images from anywhere.
 
     Args:
-        images: what as_samples takes: uint8, or floats in [0, 1] or [-1, 1].
-        ref: the reference. Its protocol's number of samples, mode and weights do not count: the
-            evaluation has the number of these images, which are "given".
-        metrics: names of values or of metrics, as resolve_metrics takes them; none means all that
-            the feature space allows.
-        force: measure even if there are fewer images than 2,048 features.
+        images: n images, as as_samples takes them: uint8, or floats in [0, 1] or [-1, 1].
+        ref: reference. The evaluation has its protocol, except for the number of samples, which
+            is n, and for mode and weights, which are "given".
+        metrics: values or metrics, as resolve_metrics takes them; empty means all that the feature
+            space allows.
+        force: compute Fréchet distances of 2,048 or more features from fewer images.
 
     Raises:
-        ValueError: for images of another shape, too few of them, or an unknown metric.
+        ValueError: for images of another shape, too few images, or an unknown metric.
     """
     given = ref.protocol.replace(mode="given", weights="given")
     pixels = as_samples(images).values
@@ -68,17 +57,16 @@ def evaluate(
 def evaluate_samples(
     pixels: Tensor, ref: Reference, metrics: str | Sequence[str] = (), force: bool = False
 ) -> Evaluation:
-    """Measure samples that were made as the reference's protocol says.
+    """Measure samples that were generated according to the reference's protocol.
 
     Args:
-        pixels: uint8 images (n, C, H, W), where n may differ from the protocol's.
-        ref: the reference.
-        metrics: names of values or of metrics, as resolve_metrics takes them; none means all that
-            the feature space allows.
-        force: measure even if there are fewer images than 2,048 features.
+        pixels: uint8 images (n, C, H, W). The evaluation has n, whatever the protocol's number.
+        ref: reference.
+        metrics: as evaluate takes them.
+        force: as evaluate takes it.
 
     Raises:
-        ValueError: for images of another shape, too few of them, or an unknown metric.
+        ValueError: as evaluate does.
     """
     names = resolve_metrics(metrics)
     ref = ref._replace(protocol=ref.protocol.replace(n=len(pixels)))
@@ -89,40 +77,66 @@ def evaluate_samples(
             f"the images are {_size(pixels)}, those of {ref.protocol.dataset} {_size(real)}; "
             "bring them to that size and mode"
         )
-    complaints = _too_few(len(pixels), ref, names or values().keys(), force)
+    warned = _too_few(len(pixels), ref, names or values().keys(), force)
     fake = Extracted(*ref.space.extract(pixels), pixels)
     measured = _measure(fake, ref, names)
     real_n, real_scores = _real_scores(len(pixels), ref, names)
-    counts = None if fake.logits is None else tuple(class_counts(fake.logits).tolist())
     return Evaluation(
         protocol=ref.protocol,
         n=len(pixels),
         dim=ref.space.dim,
         real_n=real_n,
         scores={name: Score(*found, real_scores.get(name)) for name, found in measured.items()},
-        class_counts=counts,
-        warnings=tuple(complaints),
+        class_counts=None if fake.logits is None else tuple(class_counts(fake.logits).tolist()),
+        warnings=tuple(warned),
     )
 
 
 def evaluate_grid(pixels: Tensor, ref: Reference) -> Evaluation:
-    """Measure what a few samples already tell: classes, variety and exact duplicates."""
+    """Measure uint8 images (n, C, H, W) by metrics that work for as few as a grid has.
+
+    They are the predicted classes, the diversity and the exact duplicates.
+    """
     return evaluate(pixels, ref, ("classes", "diversity", "pixel_diversity", "exact_duplicates"))
 
 
-def evaluate_grids(run: Run, ref: Reference) -> list[Evaluation]:
-    """Judge the sample grids that a run has kept, one after the other, oldest first.
+def predict(pixels: Tensor, ref: Reference) -> Tensor:
+    """Return the class (n,) that the feature space predicts for uint8 images (n, C, H, W).
 
-    A grid that cannot be read, or is none of such images, is left out.
+    Raises:
+        ValueError: if the feature space has no classifier.
+    """
+    logits = ref.space.extract(pixels)[1]
+    if logits is None:
+        raise ValueError(f"{ref.protocol.features} predicts no classes; use features classifier")
+    return logits.argmax(1)
+
+
+def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
+    """Return n of the images at random, because files are often sorted by class.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if len(pixels) < n:
+        raise ValueError(
+            f"expected at least {n:,} images, got {len(pixels):,}; measure them with "
+            f"--n {len(pixels)}"
+        )
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    return pixels[order[:n]]
+
+
+def fitted(pixels: Tensor, ref: Reference) -> Tensor:
+    """Bring generated images to the shape of the reference images, as real ones are.
+
+    Resizing costs quality: MNIST at 64 x 64 and back at 28 x 28 has an FD of 4.7. So real images
+    are resized in the same way, and the fingerprint depends on it.
     """
     assert ref.real.pixels is not None
-    shape = run.recipe.data.shape or tuple(ref.real.pixels.shape[1:])
-    found = []
-    for step, file in run.grids():
-        with contextlib.suppress(ValueError):
-            pixels = fitted(ungrid(file.read_bytes(), shape), ref)
-            found.append(evaluate_grid(pixels, ref).replace(step=step))
-    return found
+    shape = tuple(ref.real.pixels.shape[1:])
+    labels = torch.zeros(len(pixels), dtype=torch.int64)
+    return reshape_all(Samples(pixels, labels), shape).values
 
 
 def _comparison(fake: Extracted, ref: Reference) -> Comparison:
@@ -147,7 +161,7 @@ def _giving(names: Sequence[str]) -> dict[str, Metric]:
 
 
 def _measure(fake: Extracted, ref: Reference, names: Sequence[str]) -> dict[str, Estimate]:
-    """Compute the values asked for, or all there can be."""
+    """Compute these values; if there are no names, all that are possible."""
     comparison = _comparison(fake, ref)
     found: dict[str, Estimate] = {}
     for name, metric in _giving(names).items():
@@ -173,8 +187,8 @@ def _real_scores(
 ) -> tuple[int | None, dict[str, float]]:
     """Measure n held-out real images, or all if there are fewer; return their number and values.
 
-    They depend on nothing but the protocol and the images, so those of metrics that come with
-    ganatomy are cached.
+    The values depend only on the protocol and the images. They are cached, except those of metrics
+    that do not come with ganatomy, whose code may change.
     """
     if ref.held_out is None:
         return None, {}
@@ -183,12 +197,12 @@ def _real_scores(
     spread = torch.arange(n) * len(features) // n  # MNIST's first test digits are the easy ones
     real = Extracted(features[spread], None if logits is None else logits[spread])
     comparison = _comparison(real, ref)
-    alike = ref.protocol.replace(n=n, mode="given", weights="given")
-    kept_back = hashlib.sha256(features.numpy().tobytes()).hexdigest()
+    protocol = ref.protocol.replace(n=n, mode="given", weights="given")
+    held_out = hashlib.sha256(features.numpy().tobytes()).hexdigest()
     found: dict[str, float] = {}
     for name, metric in _giving(names).items():
         if available(metric, comparison):
-            key = f"real {alike.fingerprint} {kept_back} {name} {torch.__version__}"
+            key = f"real {protocol.fingerprint} {held_out} {name} {torch.__version__}"
             compute = partial(_values, metric, comparison)
             with contextlib.suppress(ValueError):  # there are too few for this metric
                 found |= cached(key, compute) if name in BUILT_IN else compute()
@@ -200,125 +214,23 @@ def _values(metric: Metric, comparison: Comparison) -> dict[str, float]:
 
 
 def _too_few(n: int, ref: Reference, names: Iterable[str], force: bool) -> list[str]:
-    """Say, and warn of, what a number of samples is too small for."""
-    dim, complaints = ref.space.dim, []
+    """Warn of Fréchet distances that n samples are too few for, and return the warnings."""
+    dim, warned = ref.space.dim, []
     if not {"fd", "fd_infinity"} & set(names):
         return []
     if n < dim:
-        complaints.append(f"n = {n:,} is below the {dim:,} dimensions of {ref.protocol.features}")
+        warned.append(f"n = {n:,} is below the {dim:,} dimensions of {ref.protocol.features}")
     if n < MIN_SAMPLES:
-        complaints.append(f"n = {n:,} is below {MIN_SAMPLES:,}: Fréchet distances are mostly bias")
-    if complaints and dim >= MIN_SAMPLES and not force:
-        raise ValueError(f"{'; '.join(complaints)}; measure more samples, or insist with --force")
+        warned.append(f"n = {n:,} is below {MIN_SAMPLES:,}: Fréchet distances are mostly bias")
+    if warned and dim >= MIN_SAMPLES and not force:
+        raise ValueError(f"{'; '.join(warned)}; measure more samples, or use --force")
     if ref.protocol.features == "inception-64":
-        complaints.append("64 features of Inception are not FID as the field means it")
-    for complaint in complaints:
-        warnings.warn(complaint, stacklevel=3)
-    return complaints
+        warned.append("a distance of 64 Inception features is not comparable with FID")
+    for warning in warned:
+        warnings.warn(warning, stacklevel=4)
+    return warned
 
 
 def _size(pixels: Tensor) -> str:
     channels, height, width = pixels.shape[1:]
     return f"{width} x {height} {'gray' if channels == 1 else 'RGB'}"
-
-
-def predict(pixels: Tensor, ref: Reference) -> Tensor:
-    """Return the class (n,) that the reference's classifier sees in each uint8 image.
-
-    Raises:
-        ValueError: if its feature space has no classifier.
-    """
-    logits = ref.space.extract(pixels)[1]
-    if logits is None:
-        raise ValueError(f"{ref.protocol.features} has no classifier; use a classifier")
-    return logits.argmax(1)
-
-
-def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
-    """Take n of the given images at random, as files are often sorted by class.
-
-    Raises:
-        ValueError: if there are fewer.
-    """
-    if len(pixels) < n:
-        raise ValueError(
-            f"there are {len(pixels):,} images and the protocol wants {n:,}; "
-            f"measure what there is with --n {len(pixels)}"
-        )
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
-    return pixels[order[:n]]
-
-
-def samples(generator: nn.Module, recipe: Recipe, ref: Reference) -> Tensor:
-    """Generate the uint8 images (n, C, H, W) that a reference's protocol measures."""
-    protocol = ref.protocol
-    assert protocol.mode != "given"
-    made = generate(generator, protocol.n, recipe, protocol.seed, protocol.mode)
-    return fitted(to_uint8(made), ref)
-
-
-def fitted(pixels: Tensor, ref: Reference) -> Tensor:
-    """Bring generated images to the shape of the reference's, by the policy for real ones.
-
-    Resizing costs quality: real digits at 64 pixels and back have an FD of 4.7. So real images go
-    the same way, and numbers of unlike ways have unlike fingerprints.
-    """
-    assert ref.real.pixels is not None
-    shape = tuple(ref.real.pixels.shape[1:])
-    labels = torch.zeros(len(pixels), dtype=torch.int64)
-    return reshape_all(Samples(pixels, labels), shape).values
-
-
-def evaluate_run(
-    run: Run,
-    files: Sequence[Path],
-    ref: Reference,
-    metrics: str | Sequence[str] = (),
-    force: bool = False,
-) -> Iterator[Evaluation]:
-    """Measure checkpoints of a run, one after the other."""
-    protocol = ref.protocol
-    assert protocol.weights != "given"
-    for file in files:
-        step, generator = load_generator(run, file, protocol.weights)
-        pixels = samples(generator, run.recipe, ref)
-        yield evaluate_samples(pixels, ref, metrics, force).replace(step=step)
-
-
-def checkpoints(run: Run, which: str) -> list[Path]:
-    """Return the checkpoint files of "last", "all" or a step.
-
-    Raises:
-        ValueError: if there is none, or not that one, naming those there are.
-    """
-    if which == "last" or not run.checkpoints():
-        return [run.checkpoint()]
-    if which != "all" and not which.isdigit():
-        raise ValueError(f"--checkpoint must be last, best, all or a step, got {which}")
-    return run.checkpoints() if which == "all" else [run.checkpoint(int(which))]
-
-
-def best(run: Run, files: Sequence[Path], ref: Reference, force: bool = False) -> Path:
-    """Pick the checkpoint of least Fréchet distance, on samples of the next seed.
-
-    The samples that it is picked by are not those that it is then reported on: the luckiest of
-    many measurements is better than what it measures.
-    """
-    other = ref._replace(protocol=ref.protocol.replace(seed=ref.protocol.seed + 1))
-    found = [measured["fd"] for measured in evaluate_run(run, files, other, ["fd"], force)]
-    return files[found.index(min(found))]
-
-
-def measured(run: Run) -> list[Evaluation]:
-    """Return the evaluations of a run: one for each step and fingerprint, oldest first.
-
-    A later measurement of the same adds to the values of the earlier, or replaces them.
-    """
-    merged: dict[tuple[int, str], Evaluation] = {}
-    for row in run.rows("metrics"):
-        found = Evaluation.from_dict(row)
-        key = (row["step"], found.fingerprint)
-        if key in merged:
-            found = found.replace(scores={**merged[key].scores, **found.scores})
-        merged[key] = found
-    return [merged[key] for key in sorted(merged)]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.checkpoints import measured
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.statistics import fluctuation
 from ganatomy.evaluation.tables import Table, comparable, comparison_table

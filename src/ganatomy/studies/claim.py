@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganatomy.evaluation import statistics
-from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.checkpoints import measured
 from ganatomy.evaluation.metrics import metric_of, values
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.runs.folder import Run

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ganatomy.evaluation.evaluate import checkpoints, evaluate_run
+from ganatomy.evaluation.checkpoints import evaluate_run, select_checkpoints
 from ganatomy.evaluation.metrics import metric_of
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.recipes.recipe import Precision, RunOptions
@@ -105,7 +105,7 @@ def run_job(job: Job) -> float:
     run = fit(job.recipe, job.folder, job.options)
     if _evaluation(run, job) is None:
         ref = reference_for(job.recipe, job.protocol, job.options)
-        for found in evaluate_run(run, checkpoints(run, "last"), ref, job.metrics):
+        for found in evaluate_run(run, select_checkpoints(run, "last"), ref, job.metrics):
             run.append("metrics", found.to_dict())
     evaluation = _evaluation(run, job)
     assert evaluation is not None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ganatomy.evaluation import statistics
-from ganatomy.evaluation.evaluate import measured
+from ganatomy.evaluation.checkpoints import measured
 from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.gan.machine import environment

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ganatomy.data import data_root
+from ganatomy.evaluation.checkpoints import samples
 from ganatomy.evaluation.diagnose import diagnose
-from ganatomy.evaluation.evaluate import evaluate_grid, evaluate_samples, fitted, samples
+from ganatomy.evaluation.evaluate import evaluate_grid, evaluate_samples, fitted
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, grid_reference, reference
 from ganatomy.evaluation.result import Evaluation

@@ -1,0 +1,214 @@
+"""Fit a classifier to labeled images."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save as write_tensors
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganatomy.data import Samples, Shape, balanced, derive_seed, digest
+from ganatomy.evaluation.classifier import (
+    KINDS,
+    FittedClassifier,
+    extract,
+    load,
+    scaled,
+    train_test_split,
+)
+from ganatomy.evaluation.metrics import moments
+from ganatomy.models.classifier import Classifier
+from ganatomy.storage.cache import cache_root
+from ganatomy.storage.files import write_atomic
+from ganatomy.validation import lookup
+
+HELD_OUT = 10_000
+"""Largest number of test images whose features a classifier's file has."""
+
+
+class Progress(NamedTuple):
+    """State of a fit after an epoch."""
+
+    epoch: int
+    """epochs so far"""
+    epochs: int
+    """epochs in all"""
+    loss: float
+    """mean loss of the epoch"""
+    content: bytes | None = None
+    """content of the classifier's file; None before the last epoch"""
+
+
+def fit_classifier(
+    data: str,
+    root: Path,
+    *,
+    kind: str = "conv",
+    epochs: int = 12,
+    seed: int = 0,
+    shape: Shape | None = None,
+    skip_bad: bool = False,
+    progress: Callable[[Progress], object] = lambda progress: None,
+) -> tuple[FittedClassifier, Path]:
+    """Fit a classifier and put it into the cache, where reference() finds it.
+
+    Args:
+        data: a labelled dataset or a path of images with a folder for each class.
+        root: folder of full datasets.
+        kind: one of KINDS.
+        epochs: passes over the training images, at least 1.
+        seed: seed of weights, order and augmentation, at least 0.
+        shape: shape (C, H, W) that images are brought to.
+        skip_bad: skip unreadable images of a path instead of stopping.
+        progress: called after every epoch.
+
+    Returns:
+        The classifier and its file.
+
+    Raises:
+        ValueError: for data that no classifier can be fitted on, or numbers out of range.
+    """
+    _check_numbers(epochs, seed)
+    lookup(KINDS, kind, "kind of classifier")
+    train, test = train_test_split(data, root, shape, skip_bad)
+    content = b""
+    for at in fit(train, test, data, kind, epochs, seed):
+        progress(at)
+        content = at.content or content
+    path = store(content)
+    return load(content, str(path)), path
+
+
+def fit(
+    train: Samples,
+    test: Samples | None,
+    data: str,
+    kind: str,
+    epochs: int,
+    seed: int,
+    batch: int = 128,
+) -> Iterator[Progress]:
+    """Fit a classifier and yield after every epoch.
+
+    AdamW with a one-cycle learning rate, on augmented images. Randomness is a function of (seed,
+    epoch), so the same images give the same file on one machine with one number of threads.
+
+    Args:
+        train: training images with at least two classes.
+        test: test images of the same classes and shape.
+        data: name of the images.
+        kind: one of KINDS.
+        epochs: passes over the training images, at least 1.
+        seed: seed of weights, order and augmentation, at least 0.
+        batch: images in a batch.
+
+    Raises:
+        ValueError: for images that no classifier can be fitted on, or a number out of range.
+    """
+    _check_numbers(epochs, seed)
+    if test is None or len(train.classes) < 2:
+        lacks = "classes; put each into a folder of its own" if test else "test images"
+        raise ValueError(f"a classifier cannot be fitted on {data}: it has no {lacks}")
+    if (test.classes, test.shape) != (train.classes, train.shape):
+        raise ValueError(
+            f"training and test images of {data} have different classes or shapes: "
+            f"{train.classes} {train.shape} and {test.classes} {test.shape}"
+        )
+    chosen = lookup(KINDS, kind, "kind of classifier")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed))
+        net = chosen.build(train.shape, len(train.classes))
+        net.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(net.parameters(), chosen.rate, weight_decay=1e-3)
+        per_epoch = max(1, len(train) // batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, chosen.rate, total_steps=epochs * per_epoch
+        )
+        for epoch in range(epochs):
+            torch.manual_seed(derive_seed(seed, 1, epoch))
+            places = torch.randperm(len(train))[: per_epoch * batch].split(batch)
+            losses = [_step(net, optimizer, schedule, chosen.loss, train, p) for p in places]
+            content = None
+            if epoch + 1 == epochs:
+                about = {"kind": kind, "data": Path(data).name, "seed": seed, "epochs": epochs}
+                about |= {"batch": batch, "torch": torch.__version__}
+                about |= {"threads": torch.get_num_threads()}
+                content = _content(net.eval(), train, test, about)
+            yield Progress(epoch + 1, epochs, sum(losses) / per_epoch, content)
+
+
+def _check_numbers(epochs: int, seed: int) -> None:
+    if epochs < 1 or seed < 0:
+        raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
+
+
+def _step(
+    net: Classifier,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    train: Samples,
+    places: Tensor,
+) -> float:
+    scores = net(_augmented(scaled(train.values[places])))[1]
+    value = loss(scores, train.labels[places])
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    optimizer.step()
+    schedule.step()
+    return value.item()
+
+
+def _augmented(images: Tensor) -> Tensor:
+    """Rotate each image by up to 10 degrees, scale it by up to 10 % and shift it by up to 7 %."""
+    n = len(images)
+    angle = torch.empty(n).uniform_(-math.pi / 18, math.pi / 18)
+    scale = torch.empty(2, n).uniform_(0.9, 1.1)
+    shift = torch.empty(2, n).uniform_(-0.14, 0.14)  # of an image that reaches from -1 to 1
+    cos, sin = angle.cos(), angle.sin()
+    rows = (scale[0] * cos, -scale[0] * sin, shift[0], scale[1] * sin, scale[1] * cos, shift[1])
+    grid = F.affine_grid(
+        torch.stack(rows, 1).view(n, 2, 3), list(images.shape), align_corners=False
+    )
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _content(net: Classifier, train: Samples, test: Samples, about: dict[str, Any]) -> bytes:
+    """Write a network, and everything that measurements need of its data, as safetensors."""
+    on_train, train_scores = extract(net, train.values)
+    on_test, scores = extract(net, test.values)
+    n = len(train.classes)
+    confusion = torch.bincount(test.labels * n + scores.argmax(1), minlength=n * n).view(n, n)
+    both = {"train": moments(on_train), "test": moments(on_test)}
+    tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    tensors |= {f"{split}.mean": m.mean for split, m in both.items()}
+    tensors |= {f"{split}.cov": m.cov for split, m in both.items()}
+    tensors["held_out"] = extract(net, balanced(test, HELD_OUT).values)[0].half()
+    about = about | {
+        "classes": list(train.classes),
+        "shape": list(train.shape),
+        "digest": digest(train),
+        "n_train": len(train),
+        "n_test": len(test),
+        "accuracy": confusion.diagonal().sum().item() / len(test),
+        "confusion": confusion.tolist(),
+        "class_counts": train_scores.argmax(1).bincount(minlength=n).tolist(),
+    }
+    # one entry, because safetensors writes several in no fixed order
+    metadata = {"ganatomy": json.dumps(about)}
+    return write_tensors({k: v.contiguous() for k, v in tensors.items()}, metadata)
+
+
+def store(content: bytes) -> Path:
+    """Write a classifier's file into the cache, named after its kind, images and sha256."""
+    classifier = load(content, "a new classifier")
+    name = "-".join(
+        (classifier.about["kind"], classifier.about["digest"][:8], classifier.sha256[:16])
+    )
+    path = cache_root() / "classifiers" / f"{name}.safetensors"
+    write_atomic(path, content)
+    return path
