@@ -10,7 +10,7 @@ from torch import nn
 
 import ganatomy as gan
 
-run = gan.train("mnist-fast", "runs/tutorial/fast", dataset="mnist10k", steps=600)
+run = gan.train("mnist-fast", "runs/tutorial/fast", dataset="mnist10k", steps=300)
 run.show()
 
 # %% [markdown]
@@ -23,7 +23,7 @@ run.evaluate(protocol="classifier-2k")
 # A GAN that fails is named. This one has a learning rate of the generator that is far too high.
 
 # %%
-broken = gan.train("mnist-fast", "runs/tutorial/broken", dataset="mnist10k", steps=400, lr_g=0.05)
+broken = gan.train("mnist-fast", "runs/tutorial/broken", dataset="mnist10k", steps=200, lr_g=0.05)
 broken.diagnose()
 
 # %%
@@ -45,7 +45,7 @@ class Stripes(torch.utils.data.Dataset):
         return image, i % 2
 
 
-stripes = gan.train("mnist-fast", "runs/tutorial/stripes", data=Stripes(), steps=100)
+stripes = gan.train("mnist-fast", "runs/tutorial/stripes", data=Stripes(), steps=50)
 stripes.show()
 
 
