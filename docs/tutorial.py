@@ -10,7 +10,7 @@ from torch import nn
 
 import ganatomy as gan
 
-run = gan.train("mnist-fast", "runs/tutorial/fast", dataset="mnist10k", steps=300)
+run = gan.train("mnist-fast", "runs/tutorial/fast", dataset="mnist10k", steps=1000)
 run.show()
 
 # %% [markdown]
