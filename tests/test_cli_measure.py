@@ -223,7 +223,10 @@ MISTAKES = {
         "weights-inception-2015",
     ),
     "images against nothing": (["evaluate", "IMAGES"], "--real mnist"),
-    "too few images": (["evaluate", "IMAGES", "--real", "mnist10k"], "measure at least 48"),
+    "too few images": (
+        ["evaluate", "IMAGES", "--real", "mnist10k"],
+        "at least 48 generated images",
+    ),
     "checkpoint of images": (
         ["evaluate", "IMAGES", "--real", "mnist10k", "--audit"],
         "are for runs, not for images",

@@ -76,7 +76,7 @@ def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
 
 
 def test_points_have_no_protocol() -> None:
-    with pytest.raises(ValueError, match=r"ring8 is points.*ganatomy class-counts"):
+    with pytest.raises(ValueError, match=r"got the points of ring8; .*ganatomy class-counts"):
         reference(preset("classifier-2k"), "ring8", place())
 
 

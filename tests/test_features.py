@@ -64,7 +64,7 @@ def test_weights_that_are_not_inceptions_are_refused(tmp_path: Path) -> None:
         FEATURES["inception-64"].load(wanted)
     with pytest.raises(ValueError, match=r"does not hold Inception's weights"):
         FEATURES["inception-64"].load(replace(wanted, force=True))
-    with pytest.raises(ValueError, match=r"no file .*none\.pth"):
+    with pytest.raises(ValueError, match=r"there is no .*none\.pth"):
         FEATURES["inception-64"].load(replace(wanted, inception_weights=tmp_path / "none.pth"))
 
 

@@ -172,7 +172,7 @@ def fails(c: Comparison) -> float:
         (lambda c: {"a": 1.0}, "expected an Estimate of a, got a float"),
         (lambda c: {"a": Estimate(3.0, 1.0, 2.0)}, "outside its interval"),
         (lambda c: {"a": Estimate(3.0, 1.0)}, "has one end"),
-        (lambda c: {"a": Estimate(float(torch.rand(())))}, "draw from comparison.seed"),
+        (lambda c: {"a": Estimate(float(torch.rand(())))}, "use comparison.seed for randomness"),
         (lambda c: {"a": Estimate(float(c.fake.features.zero_().sum()))}, "changes its arguments"),
     ],
 )
@@ -656,7 +656,7 @@ def test_mistakes_are_said_in_one_line() -> None:
         ("logits of fake are not finite", lambda: compare(Extracted(GOOD.features, bad))),
         ("one feature space", lambda: compare(Extracted(GOOD.features[:, :5]))),
         ("same images", lambda: compare(GOOD._replace(pixels=torch.zeros(3, 1, 2, 2)))),
-        ("all have the same features", lambda: features(bad[1:], torch.ones(9, D))),
+        ("all reference images have the same", lambda: features(bad[1:], torch.ones(9, D))),
         ("k must be at least 1", lambda: features(bad[1:], bad[1:], k=0)),
         ("at least 6", lambda: METRICS["prdc"].measure(features(gaussian(5), gaussian(9)))),
         ("at least 6", lambda: METRICS["prdc"].measure(features(gaussian(9), gaussian(5)))),
@@ -668,7 +668,7 @@ def test_mistakes_are_said_in_one_line() -> None:
         ("at least 2", lambda: moments(gaussian(1))),
         ("one feature space", lambda: frechet(moments(gaussian(9)), moments(gaussian(9, 3)))),
         (
-            "at one size",
+            "resize them to the reference images",
             lambda: measure("copies", GOOD._replace(pixels=torch.zeros(1000, 1, 2, 2))),
         ),
     ]

@@ -1,6 +1,6 @@
-"""Feature spaces: what turns images into numbers that metrics compare.
+"""Feature spaces: functions from images to the vectors that metrics compare.
 
-To add one, write a function that loads it and add a line to FEATURES.
+To add one, write a function that loads it and add an entry to FEATURES.
 """
 
 import hashlib
@@ -22,27 +22,28 @@ from ganatomy.models.classifier import FEATURES as DIM
 from ganatomy.storage.download import fetch
 
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-"""Of the weights that FID is defined by, as torch-fidelity publishes them."""
+"""sha256 of the weights that define FID, as torch-fidelity publishes them."""
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 CPU = torch.device("cpu")
 
 CHUNK = 50
-"""Images that Inception sees at a time: at 299 x 299, some 0.5 GB of activations."""
+"""Images that Inception gets at a time; at 299 x 299 their activations take about 0.5 GB."""
 
 
 class Space(NamedTuple):
-    """A feature space, ready for use."""
+    """A loaded feature space."""
 
     sha256: str
-    """of its weights"""
+    """sha256 of its weights"""
     dim: int
+    """number of features"""
     extract: Callable[[Tensor], tuple[Tensor, Tensor | None]]
-    """uint8 images (N, C, H, W) to float32 features (N, dim) and, where it has a classifier,
-    logits (N, classes), on the CPU"""
+    """uint8 images (N, C, H, W) -> float32 features (N, dim) and logits (N, classes), on the CPU;
+    None without a classifier"""
     classifier: FittedClassifier | None = None
-    """where the space is a classifier's"""
+    """classifier whose features they are, if any"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +65,10 @@ class FeatureRequest:
 
 
 def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
-    """Load the classifier for the wanted images; those of another shape are brought to its own.
+    """Load the features of the images' classifier, which images are resized to.
 
     Raises:
-        ValueError: if there is none, saying how to fit one.
+        ValueError: if there is no such classifier, with the command that fits one.
     """
     found = classifier.find(kind, wanted.digest, wanted.data)
     net = found.net.to(wanted.device)
@@ -82,23 +83,23 @@ def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
 
 
 def load_raw(wanted: FeatureRequest) -> Space:
-    """Take the pixels themselves, divided by 255."""
+    """Load the space of pixels, divided by 255."""
     dim = math.prod(wanted.shape)
     return Space("none", dim, lambda pixels: (pixels.flatten(1).float() / 255, None))
 
 
 def load_inception(layer: str, wanted: FeatureRequest) -> Space:
-    """Load torch-fidelity's Inception (the network that FID is defined by) and read one layer.
+    """Load the features of a layer of torch-fidelity's Inception, the network that defines FID.
 
     Raises:
-        ValueError: if its weights are not there and cannot be downloaded, or are not those.
+        ValueError: if the weights cannot be downloaded, or have another sha256.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import (
         FeatureExtractorInceptionV3,
     )
 
     file, sha256 = _inception_weights(wanted)
-    # the layers before the last cost much less without the classifier on top
+    # without the logits, early layers cost much less
     layers = [layer, "logits_unbiased"] if layer == "2048" else [layer]
     net = FeatureExtractorInceptionV3("inception", layers, str(file)).to(wanted.device)
 
@@ -106,42 +107,41 @@ def load_inception(layer: str, wanted: FeatureRequest) -> Space:
     def extract(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         parts: list[Any] = []
         for chunk in pixels.split(CHUNK):
-            colour = chunk.expand(-1, 3, -1, -1) if chunk.shape[1] == 1 else chunk
-            parts.append([seen.cpu() for seen in net(colour.to(wanted.device))])
-        seen = [torch.cat(part) for part in zip(*parts, strict=True)]
-        logits = seen[0] if layer == "logits_unbiased" else seen[1] if len(seen) > 1 else None
-        return seen[0], logits
+            color = chunk.expand(-1, 3, -1, -1) if chunk.shape[1] == 1 else chunk
+            parts.append([output.cpu() for output in net(color.to(wanted.device))])
+        found = [torch.cat(part) for part in zip(*parts, strict=True)]
+        return found[0], found[-1] if layer in ("2048", "logits_unbiased") else None
 
     return Space(sha256, 1008 if layer == "logits_unbiased" else int(layer), extract)
 
 
 def inception_file() -> Path:
-    """Return where torch-fidelity's download of Inception's weights is, or would be."""
+    """Return the path of torch-fidelity's download of Inception's weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 
 def _inception_weights(wanted: FeatureRequest) -> tuple[Path, str]:
-    """Find or download Inception's weights and see that they are those, and nothing but weights."""
+    """Find or download Inception's weights and check them; return file and sha256."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     cache = inception_file()
     file = wanted.inception_weights or cache
     if not file.is_file() and wanted.inception_weights is not None:
-        raise ValueError(f"there is no file {file} to read Inception's weights from")
+        raise ValueError(f"expected a file of Inception's weights, but there is no {file}")
     if not file.is_file():
         try:
             fetch(URL_INCEPTION_V3, cache, f"sha256:{INCEPTION_SHA256}")
         except OSError as error:
             raise ValueError(
-                f"Inception's weights are not here and could not be downloaded ({error}): put "
-                f"{INCEPTION_FILE} (sha256 {INCEPTION_SHA256}) from {URL_INCEPTION_V3} at {cache}, "
-                "or name it with --inception-weights; the protocol classifier-10k needs no download"
+                f"cannot download Inception's weights ({error}): put {INCEPTION_FILE} (sha256 "
+                f"{INCEPTION_SHA256}) from {URL_INCEPTION_V3} at {cache}, or name it with "
+                "--inception-weights; the protocol classifier-10k needs no download"
             ) from error
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != INCEPTION_SHA256 and not wanted.force:
         raise ValueError(
-            f"{file} has sha256 {found}, not the {INCEPTION_SHA256} that FID is defined by; "
-            "--force measures with it all the same, and calls nothing FID"
+            f"{file} has sha256 {found}, not the {INCEPTION_SHA256} that defines FID; to measure "
+            "with it nevertheless, but not as FID, use --force"
         )
     try:
         # torch-fidelity itself would run code that a file holds

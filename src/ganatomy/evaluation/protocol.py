@@ -1,7 +1,7 @@
-"""Protocol: how a number was measured, with a name for people and a fingerprint for comparisons.
+"""Protocols: all settings that a measured value depends on, with a name and a fingerprint.
 
-Numbers of unlike fingerprints are never compared. Readable without torch. To add a preset, add a
-line to PROTOCOLS.
+Values of different fingerprints are never compared. Readable without torch. To add a preset, add an
+entry to PROTOCOLS.
 """
 
 import dataclasses
@@ -27,44 +27,49 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """All that a measured value depends on but the images themselves."""
+    """Everything that a measured value depends on, except for the generated images.
+
+    Raises:
+        ValueError: for a value of the wrong type or range.
+    """
 
     features: str = "classifier"
-    """feature space, see FEATURES"""
+    """name of the feature space, see FEATURES"""
     n: int = 10_000
-    """generated images"""
+    """number of generated images, at least 2"""
     n_real: int | None = None
-    """real images, evenly over the classes; None means the whole split for the Fréchet distance
-    and 10,000 of it for the other measures"""
+    """number of real images, evenly over the classes, at least 2; None means the whole split for
+    the Fréchet distance, and 10,000 images of it for the other metrics"""
     k: int = 5
-    """neighbors, for precision, recall, density and coverage"""
+    """number of neighbors for precision, recall, density and coverage, at least 1"""
     splits: int = 10
-    """parts that the inception or classifier score is averaged over"""
+    """number of splits that the inception or classifier score is averaged over, at least 1"""
     split: Literal["train", "test"] = "train"
-    """of the reference dataset"""
+    """split of the reference dataset"""
     dataset: str = ""
-    """whose images are the reference"""
+    """name of the reference dataset; empty before it is known"""
     mode: Mode = "eval"
-    """batch norm and dropout of the generator: as for use, as in training, or with statistics
-    estimated anew; given: the images were made elsewhere"""
+    """batch norm and dropout of the generator: in eval or train mode, or in eval mode with
+    reestimated batch norm statistics; given means images that do not come from a run"""
     weights: Weights = "ema"
-    """the averaged generator (the generator itself if its recipe does not average), or the raw"""
+    """averaged weights of the generator (raw ones if the recipe does not average), or raw weights;
+    given as in mode"""
     seed: int = 0
-    """of the latent vectors, and of bootstraps and subsets"""
+    """seed of the latent vectors, of bootstraps and of subsets, at least 0"""
     quantise: Literal["round to uint8"] = "round to uint8"
-    """what is done to the generator's values before anything looks at them"""
+    """conversion of the generator's output to pixels"""
     resize: Literal[
         "none",
         "to the classifier's shape, bilinear as Pillow",
         "299 x 299, bilinear as TensorFlow 1",
     ] = "none"
-    """what is done to images before the feature space sees them"""
+    """resizing of images for the feature space"""
     reference_sha256: str = ""
-    """of the reference images' pixels"""
+    """sha256 of the reference images; empty before they are known"""
     features_sha256: str = ""
-    """of the feature space's weights"""
+    """sha256 of the weights of the feature space; empty before they are known"""
     preset: str = field(default="", compare=False)
-    """name of the preset that it comes from; no setting"""
+    """name of the preset that the protocol comes from; not a setting"""
 
     def __post_init__(self) -> None:
         check(self, _LIMITS)
@@ -75,18 +80,18 @@ class Protocol:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting, as JSON holds it."""
+        """All settings by name, as JSON holds them."""
         return {name: value for name, value in to_dict(self).items() if name != "preset"}
 
     @property
     def fingerprint(self) -> str:
-        """Eight characters that stand for every setting."""
+        """Eight hexadecimal digits of the sha256 of all settings."""
         text = json.dumps(self.settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def name(self) -> str:
-        """The preset that it comes from, or else the nearest, and the settings that differ."""
+        """Name of its preset, or else of the nearest, and the settings that differ from it."""
         known = {self.preset} & PROTOCOLS.keys() or PROTOCOLS
         ours = self.settings
         changes: dict[str, list[str]] = {}
@@ -104,7 +109,7 @@ _INCEPTION = Protocol(features="inception-2048", resize="299 x 299, bilinear as 
 
 @dataclass(frozen=True)
 class Preset:
-    """A protocol with a name."""
+    """A protocol with a description."""
 
     protocol: Protocol
     """settings, whose dataset and hashes are filled in by the reference"""
@@ -138,31 +143,31 @@ def preset(name: str) -> Protocol:
     """Return the protocol of a preset.
 
     Raises:
-        ValueError: if there is none of that name, with the nearest.
+        ValueError: for an unknown name, with the nearest.
     """
     return lookup(PROTOCOLS, name, "protocol").protocol.replace(preset=name)
 
 
 def require_same(measured: Iterable[tuple[str, Protocol]]) -> None:
-    """See that things were measured alike.
+    """Check that all protocols have one fingerprint.
 
     Args:
-        measured: what each of them is called, and its protocol.
+        measured: name and protocol of each thing that is compared.
 
     Raises:
-        ValueError: if not, with both fingerprints and the fields in which they differ.
+        ValueError: if not, with both fingerprints and the settings that differ.
     """
     (first, ours), *others = measured
     for other, theirs in others:
         if theirs.fingerprint != ours.fingerprint:
             raise ValueError(
                 f"{first} was measured by {ours.name} [{ours.fingerprint}] and {other} by "
-                f"{theirs.name} [{theirs.fingerprint}] ({differences(ours, theirs)}); such numbers "
-                "cannot be compared: evaluate both with one --protocol"
+                f"{theirs.name} [{theirs.fingerprint}] ({differences(ours, theirs)}), so their "
+                "values cannot be compared; evaluate both with one --protocol"
             )
 
 
 def differences(ours: Protocol, theirs: Protocol) -> str:
-    """Say in which fields two protocols differ."""
+    """Return the settings in which two protocols differ."""
     a, b = ours.settings, theirs.settings
     return "; ".join(f"{k}: {str(a[k])[:12]} and {str(b[k])[:12]}" for k in a if a[k] != b[k])

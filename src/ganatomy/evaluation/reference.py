@@ -1,12 +1,11 @@
-"""The real images that generated ones are measured against, and what a feature space sees there.
+"""The real images that generated ones are compared with, and their features.
 
-What took long to compute is kept in the user's cache, under the hashes it depends on.
+Features are cached in files named after the sha256 of all that they depend on.
 """
 
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,25 +24,26 @@ from ganatomy.storage.cache import cache_root, read_cache, write_cache
 from ganatomy.validation import lookup
 
 REAL = 10_000
-"""Reference images for all but the Fréchet distance, where the protocol does not say."""
+"""Reference images of all metrics but the Fréchet distance, unless the protocol has n_real."""
 
 
 class Reference(NamedTuple):
-    """What generated images are measured against, by one protocol."""
+    """Real images under one protocol."""
 
     protocol: Protocol
-    """with dataset and hashes filled in"""
+    """protocol, with the dataset and all sha256 sums"""
     space: Space
+    """feature space"""
     classes: tuple[str, ...]
-    """empty if the images are not labelled"""
+    """names of the classes; empty if the images have no labels"""
     real: Extracted
     """up to REAL images, or the protocol's n_real"""
     moments: Moments
-    """of the whole split, or of those n_real"""
+    """moments of the whole split, or of the n_real images"""
     held_out: Extracted | None
-    """images that nothing was trained on, without their pixels"""
+    """features of images that nothing was trained on, without pixels; None if there are none"""
     class_shares: Tensor | None
-    """(classes,) that the space's classifier predicts in the whole split"""
+    """shares (classes,) that the feature space's classifier predicts in the whole split"""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,23 @@ class EvalOptions:
 
 
 def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
-    """Make ready what a protocol measures against: a dataset of DATASETS, or a path of images.
+    """Load a dataset and the features of its images, as a protocol asks for.
 
-    MNIST seen by a classifier that comes with ganatomy needs nothing but the package.
+    MNIST in the features of a classifier needs no download.
+
+    Args:
+        protocol: protocol. That of the result has the dataset, the resizing, the sha256 sums of
+            images and weights, and the number of images chosen in place of n_real.
+        data: dataset of DATASETS, importable name, or path of images.
+        options: circumstances.
 
     Raises:
-        ValueError: if the dataset or the feature space is not to be had.
+        ValueError: if the dataset or the feature space is not available, or the data are points.
     """
-    space_named = lookup(FEATURES, protocol.features, "feature space")
+    feature = lookup(FEATURES, protocol.features, "feature space")
     digits = protocol.features.startswith("classifier") and data in ("mnist", "mnist10k")
-    as_they_are = options.shape in (None, (1, 28, 28))
-    if digits and as_they_are:  # of the 60,000 the embedded ones are those that balanced() takes
+    if digits and options.shape in (None, (1, 28, 28)):
+        # the embedded images are those that balanced() takes of the 60,000
         train, test, data = load("mnist10k", options.root, "train"), None, "mnist"
         images = classifier.MNIST
     else:
@@ -87,14 +93,13 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
         images = digest(train)
     if len(train.shape) != 3:
         raise ValueError(
-            f"{data} is points, not images, which no protocol measures; count their modes with: "
+            f"expected images, got the points of {data}; count their modes with: "
             "ganatomy class-counts RUN --out modes.png"
         )
-    known = classifier.MNIST if digits else images
-    space = space_named.load(
+    space = feature.load(
         FeatureRequest(
             data=data,
-            digest=known,
+            digest=classifier.MNIST if digits else images,
             shape=train.shape,
             device=options.device,
             inception_weights=options.inception_weights,
@@ -103,48 +108,70 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
     )
     if space.classifier is not None and space.classifier.shape != train.shape:
         protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
-    protocol = protocol.replace(
-        dataset=Path(data).name, reference_sha256=images, features_sha256=space.sha256
-    )
     chosen = balanced(train, protocol.n_real or REAL)
-    if protocol.n_real is not None:
-        protocol = protocol.replace(n_real=len(chosen))  # the images may be fewer
-    kept_back = "" if test is None else digest(test)
-    seen = _remembered(protocol, kept_back, lambda: _look(protocol, space, train, test, chosen))
-    shares = None
-    if space.classifier is not None:
-        counts = torch.tensor(space.classifier.about["class_counts"])  # whatever the shape now is
-        shares = counts / counts.sum()
+    protocol = protocol.replace(
+        dataset=Path(data).name,
+        reference_sha256=images,
+        features_sha256=space.sha256,
+        n_real=None if protocol.n_real is None else len(chosen),
+    )
+    found = _cached(protocol, space, train, test, chosen)
     return Reference(
-        protocol,
-        space,
-        train.classes,
-        seen.real._replace(pixels=chosen.values),
-        seen.moments,
-        seen.held_out,
-        shares,
+        protocol=protocol,
+        space=space,
+        classes=train.classes,
+        real=found.real._replace(pixels=chosen.values),
+        moments=found.moments,
+        held_out=found.held_out,
+        class_shares=_class_shares(space),
     )
 
 
 def grid_reference(data: str, options: EvalOptions, n: int) -> Reference | None:
-    """Return the reference for grids of n samples, or None if the dataset has no classifier."""
+    """Return the reference for grids of n samples; None if the dataset has no classifier."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of bad images, given when training began
+        with warnings.catch_warnings(action="ignore"):  # those of bad images were shown before
             return reference(Protocol(n=n), data, options)
     except ValueError:
         return None
 
 
-class _Extracted(NamedTuple):
+def _class_shares(space: Space) -> Tensor | None:
+    """Return the shares (classes,) that a classifier predicts for its training images."""
+    if space.classifier is None:
+        return None
+    counts = torch.tensor(space.classifier.about["class_counts"])
+    return counts / counts.sum()
+
+
+class _Features(NamedTuple):
+    """Features of a reference, as the cache holds them."""
+
     real: Extracted
     moments: Moments
     held_out: Extracted | None
 
 
-def _look(
+def _cached(
     protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
-) -> _Extracted:
-    """Extract the features of a reference; a classifier's file holds most of them."""
+) -> _Features:
+    """Read features from the cache, or extract them and write them there."""
+    held_out = "" if test is None else digest(test)
+    parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
+    text = json.dumps([*parts, protocol.n_real, held_out, torch.__version__])
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    file = cache_root() / "references" / key
+    if (content := read_cache(file)) is not None:
+        return _unpack(read_tensors(content))
+    found = _extract(protocol, space, train, test, chosen)
+    write_cache(file, write_tensors(_pack(found)))
+    return found
+
+
+def _extract(
+    protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
+) -> _Features:
+    """Extract features, except for those that the file of a classifier has."""
     real = Extracted(*space.extract(chosen.values))
     known = space.classifier if space.classifier and space.classifier.shape == train.shape else None
     if known is not None:
@@ -153,29 +180,16 @@ def _look(
     else:
         held_out = None if test is None else Extracted(*space.extract(balanced(test, REAL).values))
     if protocol.n_real is not None or (len(chosen) == len(train) and known is None):
-        return _Extracted(real, moments(real.features), held_out)
+        return _Features(real, moments(real.features), held_out)
     if known is not None:
-        return _Extracted(real, known.train, held_out)
-    return _Extracted(real, moments(space.extract(train.values)[0]), held_out)
+        return _Features(real, known.train, held_out)
+    return _Features(real, moments(space.extract(train.values)[0]), held_out)
 
 
-def _remembered(protocol: Protocol, kept_back: str, look: Callable[[], _Extracted]) -> _Extracted:
-    """Read from the cache what these hashes stand for, or compute it and keep it."""
-    parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
-    text = json.dumps([*parts, protocol.n_real, kept_back, torch.__version__])
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    file = cache_root() / "references" / key
-    if (content := read_cache(file)) is not None:
-        return _unpack(read_tensors(content))
-    seen = look()
-    write_cache(file, write_tensors(_pack(seen)))
-    return seen
-
-
-def _pack(seen: _Extracted) -> dict[str, Tensor]:
-    mean, cov, n = seen.moments
+def _pack(found: _Features) -> dict[str, Tensor]:
+    mean, cov, n = found.moments
     tensors = {"mean": mean, "cov": cov, "n": torch.tensor(n)}
-    for name, part in (("real", seen.real), ("held_out", seen.held_out)):
+    for name, part in (("real", found.real), ("held_out", found.held_out)):
         if part is not None:
             tensors[f"{name}.features"] = part.features
             if part.logits is not None:
@@ -183,10 +197,10 @@ def _pack(seen: _Extracted) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _unpack(tensors: dict[str, Tensor]) -> _Extracted:
+def _unpack(tensors: dict[str, Tensor]) -> _Features:
     def part(name: str) -> Extracted:
         return Extracted(tensors[f"{name}.features"], tensors.get(f"{name}.logits"))
 
     held_out = part("held_out") if "held_out.features" in tensors else None
-    kept = Moments(tensors["mean"], tensors["cov"], int(tensors["n"]))
-    return _Extracted(part("real"), kept, held_out)
+    whole = Moments(tensors["mean"], tensors["cov"], int(tensors["n"]))
+    return _Features(part("real"), whole, held_out)

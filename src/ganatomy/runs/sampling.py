@@ -1,4 +1,4 @@
-"""Latent vectors, ways between them, and the images that a generator makes of them."""
+"""Samples of a generator, and interpolations between its latent vectors."""
 
 import copy
 import io
@@ -19,23 +19,28 @@ from ganatomy.runs.folder import Run
 from ganatomy.storage.files import write_atomic
 
 CHUNK = 256
-"""Rows drawn and generated at a time; fixed, so that the i-th depends on nothing but seed and i."""
+"""Samples generated at a time; constant, so that the i-th depends on the seed and on i only."""
 
 ESTIMATION_CHUNKS = 40
-"""Chunks that batch norm's statistics are estimated anew from, 10,240 samples."""
+"""Chunks that batch norm statistics are reestimated from: 10,240 samples."""
 
 GeneratorMode = Literal["eval", "train", "reestimated"]
-"""Batch norm and dropout as for use, as in training, or for use with statistics estimated anew."""
+"""Batch norm and dropout as in eval mode, in train mode, or in eval mode with new statistics."""
 
 
 def load_generator(
     run: Run, file: Path | None = None, weights: Literal["ema", "raw"] = "ema"
 ) -> tuple[int, nn.Module]:
-    """Return a checkpoint's step and its (averaged) generator; by default of the newest whole one.
+    """Return the step and the generator of a checkpoint.
+
+    Args:
+        run: run.
+        file: checkpoint; None means the newest readable one.
+        weights: averaged weights, if the recipe averages them, or raw ones.
 
     Raises:
         ValueError: if the run has no checkpoint yet.
-        DamagedError: if it cannot be read or is not of this run.
+        DamagedError: if the checkpoint cannot be read or belongs to another run.
     """
     file = file or run.checkpoint()
     saved = run.load(file)
@@ -49,10 +54,17 @@ def load_generator(
 def generate(
     generator: nn.Module, n: int, recipe: Recipe, seed: int, mode: GeneratorMode = "eval"
 ) -> Tensor:
-    """Return n samples in [-1, 1] on the CPU; the generator, of this recipe, stays as it is.
+    """Return n samples in [-1, 1] on the CPU.
 
-    The i-th sample depends on the seed, i and the mode alone: asking for more keeps the first ones.
-    In mode train a sample also depends on the other 255 of its batch.
+    The i-th sample depends on the seed, i and the mode only, so that the first ones of a larger n
+    are the same. In mode train it also depends on the other samples of its chunk of 256.
+
+    Args:
+        generator: generator of this recipe, which is not changed.
+        n: number of samples.
+        recipe: recipe, which says how latent vectors are drawn.
+        seed: seed of the latent vectors.
+        mode: batch norm and dropout.
     """
     device = next(generator.parameters()).device
     devices = [device] if device.type == "cuda" else []
@@ -74,7 +86,7 @@ def _in_mode(generator: nn.Module, mode: GeneratorMode, recipe: Recipe, seed: in
     for module in used.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
-            module.momentum = None  # the plain average over what follows
+            module.momentum = None  # cumulative average over the chunks
             module.train()
     for chunk in range(ESTIMATION_CHUNKS):
         used(_latent(recipe, derive_seed(seed, 2), chunk).to(device))
@@ -169,15 +181,15 @@ def check_suffix(path: str | Path, *suffixes: str) -> Path:
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Return a + t (b - a), t in [0, 1]: straight lines between latent vectors."""
+    """Return a + t (b - a), t in [0, 1]: points on the straight line between latent vectors."""
     return a + t * (b - a)
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Return points of the arcs between vectors (..., z_dim), at shares t of their angle.
+    """Return points on the arc between vectors (..., z_dim), at shares t of their angle.
 
-    Shoemake 1985. Unlike a straight line an arc keeps the length that normal vectors of many
-    dimensions have. Vectors of one direction are joined by a straight line.
+    Shoemake 1985. Unlike a straight line, an arc keeps the typical length of normal vectors in many
+    dimensions. Between vectors of one direction it is a straight line.
     """
     cosine = (F.normalize(a, dim=-1) * F.normalize(b, dim=-1)).sum(-1, keepdim=True)
     angle = cosine.clamp(-1, 1).acos()
@@ -189,7 +201,16 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def interpolate(
     generator: nn.Module, pairs: int, k: int, recipe: Recipe, seed: int, curved: bool = False
 ) -> Interpolation:
-    """Generate k + 1 images from one latent vector to another, for each of so many pairs."""
+    """Generate k + 1 samples from one latent vector to another, for each of several pairs.
+
+    Args:
+        generator: generator of this recipe, which is not changed.
+        pairs: number of pairs of latent vectors.
+        k: number of steps from one vector to the other.
+        recipe: recipe, which says how latent vectors are drawn.
+        seed: seed of the latent vectors.
+        curved: follow the arc between the vectors instead of the straight line.
+    """
     ends = torch.cat([_latent(recipe, seed, chunk) for chunk in range(-(-2 * pairs // CHUNK))])
     a, b = ends[: 2 * pairs].view(pairs, 2, 1, -1).unbind(1)
     t = torch.linspace(0, 1, k + 1).view(1, k + 1, 1)
@@ -198,6 +219,6 @@ def interpolate(
     device = next(used.parameters()).device
     made = torch.stack([used(row.to(device)).cpu() for row in z])
     steps = made.diff(dim=1).flatten(2).square().mean(2).sqrt()
-    # a generator that gives one image takes no steps, the evenest there are
+    # a generator of one image changes evenly: its steps are all 0
     jump = steps.amax(1) / steps.mean(1).clamp(min=1e-12)
     return Interpolation(made, tuple(jump.clamp(min=1).tolist()), slerp=curved)

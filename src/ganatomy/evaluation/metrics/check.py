@@ -8,18 +8,17 @@ from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, Extract
 from ganatomy.evaluation.metrics.distances import moments
 
 N, DIM, CLASSES = 128, 6, 4
-"""Images of the check, their features and their classes."""
+"""Number of images, features and classes."""
 
 
 def check_metric(metric: Metric) -> None:
-    """See that a metric does what evaluations rest on.
+    """Check a metric on random features, logits and pixels.
 
-    It is given random features, logits and pixels. It must return an Estimate for each of its
-    values, of finite floats, with the value inside its interval; return the same when it is asked
-    again; and leave its arguments as they are.
+    It must return an Estimate of finite floats for each of its values, inside its interval. It must
+    be deterministic, and must not change its arguments.
 
     Raises:
-        ValueError: for the first of these that does not hold.
+        ValueError: for the first rule that is broken.
     """
     comparison, untouched = _comparison(), _comparison()
     found = metric.measure(comparison)
@@ -29,9 +28,11 @@ def check_metric(metric: Metric) -> None:
     for name, estimate in found.items():
         _check_estimate(name, estimate)
     if metric.measure(comparison) != found:
-        raise ValueError("it returns other values for equal arguments; draw from comparison.seed")
+        raise ValueError(
+            "equal arguments give different values; use comparison.seed for randomness"
+        )
     if _tensors(comparison) != _tensors(untouched):
-        raise ValueError("it changes its arguments; copy them first")
+        raise ValueError("it changes its arguments; copy them before")
 
 
 def _check_estimate(name: str, estimate: object) -> None:

@@ -1,4 +1,4 @@
-"""What metrics are given and what they give back."""
+"""Arguments and results of metrics."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from ganatomy.evaluation.statistics import share_interval
 
 
 class Extracted(NamedTuple):
-    """What a feature space saw in n images."""
+    """Features of n images, and what else is known of them."""
 
     features: Tensor
-    """(n, d) float32"""
+    """float32 (n, d)"""
     logits: Tensor | None = None
-    """(n, classes) float32, where the feature space has a classifier"""
+    """float32 (n, classes); None if the feature space has no classifier"""
     pixels: Tensor | None = None
-    """(n, C, H, W) uint8, where the images themselves are at hand"""
+    """uint8 (n, C, H, W); None if the images are not available"""
     labels: Tensor | None = None
-    """(n,) true classes of real images"""
+    """int64 (n,), true classes of real images; None if they are not known"""
 
 
 class Moments(NamedTuple):
@@ -32,55 +32,57 @@ class Moments(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A value and how sure it is."""
+    """A value with its uncertainty."""
 
     value: float
     low: float | None = None
-    """ends of its 95 % interval, as defined in ganatomy.evaluation.statistics"""
+    """lower end of the 95 % interval (see evaluation.statistics); None if there is no interval"""
     high: float | None = None
+    """upper end"""
     std: float | None = None
-    """where the field quotes one: KID over subsets, the score over splits"""
+    """standard deviation, of KID over subsets and of the score over splits; None for others"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Everything a metric may look at.
+    """Generated and real images, of which a metric is a function.
 
     Raises:
         ValueError: if features are not finite, or the parts do not fit each other.
     """
 
     fake: Extracted
+    """generated images"""
     real: Extracted
-    """reference images, about 10,000"""
+    """reference images, 10,000 by default"""
     moments: Moments
-    """of the whole reference split"""
+    """moments of the whole reference split"""
     held_out: Extracted | None = None
-    """real images that no generator was trained on"""
+    """real images that no generator was trained on; None if there are none"""
     class_shares: Tensor | None = None
-    """(classes,) share of each class that the classifier predicts in the whole reference split;
-    where None, metrics count the predictions for the reference images"""
+    """shares (classes,) that the classifier predicts in the whole reference split; None means the
+    predictions for the reference images"""
     k: int = 5
-    """neighbors"""
+    """number of neighbors, at least 1"""
     splits: int = 10
-    """of the score"""
+    """number of splits of the score, at least 1"""
     seed: int = 0
-    """of bootstraps and subsets"""
+    """seed of bootstraps and subsets"""
     resamples: int = 200
-    """of a bootstrap"""
+    """number of bootstrap resamples, at least 2"""
 
     def __post_init__(self) -> None:
-        """Refuse what would give a wrong number rather than an error."""
+        """Refuse arguments that would give a wrong number instead of an error."""
         for name, least in (("k", 1), ("splits", 1), ("resamples", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not self.moments.cov.trace() > 0:
-            raise ValueError("the reference images all have the same features; choose others")
+            raise ValueError("all reference images have the same features; use other images")
         d = len(self.moments.mean)
         for name in ("fake", "real", "held_out"):
-            seen: Extracted | None = getattr(self, name)
-            if seen is not None:
-                _check(name, seen, d)
+            part: Extracted | None = getattr(self, name)
+            if part is not None:
+                _check(name, part, d)
 
 
 @dataclass(frozen=True)
@@ -114,42 +116,45 @@ class Metric:
 
 
 def available(metric: Metric, comparison: Comparison) -> bool:
-    """Whether the comparison has all that the metric needs."""
+    """Return whether the comparison has everything that the metric needs."""
     return all(attrgetter(need)(comparison) is not None for need in metric.needs)
 
 
 def require(n: int, least: int, what: str) -> None:
-    """Raise ValueError unless there are at least so many images of this kind."""
+    """Raise ValueError unless there are at least this many images of a kind."""
     if n < least:
-        raise ValueError(f"{n} {what} images are too few; measure at least {least}")
+        raise ValueError(f"expected at least {least} {what} images, got {n}; measure more")
 
 
 def share(hits: Tensor, together: int = 1) -> Estimate:
-    """Return the share of images for which a (n,) bool holds, with its interval.
+    """Return the share of images for which hits (n,) are true, with its interval.
 
-    Hits that come so many together are so many fewer to be sure by.
+    Args:
+        hits: bool (n,).
+        together: number of images that are always hits together, such as 2 for pairs, which makes
+            the interval wider.
     """
     count, n = int(hits.sum()), len(hits)
     return Estimate(count / n, *share_interval(count / together, n / together))
 
 
-def _check(name: str, seen: Extracted, d: int) -> None:
-    if seen.features.ndim != 2 or seen.features.shape[1] != d:
+def _check(name: str, images: Extracted, d: int) -> None:
+    if images.features.ndim != 2 or images.features.shape[1] != d:
         raise ValueError(
-            f"features of {name} are {tuple(seen.features.shape)}, but the reference moments have "
-            f"{d} dimensions; extract both with one feature space"
+            f"expected features of {name} (n, {d}), as those of the reference, got "
+            f"{tuple(images.features.shape)}; use one feature space for both"
         )
     for what in ("logits", "pixels", "labels"):
-        part: Tensor | None = getattr(seen, what)
-        if part is not None and len(part) != len(seen.features):
+        part: Tensor | None = getattr(images, what)
+        if part is not None and len(part) != len(images.features):
             raise ValueError(
-                f"{name} has {len(seen.features)} features but {len(part)} {what}; "
-                "give those of the same images"
+                f"{name} has {len(images.features)} features but {len(part)} {what}; "
+                "all must be of the same images"
             )
     for what in ("features", "logits"):
-        part = getattr(seen, what)
+        part = getattr(images, what)
         if part is not None and not part.isfinite().all():
             raise ValueError(
-                f"{what} of {name} are not finite; the generator has diverged or its images "
-                "are damaged: look at them and measure an earlier checkpoint"
+                f"{what} of {name} are not finite: the generator has diverged, or its images are "
+                "damaged; look at them, and measure an earlier checkpoint"
             )

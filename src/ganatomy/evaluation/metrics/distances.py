@@ -1,6 +1,6 @@
 """Distances between the distributions of two sets of features: Fréchet and kernel.
 
-With Inception features these are FID and KID; with any other features they are on another scale.
+With Inception features they are FID and KID. With other features they have another scale.
 """
 
 import math
@@ -16,19 +16,25 @@ from ganatomy.evaluation.metrics.neighbors import BLOCK
 from ganatomy.evaluation.statistics import Z, interval, reach, resamples
 
 WIDE = 512
-"""Dimensions above which one Fréchet distance takes seconds, and a bootstrap RESAMPLES_WIDE."""
+"""Number of features above which a Fréchet distance takes seconds."""
 
 RESAMPLES_WIDE = 20
+"""Bootstrap resamples of a Fréchet distance of more than WIDE features."""
 
 SIZES = 12
-"""Sample sizes from a quarter of the images to all, from which fd_infinity is drawn."""
+"""Numbers of images, from a quarter to all, that fd_infinity extrapolates from."""
 
 SUBSETS, SUBSET = 100, 1000
-"""Of KID, and the images in each, as in its paper's practice."""
+"""Number of subsets of KID, and of images in each, as in its paper."""
 
 
 def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
-    """Return mean and unbiased covariance of features (n, d), each counted so often if given (n,).
+    """Return mean and unbiased covariance of features.
+
+    Args:
+        features: (n, d).
+        counts: (n,), weight of each image, such as its number in a bootstrap resample; None means
+            one each.
 
     Raises:
         ValueError: for fewer than 2 images.
@@ -48,10 +54,10 @@ def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
 
 
 def trace_sqrt(cov1: Tensor, cov2: Tensor) -> float:
-    """Return the trace of (cov1 cov2)^½ of two covariance matrices (d, d), singular ones too.
+    """Return the trace of (cov1 cov2)^½ of two covariance matrices (d, d), which may be singular.
 
-    With cov1 = L Lᵀ the product has the eigenvalues of the symmetric Lᵀ cov2 L, and their roots'
-    sum is the trace; no matrix root is formed.
+    With cov1 = L Lᵀ, the product has the eigenvalues of the symmetric matrix Lᵀ cov2 L. The trace
+    is the sum of their roots, so that no matrix root is computed.
     """
     return _trace_sqrt(_root(cov1.double()), cov2.double())
 
@@ -59,22 +65,22 @@ def trace_sqrt(cov1: Tensor, cov2: Tensor) -> float:
 def frechet(a: Moments, b: Moments) -> float:
     """Return the Fréchet distance of two Gaussians: |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½).
 
-    Dowson and Landau 1982; on Inception features it is the FID of Heusel et al. 2017, arXiv
-    1706.08500. Lower is better and 0 is equal. It falls with the number of images, so compare
-    only values of as many.
+    Dowson and Landau 1982. Of Inception features it is the FID of Heusel et al. 2017, arXiv
+    1706.08500. Lower is better, and 0 means equal. It falls with the number of images, so only
+    values of equal numbers can be compared.
     """
     return frechet_to(b)(a)
 
 
 def frechet_to(b: Moments) -> Callable[[Moments], float]:
-    """Return the Fréchet distance to b as a function, which factors b's covariance only once."""
+    """Return the Fréchet distance to b as a function, which factorizes b's covariance once."""
     root = _root(b.cov.double())
 
     def distance(a: Moments) -> float:
         if len(a.mean) != len(b.mean):
             raise ValueError(
-                f"Fréchet distance of {len(a.mean)} and {len(b.mean)} dimensions; "
-                "extract both with one feature space"
+                f"expected features of {len(b.mean)} dimensions, got {len(a.mean)}; use one "
+                "feature space for both"
             )
         apart = (a.mean - b.mean).double().square().sum() + a.cov.trace() + b.cov.trace()
         return max(0.0, float(apart) - 2 * _trace_sqrt(root, a.cov.double()))
@@ -83,7 +89,7 @@ def frechet_to(b: Moments) -> Callable[[Moments], float]:
 
 
 def fd(c: Comparison) -> dict[str, Estimate]:
-    """Fréchet distance to the whole reference split; bootstrap over the fakes."""
+    """Fréchet distance to the whole reference split, with a bootstrap over generated images."""
     x, distance = c.fake.features.double(), frechet_to(c.moments)
     value = distance(moments(x))
     times = c.resamples if x.shape[1] <= WIDE else min(c.resamples, RESAMPLES_WIDE)
@@ -93,12 +99,12 @@ def fd(c: Comparison) -> dict[str, Estimate]:
 
 
 def fd_infinity(c: Comparison) -> dict[str, Estimate]:
-    """Fréchet distance extrapolated to infinitely many fakes.
+    """Fréchet distance extrapolated to infinitely many generated images.
 
-    It is linear in 1/n, so its values at several n give a line, whose height at 1/n = 0 is free of
-    the bias. Chong and Forsyth 2020, arXiv 1911.07023. The interval is that of the line's height
-    (Student's t of the regression); the subsets share images, so it may be too narrow, and with
-    fewer images than features the line is none.
+    The distance is linear in 1/n. So its values at several n give a line, whose intercept has no
+    bias. Chong and Forsyth 2020, arXiv 1911.07023. The interval is that of the intercept (Student's
+    t). It may be too narrow, because the subsets share images. With fewer images than features the
+    distance is not linear.
     """
     x, distance = c.fake.features.double(), frechet_to(c.moments)
     require(len(x), 4 * SIZES, "generated")
@@ -113,9 +119,9 @@ def fd_infinity(c: Comparison) -> dict[str, Estimate]:
 def kid(c: Comparison) -> dict[str, Estimate]:
     """Squared MMD with kernel (x·y/d + 1)³, mean and deviation over SUBSETS random subsets.
 
-    Bińkowski et al. 2018, arXiv 1801.01401; unbiased, so below 0 now and then when the sets are
-    alike. The interval adds the chance of the fakes (the linear part of the U-statistic, Hoeffding
-    1948) to that of the subsets; it is normal, for a bootstrap of a mean comes to the same.
+    Bińkowski et al. 2018, arXiv 1801.01401. It is unbiased, so it may be below 0 for equal
+    distributions. The normal interval combines the variance of the generated images (linear part of
+    the U-statistic, Hoeffding 1948) with that of the subsets.
     """
     from torch_fidelity.metric_kid import kid_features_to_metric
 
@@ -135,26 +141,26 @@ def kid(c: Comparison) -> dict[str, Estimate]:
     )
     value = found["kernel_inception_distance_mean"]
     std = found["kernel_inception_distance_std"]
-    own = _kernel_sums(fake, fake) - _kernel(fake, fake)  # not with itself, where it is largest
+    own = _kernel_sums(fake, fake) - _kernel(fake, fake)  # no image with itself
     linear = 2 * (own / (len(fake) - 1) - _kernel_sums(fake, real) / len(real))
     half = Z * math.hypot(float(linear.std()) / math.sqrt(len(fake)), std / math.sqrt(SUBSETS))
     return {"kid": Estimate(value, value - half, value + half, std)}
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    """Return the kernel of each x (n, d) with the y of its row."""
+    """Return the kernel (n,) of each row of x (n, d) with that row of y."""
     return ((x.double() * y.double()).sum(1) / x.shape[1] + 1) ** 3
 
 
 def _kernel_sums(x: Tensor, y: Tensor) -> Tensor:
-    """Return the kernel of each x (n, d) summed over all y (m, d), in blocks of BLOCK bytes."""
+    """Return the kernel of each x (n, d), summed over all y (m, d), in blocks of BLOCK bytes."""
     columns = y.double().T / x.shape[1]
     parts = x.double().split(max(1, BLOCK // (8 * len(y))))
     return torch.cat([(part @ columns).add_(1).pow_(3).sum(1) for part in parts])
 
 
 def _root(cov: Tensor) -> Tensor:
-    """Return L with L Lᵀ = cov: Cholesky's, or of a singular one the eigenvectors' times roots."""
+    """Return L with L Lᵀ = cov, by Cholesky, or by eigenvectors if cov is singular."""
     lower, failed = torch.linalg.cholesky_ex(cov)
     if not failed:
         return lower
@@ -163,5 +169,5 @@ def _root(cov: Tensor) -> Tensor:
 
 
 def _trace_sqrt(root: Tensor, cov: Tensor) -> float:
-    """Sum the roots of the eigenvalues of rootᵀ cov root; rounding makes some of 0 negative."""
+    """Return the sum of the roots of the eigenvalues of rootᵀ cov root, none below 0."""
     return float(torch.linalg.eigvalsh(root.T @ cov @ root).clamp(min=0).sqrt().sum())

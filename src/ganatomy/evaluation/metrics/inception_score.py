@@ -1,4 +1,4 @@
-"""The inception score: are the classes of single images sure, and those of all of them many?"""
+"""The inception score: confident classes of single images, many classes of all together."""
 
 import torch
 
@@ -6,15 +6,15 @@ from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, require
 from ganatomy.evaluation.statistics import interval, resamples
 
 DEEPEST = -700.0
-"""Logits below the highest by more would be classes of probability 0, whose logarithm is none."""
+"""Least difference of a logit to the highest; below it a probability is 0 in float64."""
 
 
 def score(c: Comparison) -> dict[str, Estimate]:
     """Exp of the mean KL divergence of p(y|x) from p(y), mean and deviation over random splits.
 
-    Salimans et al. 2016, arXiv 1606.03498. From 1 to the number of classes; it is the field's only
-    with Inception's logits, and blind to reals: one perfect image per class is the best. The
-    interval is a bootstrap of all images as one split, whose deviations are put at the value.
+    Salimans et al. 2016, arXiv 1606.03498. It lies between 1 and the number of classes, and is
+    comparable with the literature only with Inception's logits. It does not depend on real images:
+    one perfect image per class is optimal. The interval is a bootstrap of all images as one split.
     """
     from torch_fidelity.metric_isc import isc_features_to_metric
 

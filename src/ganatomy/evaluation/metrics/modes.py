@@ -1,4 +1,4 @@
-"""Modes: which classes are there, how varied images are, and whether they repeat or copy."""
+"""Modes: predicted classes, diversity, duplicates and copies."""
 
 import hashlib
 import math
@@ -15,28 +15,28 @@ from ganatomy.evaluation.metrics.neighbors import nearest
 from ganatomy.evaluation.statistics import interval, resamples
 
 EXPECTED = 5
-"""Images expected of a class before its absence means anything (Cochran 1954)."""
+"""Least expected number of images of a class whose absence is significant (Cochran 1954)."""
 
 MISSING = 0.1
-"""Share of its expected images below which a class is missing."""
+"""Share of the expected images of a class below which it is missing."""
 
 CLOSE = 0.01
-"""Share of real images whose neighbor is too close; how close that is, is a quantile of so few
-images, whose own chance is not in the intervals."""
+"""Share of real images whose neighbor is too close. The distance is a quantile of real images,
+whose own uncertainty is not in the intervals."""
 
 
 def class_counts(logits: Tensor) -> Tensor:
-    """Return how often each class is the likeliest, (classes,) int64, for logits (n, classes)."""
+    """Return the number of predictions of each class, int64 (classes,), of logits (n, classes)."""
     return logits.argmax(1).bincount(minlength=logits.shape[1])
 
 
 def classes(c: Comparison) -> dict[str, Estimate]:
-    """Predicted classes of the fakes against those that the classifier predicts for the reference.
+    """Predicted classes of generated images, compared with those of the reference images.
 
-    chi2 is Pearson's statistic of the two histograms as two samples of one distribution, classes
-    with fewer than EXPECTED fakes expected being one class; chi2_p is its p-value. entropy is of
-    the fakes' histogram, in nats. missing counts the expected classes with fewer than MISSING of
-    their expected images. confidence is the mean probability of the likeliest class.
+    chi2 is Pearson's statistic of the two histograms as samples of one distribution, and chi2_p is
+    its p value. Classes of fewer than EXPECTED expected images are pooled. entropy is that of the
+    generated images' histogram, in nats. missing is the number of classes with fewer than MISSING
+    of their expected images. confidence is the mean probability of the most probable class.
     """
     assert c.fake.logits is not None
     counts, reference = class_counts(c.fake.logits), _reference_counts(c)
@@ -59,9 +59,9 @@ def classes(c: Comparison) -> dict[str, Estimate]:
 
 
 def diversity(c: Comparison) -> dict[str, Estimate]:
-    """Root mean square distance of two fakes over that of two reference images; 1 is as varied.
+    """Root mean square distance of two generated images, divided by that of two reference images.
 
-    Twice the trace of the covariance is the mean squared distance, so no pair is looked at.
+    The mean squared distance is twice the trace of the covariance, so no pairs are computed.
     """
     require(len(c.fake.features), 2, "generated")
     x = c.fake.features.double() - c.moments.mean
@@ -79,16 +79,16 @@ def diversity(c: Comparison) -> dict[str, Estimate]:
 
 
 def pixel_diversity(c: Comparison) -> dict[str, Estimate]:
-    """Diversity of the pixels themselves: 0 for one image, above 1 for noise."""
+    """Diversity of the pixels: 0 for one image, above 1 for noise."""
     assert c.fake.pixels is not None and c.real.pixels is not None
     value = _spread(c.fake.pixels.flatten(1)) / max(_spread(c.real.pixels.flatten(1)), 1e-12)
     return {"pixel_diversity": Estimate(value)}
 
 
 def class_diversity(c: Comparison) -> dict[str, Estimate]:
-    """Diversity within a predicted class, the mean over the classes that are expected.
+    """Diversity within a predicted class, mean over classes of at least EXPECTED expected images.
 
-    One image per class scores 0 here, and so does a class with fewer than two fakes.
+    It is 0 for one image in each class. A class of fewer than two generated images counts as 0.
     """
     assert c.fake.logits is not None and c.real.logits is not None
     real = class_counts(c.real.logits)
@@ -103,21 +103,21 @@ def class_diversity(c: Comparison) -> dict[str, Estimate]:
 
 
 def exact_duplicates(c: Comparison) -> dict[str, Estimate]:
-    """Share of fakes whose pixels are those of an earlier fake."""
+    """Share of generated images with the pixels of an earlier one."""
     assert c.fake.pixels is not None
-    seen: set[bytes] = set()
+    known: set[bytes] = set()
     again = []
     for image in _digests(c.fake.pixels):
-        again.append(image in seen)
-        seen.add(image)
+        again.append(image in known)
+        known.add(image)
     return {"exact_duplicates": share(torch.tensor(again))}
 
 
 def near_duplicates(c: Comparison) -> dict[str, Estimate]:
-    """Share of fakes as close to another as the closest CLOSE of as many reals are to theirs.
+    """Share of generated images as close to another as the closest CLOSE of real images are.
 
-    About CLOSE for a perfect generator. As many, for the more images, the closer; so both sets
-    are cut, at random, to the size of the smaller.
+    About CLOSE for a perfect generator. Neighbors are closer among more images, so both sets are
+    reduced at random to the size of the smaller one.
     """
     fake, real = c.fake.features, c.real.features
     n = min(len(fake), len(real))
@@ -127,21 +127,22 @@ def near_duplicates(c: Comparison) -> dict[str, Estimate]:
 
 
 def copies(c: Comparison) -> dict[str, Estimate]:
-    """Share of fakes whose pixels are those of a reference image."""
+    """Share of generated images with the pixels of a reference image."""
     assert c.fake.pixels is not None and c.real.pixels is not None
     if c.fake.pixels.shape[1:] != c.real.pixels.shape[1:]:
         raise ValueError(
-            f"fakes of {tuple(c.fake.pixels.shape[1:])} cannot equal reference images of "
-            f"{tuple(c.real.pixels.shape[1:])}; give both at one size"
+            f"expected images of {tuple(c.real.pixels.shape[1:])}, got "
+            f"{tuple(c.fake.pixels.shape[1:])}; resize them to the reference images"
         )
     real = set(_digests(c.real.pixels))
     return {"copies": share(torch.tensor([p in real for p in _digests(c.fake.pixels)]))}
 
 
 def memorised(c: Comparison) -> dict[str, Estimate]:
-    """Share of fakes as near to a reference image as the nearest CLOSE of held-out images are.
+    """Share of generated images as near to a reference image as the nearest CLOSE of held-out ones.
 
-    About CLOSE for an honest generator, if the reference is what it was trained on.
+    About CLOSE for a generator that does not memorize, if the reference images are its training
+    images.
     """
     assert c.held_out is not None
     near = nearest(c.held_out.features, c.real.features)[0].quantile(CLOSE)
@@ -149,7 +150,7 @@ def memorised(c: Comparison) -> dict[str, Estimate]:
 
 
 def _reference_counts(c: Comparison) -> Tensor:
-    """Predictions for the reference: of the whole split where known, else of its images."""
+    """Return predictions for the whole reference split, or else for its images."""
     if c.class_shares is not None:
         return c.class_shares.double() * c.moments.n
     assert c.real.logits is not None
@@ -157,7 +158,7 @@ def _reference_counts(c: Comparison) -> Tensor:
 
 
 def _common(expected: Tensor) -> Tensor:
-    """Which classes are expected often enough; of very few images, the most expected."""
+    """Return whether EXPECTED images of each class are expected, or else the most of any."""
     return expected >= min(EXPECTED, float(expected.max()))
 
 
@@ -166,7 +167,7 @@ def _pooled(counts: Tensor, common: Tensor) -> Tensor:
 
 
 def _homogeneity(a: Tensor, b: Tensor) -> tuple[float, float]:
-    """Pearson's chi-squared of two histograms and its p-value, without bins empty in both."""
+    """Return Pearson's chi-squared of two histograms and its p value, without empty bins."""
     table = torch.stack([a, b])[:, (a + b) > 0].numpy()
     test = scipy.stats.chi2_contingency(table, correction=False)
     return float(test.statistic), float(test.pvalue)
@@ -178,7 +179,7 @@ def _entropy(counts: NDArray[Any]) -> float:
 
 
 def _spread(features: Tensor) -> float:
-    """Root of the trace of the covariance; 0 of fewer than two."""
+    """Return the root of the trace of the covariance; 0 for fewer than two images."""
     return float(features.double().var(0).sum().sqrt()) if len(features) > 1 else 0.0
 
 

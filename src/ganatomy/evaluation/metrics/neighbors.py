@@ -1,9 +1,9 @@
 """Distances to nearest neighbors, block by block, exact for duplicates.
 
-A block of distances takes at most BLOCK bytes, and a few of them live at once; beside them stand
-float64 copies of the features, so n images never cost n x n of memory. Squared distances come
-of a matrix product in float64, |x|² + |y|² - 2xy, less a trillionth of |x|² + |y|²: so rounding,
-which depends on the block, cannot put an image at a distance from its own copy, nor decide ties.
+A block of distances takes at most BLOCK bytes, and few exist at a time, next to float64 copies of
+the features. So n images never take n x n of memory. Squared distances are those of a matrix
+product in float64, |x|² + |y|² - 2xy, minus a trillionth of |x|² + |y|². So rounding, which
+depends on the block, neither separates an image from its own copy nor decides ties.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,18 @@ BLOCK = 2**26
 """Bytes of one block of distances."""
 
 ROUNDING = 1e-12
-"""Of float64 products over a few thousand features, relative to the squared norms, with room."""
+"""Bound on the error of float64 products of some thousand features, relative to squared norms."""
 
 
 def blocks(a: Tensor, b: Tensor, block: int | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows of a (n, d) with their squared distances to all of b (m, d), never above the true.
+    """Yield rows of a (n, d) with their squared distances to all of b (m, d), never too large.
 
-    Features are moved by the mean of b first: products of numbers far from 0 lose digits.
+    The mean of b is subtracted first, because products of numbers far from 0 lose digits.
+
+    Args:
+        a: features (n, d).
+        b: features (m, d).
+        block: bytes of a block of distances; None means BLOCK.
     """
     center = b.double().mean(0)
     a, b = a.double() - center, b.double() - center
@@ -34,9 +39,9 @@ def blocks(a: Tensor, b: Tensor, block: int | None = None) -> Iterator[tuple[sli
 
 
 def radii(features: Tensor, k: int, block: int | None = None) -> Tensor:
-    """Return the squared distance (n,) of each image's k-th nearest other, never below the true.
+    """Return the squared distance (n,) of each image to its k-th nearest other, never too small.
 
-    So a copy of that neighbor, in whatever block, lies within.
+    So a copy of that neighbor lies within it, whatever its block.
     """
     parts = (
         d2.topk(k + 1, largest=False).values[:, -1] for _, d2 in blocks(features, features, block)
@@ -49,10 +54,15 @@ def radii(features: Tensor, k: int, block: int | None = None) -> Tensor:
 def nearest(
     fake: Tensor, real: Tensor, *, others: bool = False, block: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return for each fake (n, d) its distance (n,) float64 to the nearest real (m, d), and which.
+    """Return the distance to the nearest real image, float64 (n,), and its index, int64 (n,).
 
-    Exactly 0 for a copy; of several copies, the first. With others, fake and real are one set, in
-    which an image is no neighbor of its own.
+    The distance is exactly 0 for a copy. Of several copies, the index is that of the first.
+
+    Args:
+        fake: features (n, d).
+        real: features (m, d).
+        others: whether both are one set, in which an image is not its own neighbor.
+        block: bytes of a block of distances; None means BLOCK.
     """
     indices = []
     for part, d2 in blocks(fake, real, block):

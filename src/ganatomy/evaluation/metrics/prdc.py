@@ -1,8 +1,8 @@
-"""Precision, recall, density and coverage: four answers of one neighborhood of features.
+"""Precision, recall, density and coverage, of neighborhoods of features.
 
-torch-fidelity has precision and recall too, but holds at least 10,000 x n distances at a time, in
-float32, in which a copy is not at distance 0; here all four share three passes over blocks, and
-agree with it wherever its rounding does not decide.
+torch-fidelity computes precision and recall too, but of 10,000 x n distances at a time in float32,
+in which a copy is not at distance 0. Here all four values share three passes over blocks. They
+agree with torch-fidelity's except where its rounding decides.
 """
 
 from typing import NamedTuple
@@ -16,20 +16,24 @@ from ganatomy.evaluation.statistics import interval, resamples
 
 
 class Hits(NamedTuple):
-    """What falls into whose balls; a ball reaches to its center's k-th nearest of its own set."""
+    """Memberships in balls. A ball reaches from its center to the k-th nearest of the same set."""
 
     balls: Tensor
-    """(n,) in how many real balls each fake lies"""
+    """int64 (n,), number of balls of real images that each generated image lies in"""
     covered: Tensor
-    """(m,) whether each real's ball holds a fake"""
+    """bool (m,), whether the ball of each real image contains a generated image"""
     recalled: Tensor
-    """(m,) whether each real lies in a fake's ball"""
+    """bool (m,), whether each real image lies in the ball of a generated image"""
 
 
 def hits(fake: Tensor, real: Tensor, k: int, block: int | None = None) -> Hits:
-    """Count memberships of fakes (n, d) and reals (m, d); edges belong to balls.
+    """Count memberships in balls, to which their edges belong.
 
-    Memory: see ganatomy.evaluation.metrics.neighbors; block is the bytes of its blocks.
+    Args:
+        fake: features (n, d) of generated images.
+        real: features (m, d) of real images.
+        k: number of neighbors.
+        block: bytes of a block of distances; None means neighbors.BLOCK.
 
     Raises:
         ValueError: for fewer than k + 1 of either.
@@ -48,12 +52,12 @@ def hits(fake: Tensor, real: Tensor, k: int, block: int | None = None) -> Hits:
 
 
 def prdc(c: Comparison) -> dict[str, Estimate]:
-    """Share of fakes among reals and the reverse; how many reals' balls hold a fake, and how many.
+    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    Precision and recall: Kynkäänniemi et al. 2019, arXiv 1904.06991. Density and coverage: Naeem et
-    al. 2020, arXiv 2002.09797. Intervals are over the images that are averaged, fakes for
-    precision and density, reals for recall and coverage, with the balls held still: resampling
-    the centers too would put copies at distance 0 and shrink every ball.
+    arXiv 1904.06991 and 2002.09797. Intervals are over the images that a value is the mean of:
+    generated ones for precision and density, real ones for recall and coverage. The balls are
+    fixed, because resampling their centers would create copies at distance 0, which shrink all
+    balls.
     """
     found = hits(c.fake.features, c.real.features, c.k)
     balls = found.balls.double().numpy() / c.k

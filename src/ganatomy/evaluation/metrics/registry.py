@@ -1,4 +1,4 @@
-"""The metrics that there are, and the names that they and their values go by."""
+"""The registry of metrics, and the names of metrics and values."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -46,7 +46,7 @@ METRICS: dict[str, Metric] = {
             "score": Value(
                 "classifier score",
                 "higher",
-                "exp of the information that an image has on its class",
+                "exp of the mutual information of images and predicted classes",
             )
         },
         needs=("fake.logits",),
@@ -145,12 +145,12 @@ ALIASES = {"fid": "fd", "fid∞": "fd_infinity", "is": "score"}
 
 
 def values() -> dict[str, Value]:
-    """Return the values of all metrics by name, in the order of METRICS."""
+    """Return all values by name, in the order of METRICS."""
     return {name: value for metric in METRICS.values() for name, value in metric.values.items()}
 
 
 def value(name: str) -> Value:
-    """Return the title and direction of a value; of one that no metric gives, its bare name."""
+    """Return the title and direction of a value; of an unknown one, its name and no direction."""
     return values().get(name) or Value(name.replace("_", " "))
 
 
@@ -160,12 +160,12 @@ def metric_of(name: str) -> str | None:
 
 
 def resolve_metrics(names: str | Iterable[str] = ()) -> tuple[str, ...]:
-    """Return names of values for names as people write them.
+    """Return the names of values that a text asks for.
 
     Args:
-        names: values (precision), metrics (prdc, which gives four values), titles (pixel
-            diversity), fid, is, or importable names (package.module:metric), separated by commas
-            or spaces, or several such texts.
+        names: one or several texts of names with commas or spaces between them. A name is that of
+            a value (precision) or of a metric (prdc, which has four values), a title (pixel
+            diversity), fid, is, or importable (package.module:metric).
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.
@@ -176,12 +176,12 @@ def resolve_metrics(names: str | Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def register_metric(name: str, part: Metric | Callable[[Comparison], Any], about: str = "") -> None:
-    """Add a metric, under whose name it can then be asked for.
+    """Add a metric to METRICS.
 
     Args:
         name: a new name, without a colon.
-        part: a Metric, or a function of a Comparison that returns a number or an Estimate, whose
-            value then has the metric's name.
+        part: a Metric, or a function of a Comparison that returns a number or an Estimate. The
+            latter gives one value, with the metric's name.
         about: one line of description.
 
     Raises:
@@ -191,7 +191,7 @@ def register_metric(name: str, part: Metric | Callable[[Comparison], Any], about
 
 
 def as_metric(part: Any, name: str, about: str = "") -> Metric:
-    """Return a Metric as it is; make one of a function of a Comparison that returns one value.
+    """Return a Metric as it is, or make one of a function that returns one value.
 
     Raises:
         ValueError: for anything else.
@@ -210,14 +210,14 @@ def as_metric(part: Any, name: str, about: str = "") -> Metric:
 
 
 def _check_new(metric: Metric) -> None:
-    """See that a new metric works, and that its values have names of their own."""
+    """Check that a new metric works, and that the names of its values are new."""
     if taken := (values().keys() | ALIASES.keys()) & metric.values.keys():
         raise ValueError(f"there is a value {min(taken)!r} already; choose another name")
     check_metric(metric)
 
 
 def _imported(name: str) -> Metric:
-    """Import a metric by package.module:object, once."""
+    """Import a metric by its importable name, or return the one imported before."""
     if name not in METRICS:
         plain = re.split(r"[:.]", name)[-1]
         metric = resolve(METRICS, name, "metric", lambda part: as_metric(part, plain))
@@ -227,7 +227,7 @@ def _imported(name: str) -> Metric:
 
 
 def _resolved(text: str) -> Iterator[str]:
-    """Yield the values of a name, or of several with spaces between them."""
+    """Yield the values of one name, or of several with spaces between them."""
     known = _known()
     for word in [text] if _plain(text) in known else text.split():
         if ":" in word:
@@ -241,7 +241,7 @@ def _plain(text: str) -> str:
 
 
 def _known() -> dict[str, tuple[str, ...]]:
-    """Every name that a metric or value goes by -> names of values."""
+    """Return every known name -> names of values."""
     titles = {_plain(value.title): (name,) for name, value in values().items()}
     aliases = {alias: (name,) for alias, name in ALIASES.items()}
     groups = {name: tuple(metric.values) for name, metric in METRICS.items()}
