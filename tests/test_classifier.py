@@ -40,7 +40,7 @@ def fitted(kind: str, seed: int = 0, epochs: int = 3) -> bytes:
 
 
 @pytest.mark.parametrize("kind", SHIPPED)
-def test_shipped_judges_are_small_good_and_those_that_were_published(kind: str) -> None:
+def test_shipped_classifiers_are_small_good_and_those_that_were_published(kind: str) -> None:
     name, sha256 = SHIPPED[kind]
     content = files("ganatomy.evaluation").joinpath("classifiers", name).read_bytes()
     assert len(content) <= 2_000_000 and hashlib.sha256(content).hexdigest() == sha256
@@ -55,7 +55,7 @@ def test_shipped_judges_are_small_good_and_those_that_were_published(kind: str) 
 
 
 @pytest.mark.parametrize("kind", SHIPPED)
-def test_shipped_judges_know_the_embedded_digits(kind: str) -> None:
+def test_shipped_classifiers_know_the_embedded_digits(kind: str) -> None:
     found = classifier.shipped(kind)
     features, logits = classifier.extract(found.net, DIGITS.values[:2000])
     assert (logits.argmax(1) == DIGITS.labels[:2000]).float().mean() > BETTER_THAN[kind]
@@ -66,7 +66,7 @@ def test_shipped_judges_know_the_embedded_digits(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SHIPPED)
-def test_shipped_judges_measure_as_their_files_say(kind: str, full_data: Path) -> None:
+def test_shipped_classifiers_measure_as_their_files_say(kind: str, full_data: Path) -> None:
     found, (train, test) = classifier.shipped(kind), classifier.train_test_split("mnist", full_data)
     assert digest(train) == classifier.MNIST and test is not None
     features, logits = classifier.extract(found.net, test.values)
@@ -110,7 +110,7 @@ def test_fitting_and_its_callers_randomness_do_not_touch() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_the_cache_gives_a_judge_to_its_own_pictures_only(cache: Path) -> None:
+def test_the_cache_gives_a_classifier_to_its_own_images_only(cache: Path) -> None:
     first, second = (fitting.store(fitted("mlp-hinge", seed)) for seed in (0, 1))
     assert first != second and first.is_relative_to(cache)
     found = classifier.find("mlp-hinge", digest(TRAIN), "stripes")
@@ -122,7 +122,7 @@ def test_the_cache_gives_a_judge_to_its_own_pictures_only(cache: Path) -> None:
     assert classifier.find("conv", classifier.MNIST, "mnist").sha256 == SHIPPED["conv"][1]
 
 
-def test_a_changed_judge_is_refused(cache: Path) -> None:
+def test_a_changed_classifier_is_refused(cache: Path) -> None:
     path = fitting.store(fitted("mlp-hinge"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -134,7 +134,7 @@ def test_a_changed_judge_is_refused(cache: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\x02\0\0\0\0\0\0\0{}", b"no classifier at all", b"\xff" * 99]
 )
-def test_what_is_no_judge_is_refused(content: bytes) -> None:
+def test_other_files_are_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"it\.file is not a classifier"):
         classifier.load(content, "it.file")
 
@@ -155,8 +155,8 @@ def test_what_is_no_judge_is_refused(content: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", SHIPPED)
-def test_judges_that_say_what_they_are_not(kind: str, said: Any) -> None:
-    """What they say of their size takes no memory."""
+def test_files_with_a_wrong_description_are_refused(kind: str, said: Any) -> None:
+    """A claimed size takes no memory."""
     content = files("ganatomy.evaluation").joinpath("classifiers", SHIPPED[kind][0]).read_bytes()
     size = int.from_bytes(content[:8], "little")
     top = json.loads(content[8 : 8 + size])
@@ -168,7 +168,7 @@ def test_judges_that_say_what_they_are_not(kind: str, said: Any) -> None:
         classifier.load(len(text).to_bytes(8, "little") + text + content[8 + size :], "it.file")
 
 
-def test_data_that_no_judge_can_be_fitted_on() -> None:
+def test_data_that_no_classifier_can_be_fitted_on() -> None:
     unlabelled = dataclasses.replace(TRAIN, classes=())
     with pytest.raises(ValueError, match="has no classes"):
         next(fitting.fit(unlabelled, TEST, "x", "conv", 1, 0))
@@ -181,7 +181,7 @@ def test_data_that_no_judge_can_be_fitted_on() -> None:
             next(fitting.fit(TRAIN, TEST, "x", "conv", epochs, seed))
 
 
-def test_undivided_paths_keep_a_tenth_of_the_pictures_back(tmp_path: Path) -> None:
+def test_undivided_paths_keep_a_tenth_of_the_images_back(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=TRAIN.values.numpy(), labels=TRAIN.labels.numpy())
     train, test = classifier.train_test_split(str(tmp_path / "x.npz"), Path())
     assert test is not None and (len(train), len(test)) == (288, 32)

@@ -82,7 +82,7 @@ def test_audit_sets_modes_side_by_side(call: Call, run: Run) -> None:
 
 
 @pytest.mark.parametrize("kind", ["npz", "folder", "zip"])
-def test_evaluate_pictures_from_anywhere(call: Call, tmp_path: Path, kind: str) -> None:
+def test_evaluate_images_from_anywhere(call: Call, tmp_path: Path, kind: str) -> None:
     import shutil
 
     path = tmp_path / "fakes.npz"
@@ -103,7 +103,7 @@ def test_evaluate_pictures_from_anywhere(call: Call, tmp_path: Path, kind: str) 
 
 
 @pytest.mark.filterwarnings("default:.* left out")
-def test_bad_pictures_stop_or_are_left_out_when_asked(call: Call, tmp_path: Path) -> None:
+def test_bad_images_stop_or_are_left_out_when_asked(call: Call, tmp_path: Path) -> None:
     for i, image in enumerate(DIGITS[:20]):
         (tmp_path / f"{i:02}.png").write_bytes(png(image))
     (tmp_path / "07.png").write_bytes(b"\x89PNG broken")
@@ -135,7 +135,7 @@ def test_compare_refuses_unlike_protocols(
     assert "Evaluation" in text and prints[0] in text and "mlp, 14" in text
 
 
-def test_judge_of_ones_own_pictures(call: Call, tmp_path: Path, cache: Path) -> None:
+def test_classifier_of_ones_own_images(call: Call, tmp_path: Path, cache: Path) -> None:
     rng = np.random.default_rng(0)
     for name, level in (("dark", 30), ("light", 200)):
         for split, n in (("train", 40), ("test", 10)):
@@ -160,7 +160,7 @@ def test_judge_of_ones_own_pictures(call: Call, tmp_path: Path, cache: Path) -> 
     assert code == 2 and "is damaged: expected sha256" in complaint
 
 
-def test_the_shipped_judge_is_shown(call: Call) -> None:
+def test_the_shipped_classifier_is_shown(call: Call) -> None:
     said = call("classifier", "show", "--kind", "mlp-hinge")[1]
     assert "0.98" in said and "true against predicted" in said
 

@@ -135,7 +135,7 @@ def test_too_few_rows_say_nothing() -> None:
 
 
 def test_domination_is_measured_between_the_labels() -> None:
-    """D(x) 0.85, D(G(z)) 0.14: much for labels 1 and 0, all that R1.3's ranges allow."""
+    """D(x) 0.85, D(G(z)) 0.14: much for labels 1 and 0, all that smoothed labels allow."""
     rows = logs((30, {"d_real": 0.85, "d_fake": 0.14}))
     assert diagnose(PLAIN, rows, []) == []
     assert names(diagnose(MLP, rows, [])) == ["discriminator domination"]
@@ -193,7 +193,7 @@ def test_classes_are_missing_once_chance_is_out(missing: int, n: int, there: boo
     assert diagnose(PLAIN, [], [measured(1, {"missing": missing, "chi2_p": 1e-3}, n=n)]) == []
 
 
-def test_a_glance_tells_noise_by_its_pixels() -> None:
+def test_a_grid_shows_noise_by_its_pixels() -> None:
     noise = measured(1, COLLAPSED, {"diversity": 0.3, "pixel_diversity": 1.12}, n=64)
     assert names(diagnose(PLAIN, [], [noise])) == ["noise"]
     alike = measured(
@@ -223,14 +223,14 @@ def test_a_collapse_that_passed_is_kept_if_seen_often(looks: int, left: int) -> 
         assert (d.begins, d.until, d.looks) == (100, 100 * (looks + 1), looks)
 
 
-def test_a_glance_does_not_end_what_it_cannot_see() -> None:
+def test_a_grid_does_not_end_a_failure_that_it_cannot_show() -> None:
     copied = {"copies": 1.0}
     rows = [measured(100, copied), measured(200, n=64), measured(300, copied)]
     (found,) = diagnose(PLAIN, [], rows)
     assert (found.name, found.begins, found.until, found.looks) == ("memorisation", 100, None, 2)
 
 
-def test_rows_without_a_classifier_are_judged_by_the_rest() -> None:
+def test_evaluations_without_a_classifier_are_diagnosed_by_the_rest() -> None:
     found = measured(100, {"exact_duplicates": 1.0})
     rest = found.scores.keys() - {"missing", "chi2_p", "class_diversity"}
     plain = found.replace(class_counts=None, scores={name: found.scores[name] for name in rest})
@@ -257,26 +257,26 @@ def ref() -> Reference:
     return reference(preset("classifier-2k").replace(n=64), "mnist10k", EvalOptions(Path()))
 
 
-def glanced(pixels: Tensor, ref: Reference) -> list[str]:
+def of_grid(pixels: Tensor, ref: Reference) -> list[str]:
     return names(diagnose(PLAIN, [], [evaluate.evaluate_grid(pixels, ref).replace(step=1)]))
 
 
-def test_glances_at_real_digits_and_at_planted_failures(ref: Reference) -> None:
+def test_grids_of_real_digits_and_of_planted_failures(ref: Reference) -> None:
     """Of what comes with the package; tests/reference/test_planted.py has the whole table."""
     digits = load("mnist10k", Path(), "train")
     rng = torch.Generator().manual_seed(0)
     order = torch.randperm(len(digits), generator=rng)
     for draw in digits.values[order].split(64)[:8]:
-        assert glanced(draw, ref) == []
+        assert of_grid(draw, ref) == []
     noise = torch.randint(0, 256, (64, 1, 28, 28), generator=rng).to(torch.uint8)
-    assert glanced(noise, ref) == ["noise"]
+    assert of_grid(noise, ref) == ["noise"]
     for failed in (
         digits.values[digits.labels == 3][:64],
         digits.values[digits.labels < 5][order[order < 5000][:64]],
         digits.values[:1].expand(64, -1, -1, -1),
         digits.values[:10].repeat(7, 1, 1, 1)[:64],
     ):
-        assert glanced(failed, ref) == ["mode collapse"]
+        assert of_grid(failed, ref) == ["mode collapse"]
 
 
 def test_copies_of_the_training_digits_are_named(ref: Reference) -> None:

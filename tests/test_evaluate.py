@@ -1,4 +1,4 @@
-"""Images to rows: real ones score like their floor, and what cannot be measured is refused."""
+"""Images to evaluations: real ones have the real scores, and what cannot be measured is refused."""
 
 import dataclasses
 import io
@@ -57,7 +57,7 @@ def few_samples_are_no_matter() -> None:
     warnings.filterwarnings("ignore", message="n = .*")
 
 
-def test_real_pictures_go_the_way_of_generated_ones(ref: Reference) -> None:
+def test_real_images_are_resized_as_generated_ones_are(ref: Reference) -> None:
     larger = reshape_all(DIGITS, (1, 64, 64))
     chosen = evaluate.choose(larger.values, 2048, 0)
     there = reference(
@@ -117,7 +117,7 @@ def test_an_evaluation_is_a_mapping_that_shows_itself(row: Evaluation) -> None:
     assert row._repr_html_().count("<tr>") == 1 + len(row)
 
 
-def test_real_digits_score_like_the_floor(row: Evaluation) -> None:
+def test_real_digits_have_the_real_scores(row: Evaluation) -> None:
     for name in ("fd", "score", "precision", "recall", "density", "confidence", "diversity"):
         assert row[name] == pytest.approx(row.real(name), rel=0.1, abs=0.35)
     assert row["copies"] == 1 and row["memorised"] > 0.9  # they are
@@ -187,13 +187,13 @@ def test_protocols_fill_in_what_they_measure_against() -> None:
     assert measured.real_n is None and measured.real("fd") is None
     assert measured.class_counts is None
     hinge = reference(preset("mlp-hinge-10k"), "mnist", place(Path("nowhere")))
-    judged = reference(preset("classifier-10k"), "mnist", place())
-    assert hinge.protocol.fingerprint != judged.protocol.fingerprint
-    assert hinge.protocol.reference_sha256 == judged.protocol.reference_sha256 == classifier.MNIST
+    plain = reference(preset("classifier-10k"), "mnist", place())
+    assert hinge.protocol.fingerprint != plain.protocol.fingerprint
+    assert hinge.protocol.reference_sha256 == plain.protocol.reference_sha256 == classifier.MNIST
 
 
-def test_pictures_of_ones_own(tmp_path: Path) -> None:
-    """A divided folder of unlabelled images, measured as pixels, with a floor of its own."""
+def test_images_of_ones_own(tmp_path: Path) -> None:
+    """A divided folder of unlabeled images, measured as pixels, with real scores."""
     for split, n in (("train", 90), ("test", 40)):
         for i, image in enumerate(DIGITS.values[:n] if split == "train" else DIGITS.values[-n:]):
             (tmp_path / split).mkdir(exist_ok=True)
@@ -213,7 +213,7 @@ def test_pictures_of_ones_own(tmp_path: Path) -> None:
         reference(preset("classifier-2k"), str(tmp_path), place())
 
 
-def test_too_few_or_other_pictures_are_refused(ref: Reference) -> None:
+def test_too_few_or_other_images_are_refused(ref: Reference) -> None:
     with pytest.raises(ValueError, match=r"at least 2,048 images, got 100; .*--n 100"):
         evaluate.choose(DIGITS.values[:100], 2048, 0)
     colour = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
@@ -304,7 +304,7 @@ def test_rows_of_one_step_and_protocol_are_joined(tmp_path: Path) -> None:
     assert found == {(3, 20): {"fd": 2}, (5, 20): joined, (5, 30): {"fd": 3}}
 
 
-def test_grids_are_cut_back_into_their_pictures(run: Run, ref: Reference) -> None:
+def test_grids_are_cut_back_into_their_images(run: Run, ref: Reference) -> None:
     pixels: Tensor = DIGITS.values[:64]
     assert torch.equal(ungrid(png(grid(pixels)), (1, 28, 28)), pixels)
     colour = torch.randint(0, 256, (16, 3, 5, 7), dtype=torch.uint8)

@@ -19,7 +19,7 @@ MNIST = FeatureRequest(data="mnist", digest=classifier.MNIST, shape=(1, 28, 28),
 
 
 @pytest.mark.parametrize("name", [n for n in FEATURES if not n.startswith("inception")])
-def test_spaces_see_each_picture_by_itself(name: str) -> None:
+def test_spaces_see_each_image_by_itself(name: str) -> None:
     space = FEATURES[name].load(MNIST)
     features, logits = space.extract(DIGITS)
     assert features.shape == (40, space.dim) and features.dtype == torch.float32

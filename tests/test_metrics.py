@@ -247,7 +247,7 @@ def test_singular_covariances_on_either_side() -> None:
     assert trace_sqrt(flat * 0, full) == pytest.approx(0, abs=1e-9)
 
 
-def test_moments_are_numpys_and_counts_repeat_pictures() -> None:
+def test_moments_are_numpys_and_counts_repeat_images() -> None:
     x, counts = gaussian(30), torch.arange(30) % 3
     found = moments(x, counts)
     repeated = x.double().repeat_interleave(counts, 0).numpy()
@@ -437,7 +437,7 @@ def test_equal_sets_have_everything(k: int, far: float) -> None:
     assert found["density"].value == pytest.approx((k + 1) / k)  # the ball's own center counts
 
 
-def test_all_copies_of_one_picture() -> None:
+def test_all_copies_of_one_image() -> None:
     real = gaussian(50)
     found = METRICS["prdc"].measure(features(real[:1].expand(50, -1), real))
     assert found["precision"].value == 1 and found["recall"].value == pytest.approx(1 / 50)
@@ -478,7 +478,7 @@ def test_nearest_is_brute_force_and_zero_for_copies() -> None:
     assert (which != torch.arange(60)).all() and (others > 0).all()
 
 
-def test_radii_leave_the_picture_itself_out() -> None:
+def test_radii_leave_the_image_itself_out() -> None:
     line = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
     assert radii(line, 1).sqrt().tolist() == pytest.approx([1, 1, 2, 4])
     assert radii(line, 2).sqrt().tolist() == pytest.approx([3, 2, 3, 6])
@@ -553,7 +553,7 @@ def test_diversity_is_of_pairs() -> None:
     assert found.value == pytest.approx(float(rms[0] / rms[1]))
 
 
-def test_one_picture_per_class_is_diverse_but_not_in_class() -> None:
+def test_one_image_per_class_is_diverse_but_not_in_class() -> None:
     fake = look(balanced(500), seed=3, noise=0.0)
     assert measure("diversity", fake)["diversity"].value > 0.9
     assert measure("class_diversity", fake)["class_diversity"].value == pytest.approx(0, abs=1e-6)
@@ -575,7 +575,7 @@ def test_duplicates_and_copies_are_counted() -> None:
     assert METRICS["copies"].measure(compare(fake, real))["copies"].value == 0.011
 
 
-def test_memorised_and_near_duplicates_are_about_a_hundredth_of_honest_pictures() -> None:
+def test_memorised_and_near_duplicates_are_about_a_hundredth_of_honest_images() -> None:
     for name in ("memorised", "near_duplicates"):
         found = []
         for seed in range(10):  # reals too are drawn anew, for it is they who say what is close

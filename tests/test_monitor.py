@@ -43,7 +43,7 @@ def test_collapse_is_warned_of_once_and_not_at_once(monitor: Monitor) -> None:
     assert looks(monitor, ONE, range(10, 20)) == []
 
 
-def test_larger_pictures_are_judged_at_the_judges_size() -> None:
+def test_larger_images_are_judged_at_the_classifiers_size() -> None:
     larger = create_monitor(MLP.replace(dataset="mnist10k", shape=(1, 56, 56)), RunOptions(), CPU)
     images = MANY.repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert looks(larger, images, range(12)) == []

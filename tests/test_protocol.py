@@ -40,7 +40,7 @@ def test_every_field_is_in_the_fingerprint() -> None:
     fields = {f.name for f in dataclasses.fields(Protocol)} - {
         "quantise",
         "preset",
-    }  # has only one value; is no setting
+    }  # has only one value; is not a setting
     assert fields == OTHER.keys()
     prints = {Protocol().replace(**{name: value}).fingerprint for name, value in OTHER.items()}
     assert len(prints | {Protocol().fingerprint}) == len(OTHER) + 1
@@ -91,5 +91,5 @@ def test_bad_settings_are_refused(field: str, value: object) -> None:
 
 
 def test_unknown_presets_name_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"unknown protocol 'judge10k' .*classifier-10k"):
-        preset("judge10k")
+    with pytest.raises(ValueError, match=r"unknown protocol 'klassifier-10k' .*classifier-10k"):
+        preset("klassifier-10k")

@@ -99,7 +99,7 @@ def test_files_to_numbers(folders: tuple[Path, Path], inception: Path, layer: st
 
 
 def test_the_command_itself(call: Call, folders: tuple[Path, Path], inception: Path) -> None:
-    """R1.8's protocol through our command line: the number of its 128 images, and the warning."""
+    """The protocol inception64-128 on the command line: its number, and the warning."""
     options = ("--protocol", "inception64-128", "--inception-weights", inception, "--force")
     code, _, complaint = call("evaluate", folders[0], "--real", folders[1], *options)
     assert code == 2 and f"--n {N}" in complaint
@@ -141,7 +141,7 @@ class Judged(FeatureExtractorBase):  # type: ignore[misc]
         return tuple(seen[name] for name in self.features_list)
 
 
-def test_the_same_pictures_and_extractor_in_both() -> None:
+def test_the_same_images_and_extractor_in_both() -> None:
     digits = load("mnist10k", Path(), "train").values
     noise = torch.randint(-90, 90, digits[:3000].shape, generator=torch.Generator().manual_seed(0))
     fakes, real = (digits[:3000] + noise).clamp(0, 255).to(torch.uint8), digits[4000:]

@@ -27,7 +27,7 @@ IMAGES: dict[str, tuple[str | None, str | None]] = {
     "one image": (COLLAPSE, COLLAPSE),
     "one image of each class": (COLLAPSE, COLLAPSE),
     "one of each class, noise of 8": (COLLAPSE, None),
-    "training digits": (COPIES, None),  # a glance does not look for copies
+    "training digits": (COPIES, None),  # a grid is not searched for copies
     "a tenth training digits": (COPIES, None),
     "training digits, noise of 4": (COPIES, None),
     "training digits, noise of 8": (None, None),  # a limit, see docs/diagnose.md
@@ -35,7 +35,7 @@ IMAGES: dict[str, tuple[str | None, str | None]] = {
     "Gaussian noise of 64": (NOISE, COLLAPSE),  # a limit as well
     "Gaussian noise of 128": (NOISE, NOISE),
 }
-"""generator -> what each of its 2,048 images are named, and each of its glances"""
+"""generator -> what each of its 2,048 images are named, and each of its grids"""
 
 LOGS: dict[str, set[str]] = {
     "small basic-gan": set(),
