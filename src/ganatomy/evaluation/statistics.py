@@ -21,7 +21,7 @@ Z = 1.959963984540054
 """Standard deviations from the mean that enclose 95 % of a normal distribution."""
 
 FEW = 40
-"""Number of estimates below which a 2.5th percentile cannot be told."""
+"""Smallest number of estimates of which a 2.5th percentile is taken."""
 
 
 def resamples(n: int, times: int, seed: int) -> NDArray[np.int64]:
@@ -111,11 +111,12 @@ def permutation(blocks: Sequence[Sequence[Sequence[float]]]) -> tuple[float, flo
         raise ValueError("a comparison needs two or more conditions with a run each")
     if min(len(values) for groups in blocks for values in groups) < 2:
         return 1.0, 1.0
-    found, ways = 0, np.ones(1)
+    found, counts = 0, np.ones(1)
     for groups in blocks:
-        twice, chances = _arrangements(groups)
-        found, ways = found + twice, np.convolve(ways, chances)
-    return float(ways[: found + 1].sum() / ways.sum()), float(ways[found:].sum() / ways.sum())
+        twice, more = _arrangements(groups)
+        found, counts = found + twice, np.convolve(counts, more)
+    fall, rise = counts[: found + 1].sum(), counts[found:].sum()
+    return float(fall / counts.sum()), float(rise / counts.sum())
 
 
 def _arrangements(groups: Sequence[Sequence[float]]) -> tuple[int, NDArray[np.float64]]:
@@ -134,10 +135,10 @@ def _arrangements(groups: Sequence[Sequence[float]]) -> tuple[int, NDArray[np.fl
     found = round(float(test.statistic))
     null = np.rint(test.null_distribution).astype(np.int64)
     pairs = sum(len(a) * len(b) for a, b in itertools.combinations(groups, 2))
-    ways = np.bincount(null, minlength=2 * pairs + 1).astype(np.float64)
+    counts = np.bincount(null, minlength=2 * pairs + 1).astype(np.float64)
     if len(null) == MOST:  # drawn at random: the observed arrangement is one more
-        ways[found] += 1
-    return found, ways
+        counts[found] += 1
+    return found, counts
 
 
 def sign_flips(gaps: Sequence[float]) -> tuple[float, float]:

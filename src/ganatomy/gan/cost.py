@@ -141,7 +141,7 @@ def dataset_size(recipe: Recipe, options: RunOptions) -> Size:
 
 
 def peak(device: torch.device, *, reset: bool = False) -> int:
-    """Return the most bytes in use so far, of a CUDA device, else of this process.
+    """Return the peak of bytes in use, of a CUDA device or else of this process.
 
     With reset it starts again from the bytes in use now. 0 for a process where the system is not
     Linux.

@@ -1,4 +1,4 @@
-"""Summaries of recipes: their networks layer by layer, and what training them costs."""
+"""Summaries of recipes: networks layer by layer, and the cost of training."""
 
 import dataclasses
 from collections.abc import Callable, Iterator

@@ -209,8 +209,8 @@ def to_onnx(generator: nn.Module, recipe: Recipe, metadata: dict[str, str]) -> b
     assert program is not None
     model = program.model_proto
     graph = model.graph
-    told = [graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
-    for part in told:  # source positions, with paths of this machine
+    parts = [graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    for part in parts:  # source positions, with paths of this machine
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     set_model_props(model, metadata)
