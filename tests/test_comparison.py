@@ -74,7 +74,7 @@ def test_runs_called_alike_stay_apart(runs: list[Run], tmp_path: Path) -> None:
     page = comparison.compare([runs[1], alike])
     assert [run.run for run in page.runs] == [str(runs[1].path), str(alike.path)]
     twice = comparison.compare([alike, alike])
-    assert [run.run for run in twice.runs] == [f"{alike.path} (1)", f"{alike.path} (2)"]
+    assert [run.run for run in twice.runs] == ["conv (1)", "conv (2)"]
     chart = page.html.split("<svg")[3]
     assert all(f"stroke: {color.lower()}" in chart for color in COLORS[:2])
 

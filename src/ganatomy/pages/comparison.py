@@ -149,10 +149,10 @@ def protocol_heading(evaluations: Mapping[str, Evaluation]) -> str:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Return distinct names: the folders' names, else their paths, else numbered paths."""
+    """Return distinct names: the folders' names, else their paths, else numbered names."""
     names = [run.path.name for run in runs]
     paths = [str(run.path) for run in runs]
-    numbered = [f"{path} ({i})" for i, path in enumerate(paths, 1)]
+    numbered = [f"{name} ({i})" for i, name in enumerate(names, 1)]
     return next(found for found in (names, paths, numbered) if len({*found}) == len(found))
 
 
