@@ -1,6 +1,7 @@
 """The public API: what `import ganatomy` exposes, and what it does with a user's own parts."""
 
 import ast
+import functools
 import inspect
 import json
 import subprocess
@@ -15,6 +16,7 @@ from conftest import MLP, Call
 from torch import Tensor, nn
 
 import ganatomy as gan
+from ganatomy.api import parts
 from ganatomy.data import DATASETS
 from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.models import MODELS
@@ -246,6 +248,22 @@ def test_images_of_any_form_have_one_score(pixels: str) -> None:
     whole = gan.evaluate(images, real="mnist", metrics="precision", device="cpu")
     assert found["precision"] == whole["precision"] and found.n == 400
     assert found.fingerprint == whole.fingerprint
+
+
+def shifted_by(margin: float) -> gan.Loss:
+    """Losses that differ in a captured value only."""
+    return gan.Loss(
+        lambda real, fake, labels: ((real - margin).square().mean(), fake.square().mean()),
+        lambda real, fake: (fake - margin).square().mean(),
+    )
+
+
+def test_what_a_function_captures_is_part_of_its_identity() -> None:
+    one, same, other = (parts.given(None, None, shifted_by(m))["loss"] for m in (1.0, 1.0, 2.0))
+    assert one == same != other
+    bound = [functools.partial(networks, z_dim=z) for z in (3, 3, 4)]
+    names = [parts._name({}, make, make, make) for make in bound]
+    assert names[0] == names[1] != names[2]
 
 
 def test_lists_take_patterns() -> None:

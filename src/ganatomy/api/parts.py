@@ -8,8 +8,9 @@ python-NAME-DIGEST, after their code. The latter two have to be given again to r
 import hashlib
 import sys
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
 from torch import nn
@@ -90,15 +91,27 @@ def _name(table: MutableMapping[str, T], thing: object, part: T, *functions: Any
                 return f"{module}:{name}"
     sha = hashlib.sha256()
     for function in functions:
-        code = getattr(function, "__code__", None)
-        sha.update(_code(code) if code else repr(type(function)).encode())
+        sha.update(_content(function))
     label = getattr(functions[0], "__name__", type(functions[0]).__name__).strip("<>")
     name = f"python-{label}-{sha.hexdigest()[:8]}"
     table[name] = part
     return name
 
 
+def _content(function: Any) -> bytes:
+    """Return what a function computes with: its code, defaults, captured and bound values."""
+    if isinstance(function, partial):
+        bound = (function.args, sorted(function.keywords.items()))
+        return _content(function.func) + repr(bound).encode()
+    if not isinstance(function, FunctionType):  # an object that can be called
+        return _code(type(function).__call__.__code__) + repr(vars(function)).encode()
+    captured = [cell.cell_contents for cell in function.__closure__ or ()]
+    inner = [_content(x) if isinstance(x, FunctionType) else repr(x).encode() for x in captured]
+    defaults = (function.__defaults__, function.__kwdefaults__)
+    return b"".join([_code(function.__code__), repr(defaults).encode(), *inner])
+
+
 def _code(code: CodeType) -> bytes:
-    """Return what a function computes: its instructions, names and constants."""
+    """Return the instructions, names and constants of a function."""
     constants = [_code(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
     return b"".join([code.co_code, repr(code.co_names).encode(), *constants])

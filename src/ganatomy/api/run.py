@@ -82,9 +82,7 @@ class Run(folder.Run):
         Raises:
             ValueError: for n below 1, a negative seed, or a run without a checkpoint.
         """
-        if n < 1 or seed < 0:
-            raise ValueError(f"n must be at least 1 and seed at least 0, got {n} and {seed}")
-        return generate(self.generator(), n, self.recipe, seed)
+        return self._made(n, seed)[1]
 
     def show(self, n: int = 64, seed: int = 0) -> Image.Image:
         """Return samples as one image, row by row."""
@@ -173,9 +171,9 @@ class Run(folder.Run):
             ValueError: for another suffix, or as sample does.
         """
         path = check_suffix(path, ".png", ".npz")
-        made = self.sample(n, seed)
+        step, made = self._made(n, seed)
         write_atomic(path, encoded(made, path.suffix, math.ceil(n**0.5)))
-        return SavedSamples(path, n, self._newest_step(), seed)
+        return SavedSamples(path, n, step, seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return path, key, step and the newest logged values."""
@@ -195,6 +193,9 @@ class Run(folder.Run):
     def _png(self, n: int, seed: int) -> bytes:
         return encoded(self.sample(n, seed), ".png", math.ceil(n**0.5))
 
-    def _newest_step(self) -> int:
-        file = self.newest_checkpoint()
-        return 0 if file is None else folder.step_of(file)
+    def _made(self, n: int, seed: int) -> tuple[int, Tensor]:
+        """Return the step of the newest checkpoint, and samples of it."""
+        if n < 1 or seed < 0:
+            raise ValueError(f"n must be at least 1 and seed at least 0, got {n} and {seed}")
+        step, generator = load_generator(self)
+        return step, generate(generator, n, self.recipe, seed)

@@ -1,6 +1,6 @@
 """train, resume and load: from a recipe to a run."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,8 @@ from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs import branch, folder
 from ganatomy.training import progress as showing
-from ganatomy.training.loop import run_steps
+from ganatomy.training.loop import Logger, run_steps
 from ganatomy.validation import from_dict, leaves, nearest, to_dict
-
-Logger = Callable[[Mapping[str, float]], None]
-"""Receives each logged row: step, epoch, and the scalars of training.loop.TAGS."""
 
 
 def train(
@@ -148,7 +145,7 @@ def _train(
     longer: bool = False,
 ) -> Run:
     parts.check_given(recipe)
-    style: showing.Style = {True: "auto", False: "none"}.get(progress, progress)  # type: ignore[assignment, arg-type]
+    style = progress if isinstance(progress, str) else "auto" if progress else "none"
     steps = run_steps(recipe, path, options, longer, tuple(loggers))
     showing.follow(
         steps, path, recipe.images_per_step, style, stderr=True, lines_every=options.log_every

@@ -140,7 +140,7 @@ def check_networks(g: nn.Module, d: nn.Module, shape: tuple[int, ...], z_dim: in
             logits than (2,) or (2, 1).
     """
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             fake = g.eval()(torch.zeros(2, z_dim))
             logits = d.eval()(torch.zeros(2, *shape))
     except RuntimeError as error:
