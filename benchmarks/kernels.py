@@ -16,7 +16,8 @@ from torch.profiler import ProfilerActivity, profile
 from training import WORKLOADS, data_of, textbook
 
 from ganatomy.gan.machine import environment, keep_memory
-from ganatomy.gan.step import State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import steps
 from ganatomy.recipes.recipe import Precision, Recipe
 
 STEPS = 8

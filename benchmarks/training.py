@@ -30,7 +30,8 @@ from torchvision import transforms
 from ganatomy.data import DATASETS, Samples, Size
 from ganatomy.gan.cost import predict_cost
 from ganatomy.gan.machine import environment
-from ganatomy.gan.step import State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Precision, Recipe, RunOptions
 from ganatomy.training.loop import run_steps

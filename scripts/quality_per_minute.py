@@ -25,7 +25,8 @@ from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
 from ganatomy.gan.machine import environment, keep_memory
-from ganatomy.gan.step import State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Precision
 from ganatomy.runs.folder import Run

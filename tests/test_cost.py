@@ -23,7 +23,8 @@ from ganatomy.data.published import CIFAR10, FASHION_MNIST
 from ganatomy.gan import cost as cost_module
 from ganatomy.gan.cost import dataset_size, known_size, predict_cost
 from ganatomy.gan.losses import LOSSES
-from ganatomy.gan.step import State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import steps
 from ganatomy.gan.summary import Layer, layers, summarize
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe, RunOptions

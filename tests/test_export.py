@@ -15,7 +15,7 @@ from torch import nn
 
 from ganatomy import __version__
 from ganatomy.evaluation.classifier import SHIPPED
-from ganatomy.gan.step import State
+from ganatomy.gan.state import State
 from ganatomy.models.attention import SelfAttention
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe, RunOptions

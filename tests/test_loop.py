@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.gan.machine import environment, pick_device
-from ganatomy.gan.step import Logs, State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import Logs, steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganatomy.gan.step import network_configs
+from ganatomy.gan.state import network_configs
 from ganatomy.models import MODELS, NetworkConfig, check_model, dcgan, sagan
 from ganatomy.models.attention import SelfAttention
 from ganatomy.models.net import ACTIVATIONS

@@ -28,7 +28,8 @@ from ganatomy.data import (
 )
 from ganatomy.gan.check import check_loss, register_loss
 from ganatomy.gan.losses import LOSSES, Labels, Loss
-from ganatomy.gan.step import State, check_recipe, steps, unsupported
+from ganatomy.gan.state import State, check_recipe, unsupported
+from ganatomy.gan.step import steps
 from ganatomy.models import MODELS, Model, NetworkConfig, check_model, find_model, register_model
 from ganatomy.models.mlp import MLP as MLP_MODEL
 from ganatomy.models.net import Networks, Support

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from ganatomy.data import DATASETS, Samples
 from ganatomy.gan.losses import LOSSES
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.gan.step import State, check_recipe, steps
+from ganatomy.gan.state import State, check_recipe
+from ganatomy.gan.step import steps
 from ganatomy.models import initialize
 from ganatomy.models.attention import SelfAttention
 from ganatomy.models.net import ACTIVATIONS

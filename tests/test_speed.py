@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganatomy.data import Samples, Size
 from ganatomy.gan.cost import predict_cost
-from ganatomy.gan.step import State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe
 

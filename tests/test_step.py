@@ -12,7 +12,8 @@ from torch import nn
 
 from ganatomy.data import DATASETS, batch_indices, derive_seed
 from ganatomy.gan.losses import LOSSES, Labels
-from ganatomy.gan.step import State, steps, update_discriminator, update_ema, update_generator
+from ganatomy.gan.state import State
+from ganatomy.gan.step import steps, update_discriminator, update_ema, update_generator
 from ganatomy.recipes.recipe import Recipe
 
 DATA = DATASETS["mnist10k"].load(Path())

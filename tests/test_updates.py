@@ -17,7 +17,8 @@ from torch.nn.functional import softplus
 from ganatomy.data import DATASETS
 from ganatomy.gan.losses import LOSSES, Labels, interpolate_points, perturb_points
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.gan.step import State, set_rates, steps, update_discriminator, update_generator
+from ganatomy.gan.state import State
+from ganatomy.gan.step import set_rates, steps, update_discriminator, update_generator
 from ganatomy.models import apply_spectral_norm
 from ganatomy.recipes.recipe import Optimizer, Recipe
 from ganatomy.runs.sampling import generate

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ganatomy.gan.check import check_loss as check_loss
     from ganatomy.gan.check import register_loss as register_loss
     from ganatomy.gan.losses import Loss as Loss
-    from ganatomy.gan.step import State as State
+    from ganatomy.gan.state import State as State
     from ganatomy.gan.step import steps as steps
     from ganatomy.models import check_model as check_model
     from ganatomy.models import register_model as register_model
@@ -70,7 +70,7 @@ _HOME = {
     "RunOptions": "recipes.recipe",
     "Protocol": "evaluation.protocol",
     "Loss": "gan.losses",
-    "State": "gan.step",
+    "State": "gan.state",
     "steps": "gan.step",
     "Run": "api.run",
     "Evaluation": "evaluation.result",

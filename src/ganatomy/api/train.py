@@ -7,7 +7,7 @@ from typing import Any
 from ganatomy.api import parts
 from ganatomy.api.run import Run
 from ganatomy.gan.losses import Loss
-from ganatomy.gan.step import unsupported
+from ganatomy.gan.state import unsupported
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs import branch, folder

@@ -17,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganatomy.data import DATASETS, Samples, Size, data_root, load
 from ganatomy.figures.images import GRID
 from ganatomy.gan.machine import pick_device
-from ganatomy.gan.step import Logs, State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import Logs, steps
 from ganatomy.recipes.recipe import Recipe, RunOptions
 
 LEAST_SECONDS, LEAST_STEPS, MOST_SECONDS = 1.0, 3, 20.0

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from ganatomy.data import Size
 from ganatomy.gan.cost import Cost, dataset_size, predict_cost
 from ganatomy.gan.machine import pick_device
-from ganatomy.gan.step import State, check_recipe
+from ganatomy.gan.state import State, check_recipe
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.validation import to_dict
 

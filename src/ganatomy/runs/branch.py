@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ganatomy.gan.step import State
+from ganatomy.gan.state import State
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs.folder import Row, Run
 from ganatomy.storage.checksums import DamagedError

@@ -20,7 +20,8 @@ from ganatomy.evaluation import classifier
 from ganatomy.evaluation.features import INCEPTION_SHA256, inception_file
 from ganatomy.gan.cost import known_size, predict_cost
 from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device
-from ganatomy.gan.step import State, steps
+from ganatomy.gan.state import State
+from ganatomy.gan.step import steps
 from ganatomy.recipes.named import RECIPES, read
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.storage.download import offline

@@ -17,7 +17,8 @@ from ganatomy.data import Samples, batch_indices, data_root, load
 from ganatomy.evaluation.diagnose import diagnose
 from ganatomy.figures.images import GRID, POINTS, encoded, to_uint8
 from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device, stop_signal
-from ganatomy.gan.step import Logs, State, check_recipe, steps
+from ganatomy.gan.state import State, check_recipe
+from ganatomy.gan.step import Logs, steps
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row, Run, step_of
 from ganatomy.runs.sampling import generate

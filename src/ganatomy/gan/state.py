@@ -1,0 +1,172 @@
+"""The state of a training: networks and optimizers, built from a recipe that fits together."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganatomy.data import derive_seed
+from ganatomy.gan.losses import LOSSES, Loss, find_loss
+from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_model, initialize
+from ganatomy.models.net import Networks, Support, check_networks
+from ganatomy.recipes.recipe import Optimizer, Recipe
+from ganatomy.validation import flat, leaves
+
+
+@dataclass
+class State:
+    """Everything that a run keeps between steps."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: nn.Module
+    """averaged generator; the generator itself where the recipe does not average"""
+    opt_g: torch.optim.Optimizer
+    opt_d: torch.optim.Optimizer
+    shape: tuple[int, ...]
+    """of one sample"""
+    step: int = 0
+
+    @classmethod
+    def new(
+        cls, recipe: Recipe, shape: tuple[int, ...], device: torch.device | str = "cpu"
+    ) -> "State":
+        """Build networks and optimizers from the recipe's seed.
+
+        Args:
+            recipe: the settings.
+            shape: of one sample: (C, H, W) of images, (2,) of points.
+            device: where the networks are.
+
+        Raises:
+            ValueError: as build_networks does.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(recipe.training.seed))
+            g, d = build_networks(recipe, shape)
+            check_networks(g, d, shape, recipe.network.z_dim)
+            for net in (g, d):
+                initialize(net, recipe.network.init)
+            for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.network.spectral]:
+                apply_spectral_norm(net)
+        for net in (g, d):  # channels last: the order in which CPUs and GPUs read
+            net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ema = copy.deepcopy(g).requires_grad_(False) if recipe.generator.ema else g
+        opt_g = _optimizer(recipe.generator.optimizer, g, recipe.generator.lr, recipe)
+        opt_d = _optimizer(recipe.discriminator.optimizer, d, recipe.discriminator.lr, recipe)
+        return cls(g, d, ema, opt_g, opt_d, shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as plain tensors and numbers."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {"step": self.step, "shape": list(self.shape)} | parts
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restore the output of state_dict; learning rates and betas stay those of the recipe."""
+        self.step = saved["step"]
+        for name, part in self._parts().items():
+            kept = saved[name]
+            if isinstance(part, torch.optim.Optimizer):
+                now = part.state_dict()["param_groups"]
+                kept = kept | {"param_groups": now}
+            part.load_state_dict(kept)
+
+    def _parts(self) -> dict[str, Any]:
+        names = ["generator", "discriminator", "opt_g", "opt_d"]
+        return {k: getattr(self, k) for k in names + ["ema"] * (self.ema is not self.generator)}
+
+
+def network_configs(recipe: Recipe) -> tuple[NetworkConfig, NetworkConfig]:
+    """Return the recipe's settings of the generator and of the discriminator."""
+    g, d = (
+        NetworkConfig(
+            widths=section.widths,
+            norm=section.norm,
+            dropout=section.dropout,
+            activation=section.activation,
+            attention=recipe.network.attention,
+        )
+        for section in (recipe.generator, recipe.discriminator)
+    )
+    return g, d
+
+
+def build_networks(recipe: Recipe, shape: tuple[int, ...]) -> Networks:
+    """Build the recipe's networks for samples of one shape, with PyTorch's initial weights.
+
+    Raises:
+        ValueError: for settings that the model does not take or cannot build.
+    """
+    _check_model(recipe)
+    model = find_model(recipe.network.model)
+    return model.build(shape, recipe.network.z_dim, *network_configs(recipe))
+
+
+def check_recipe(recipe: Recipe) -> Loss:
+    """Check that the recipe's model and loss exist and take its settings; return the loss.
+
+    Raises:
+        ValueError: naming the fields that do not go together, and the fix.
+    """
+    _check_model(recipe)
+    objective = recipe.objective
+    loss = find_loss(objective.loss)
+    softened = (objective.real_label, objective.fake_label) != ((1, 1), (0, 0))
+    if softened and not loss.takes_labels:
+        with_labels = ", ".join(name for name, other in LOSSES.items() if other.takes_labels)
+        raise ValueError(
+            f"the loss {objective.loss} ignores real_label and fake_label; leave them at 1 1 and "
+            f"0 0, or use {with_labels}"
+        )
+    return loss
+
+
+_SUPPORT: dict[Support, tuple[str, ...]] = {
+    "norm": ("g_norm", "d_norm"),
+    "dropout": ("g_dropout", "d_dropout"),
+    "activation": ("g_activation", "d_activation"),
+    "attention": ("attention",),
+}
+"""Recipe fields that only some models take, by the support that these claim."""
+
+
+def unsupported(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields that the recipe sets but its model does not take, with their defaults.
+
+    recipe.replace(**unsupported(recipe)) is a recipe that the model takes.
+
+    Raises:
+        ValueError: if there is no such model.
+    """
+    supports, values = find_model(recipe.network.model).supports, flat(recipe)
+    defaults = {name: leaf.default for name, leaf in leaves(Recipe).items()}
+    fields = [name for part, names in _SUPPORT.items() if part not in supports for name in names]
+    return {name: defaults[name] for name in fields if values[name] != defaults[name]}
+
+
+def _check_model(recipe: Recipe) -> None:
+    fields = unsupported(recipe)
+    if not fields:
+        return
+    taken = [part for part, names in _SUPPORT.items() if fields.keys() & {*names}]
+    others = [name for name, model in MODELS.items() if model.supports.issuperset(taken)]
+    fix = ", ".join(f"{name} {value}" for name, value in fields.items())
+    raise ValueError(
+        f"the model {recipe.network.model} does not take {', '.join(fields)}; set {fix}, or use "
+        f"{', '.join(others)}"
+    )
+
+
+def _optimizer(
+    kind: Optimizer, net: nn.Module, rate: float, recipe: Recipe
+) -> torch.optim.Optimizer:
+    weights = list(net.parameters())
+    if kind == "adam":
+        return torch.optim.Adam(
+            weights, rate, (recipe.training.beta1, recipe.training.beta2), fused=True
+        )
+    if kind == "rmsprop":
+        return torch.optim.RMSprop(weights, rate)
+    return torch.optim.SGD(weights, rate)
