@@ -8,7 +8,7 @@ from ganatomy.api import parts
 from ganatomy.api.run import Run
 from ganatomy.gan.losses import Loss
 from ganatomy.gan.state import unsupported
-from ganatomy.recipes.named import read
+from ganatomy.recipes.named import default_folder, read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs import branch, folder
 from ganatomy.training import progress as showing
@@ -61,7 +61,9 @@ def train(
     if networks is not None:  # own networks rarely take a named recipe's norm or dropout
         dropped = {k: v for k, v in unsupported(chosen).items() if k not in fields}
         chosen = chosen.replace(**dropped)
-    return _train(chosen, default_folder(recipe, chosen, out), options, loggers, progress)
+    name = "gan" if isinstance(recipe, Recipe) else recipe
+    path = Path(out) if out else default_folder(name, chosen)
+    return _train(chosen, path, options, loggers, progress)
 
 
 def resume(
@@ -128,12 +130,6 @@ def load(run: str | Path) -> Run:
         ValueError: if the path is not a run folder, naming the nearest one.
     """
     return Run(folder.Run.open(Path(run)).path)
-
-
-def default_folder(named: str | Path | Recipe, recipe: Recipe, out: str | Path | None) -> Path:
-    """Return out, or runs/NAME-KEY for a recipe of this name."""
-    name = "gan" if isinstance(named, Recipe) else Path(named).stem
-    return Path(out) if out else Path("runs") / f"{name}-{recipe.key}"
 
 
 def _train(

@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ganatomy.cli import terminal
 from ganatomy.cli.output import Command
-from ganatomy.recipes.named import RECIPES
+from ganatomy.recipes.named import RECIPES, default_folder
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Train(Training):
 
     def folder(self) -> Path:
         """Return the run folder."""
-        return self.out or Path("runs") / f"{Path(self.name).stem}-{self.recipe.key}"
+        return self.out or default_folder(self.name, self.recipe)
 
     def show(self, result: Any) -> None:
         """Print the plan, or where the run is."""

@@ -300,3 +300,8 @@ def read(name: str) -> Recipe:
         raise ValueError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a recipe: {error}") from error
+
+
+def default_folder(name: str | Path, recipe: Recipe) -> Path:
+    """Return the run folder of a recipe by the name or file that it came from: runs/NAME-KEY."""
+    return Path("runs") / f"{Path(name).stem}-{recipe.key}"
