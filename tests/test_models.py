@@ -87,7 +87,7 @@ def test_norm_and_dropout_are_each_networks_own(model: str, norm: Any, dropout: 
 
 @pytest.mark.parametrize("model", NETS)
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
-def test_activations_of_r1_3(model: str, activation: str | None) -> None:
+def test_activations(model: str, activation: str | None) -> None:
     names = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid", "tanh": "Tanh"}
     assert names.keys() == ACTIVATIONS.keys()
     own = {"mlp": ["leaky_relu"] * 2, "dcgan": ["relu", "leaky_relu"], "sagan": ["relu"] * 2}
@@ -104,7 +104,7 @@ def test_activations_of_r1_3(model: str, activation: str | None) -> None:
             assert leaks <= {0.2}
 
 
-def test_basic_gan_has_the_layers_of_r0_1() -> None:
+def test_basic_gan_has_the_layers_of_its_report() -> None:
     networks = built("basic-gan")
     sizes = [[(m.in_features, m.out_features) for m in net.modules() if isinstance(m, nn.Linear)]
              for net in networks]  # fmt: skip
@@ -113,14 +113,14 @@ def test_basic_gan_has_the_layers_of_r0_1() -> None:
     assert kinds(networks[0])[-2:] == ["Tanh", "Unflatten"]
 
 
-def test_conv_gan_has_the_parts_of_r0_2() -> None:
+def test_conv_gan_has_the_layers_of_its_report() -> None:
     g, d = built("conv-gan")
     assert {*kinds(g)} == {"Unflatten", "ConvTranspose2d", "BatchNorm2d", "ReLU", "Tanh"}
     assert {*kinds(d)} == {"Conv2d", "LeakyReLU", "Dropout", "Flatten"}
     assert {m.p for m in d.modules() if isinstance(m, nn.Dropout)} == {0.3}
 
 
-def test_original_gan_has_the_layers_of_r1_1_and_r1_2() -> None:
+def test_original_gan_has_the_parameters_of_its_reports_tables() -> None:
     g, d = built("original-gan")
     assert counts(g) == [25_856, 131_584, 525_312, 803_600] and sum(counts(g)) == 1_486_352
     assert counts(d) == [803_840, 524_800, 131_328, 257]
@@ -129,7 +129,7 @@ def test_original_gan_has_the_layers_of_r1_1_and_r1_2() -> None:
     assert kinds(d) == ["Flatten", *hidden * 3, "Linear", "Flatten"]
 
 
-def test_dcgan64_has_the_counts_of_r2_1() -> None:
+def test_dcgan64_has_the_parameters_of_pytorchs_example() -> None:
     # 4 x 4 kernels without bias where batch norm (2 per channel) follows: nz 100, ngf ndf 64, nc 1
     g, d = built("dcgan64")
     up = [100, 512, 256, 128, 64]
@@ -145,10 +145,10 @@ def test_dcgan64_has_the_counts_of_r2_1() -> None:
     assert sides(g, torch.randn(2, 100)) == [4, 8, 16, 32, 64]
     assert sides(d, torch.randn(2, 1, 64, 64)) == [32, 16, 8, 4, 1]
     wider = built("dcgan64-z200")[0]
-    assert counts(wider) == [200 * 16 * 512, *counts(g)[1:]]  # R2.5
+    assert counts(wider) == [200 * 16 * 512, *counts(g)[1:]]
 
 
-def test_enhanced_gan_has_the_plan_of_r1_4() -> None:
+def test_enhanced_gan_has_the_layers_of_its_reports_code() -> None:
     g, d = (net.eval() for net in built("enhanced-gan"))
     assert sides(g, torch.randn(1, 100)) == [4, 8, 14, 28]
     assert sides(d, torch.randn(1, 1, 28, 28)) == [14, 8, 4, 1]
@@ -162,20 +162,20 @@ def test_enhanced_gan_has_the_plan_of_r1_4() -> None:
         assert widths == ([256, 128, 64, 1] if net is g else [1, 64, 128, 256])
 
 
-def test_celeba_takes_one_block_more_and_three_colors_as_in_r1_5() -> None:
+def test_celeba_takes_one_block_more_and_three_channels() -> None:
     for large, small in zip(built("enhanced-gan-celeba"), built("enhanced-gan"), strict=True):
         assert len(kinds(large)) == len(kinds(small)) + 3  # convolution, norm, activation
     assert built("enhanced-gan-celeba")[0].eval()(torch.randn(1, 100)).shape == (1, 3, 64, 64)
 
 
 @pytest.mark.parametrize("on", ["g", "d", "neither"])
-def test_the_ablation_of_r1_10_takes_norm_away(on: str) -> None:
+def test_the_ablation_removes_norm(on: str) -> None:
     missing = {"g": "-no-d-norm", "d": "-no-g-norm", "neither": "-no-norm"}[on]
     found = ["BatchNorm2d" in kinds(net) for net in built(f"enhanced-gan{missing}")]
     assert found == [on == "g", on == "d"]
 
 
-def test_dcgan_cifar10_has_the_layers_of_r4_1() -> None:
+def test_dcgan_cifar10_has_the_layers_of_its_report() -> None:
     g, d = built("dcgan-cifar10", (3, 32, 32))
     between = ["BatchNorm2d", "ReLU"]
     assert kinds(g) == ["Unflatten", *["ConvTranspose2d", *between] * 3, "ConvTranspose2d", "Tanh"]
@@ -183,7 +183,7 @@ def test_dcgan_cifar10_has_the_layers_of_r4_1() -> None:
 
 
 @pytest.mark.parametrize(("z", "gh", "dh"), [(16, 100, 16), (16, 16, 100), (100, 100, 100)])
-def test_capacity_is_what_r3_1_names(z: int, gh: int, dh: int) -> None:
+def test_capacity_recipes_have_the_channels_in_their_names(z: int, gh: int, dh: int) -> None:
     g, d = built(f"capacity-z{z}-g{gh}-d{dh}")
     up = [m for m in g.modules() if isinstance(m, nn.ConvTranspose2d)]
     down = [m for m in d.modules() if isinstance(m, nn.Conv2d)]

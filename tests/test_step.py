@@ -1,4 +1,4 @@
-"""Resume is exact, steps are functions of their position, and the mathematics is the textbook's."""
+"""Resume is exact, steps are functions of their position, and equal those of a baseline loop."""
 
 import copy
 import itertools
@@ -212,7 +212,7 @@ def test_ema_averages_weights_and_copies_buffers() -> None:
     assert ema.running_mean.tolist() == [5.0, 5.0]
 
 
-def test_a_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_that_of_a_baseline_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same weights in float64 as a plain loop with Sigmoid, BCELoss and detach."""
     recipe = Recipe.of(
         dataset="mnist10k",
@@ -254,7 +254,7 @@ def test_a_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch) -> None:
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
-def test_a_dcgan_step_is_the_textbooks_of_r2_2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dcgan_step_is_that_of_pytorchs_example(monkeypatch: pytest.MonkeyPatch) -> None:
     """D on real, D on fake, one update of both gradients; then G, on the same fakes."""
     recipe = Recipe.of(
         model="dcgan", z_dim=8, g_widths=(4,), d_widths=(4,), g_norm="batch", d_norm="batch",
@@ -297,7 +297,7 @@ def test_a_dcgan_step_is_the_textbooks_of_r2_2(monkeypatch: pytest.MonkeyPatch) 
         output = d(fake).view(-1)
         bce(output, real_label).backward()
         opt_g.step()
-        shown = real_output.mean(), fake_output.mean(), output.mean()  # R2.3
+        shown = real_output.mean(), fake_output.mean(), output.mean()
         torch.testing.assert_close(
             [logs[k][n] for n in ("d_real", "d_fake", "d_fake_after")], [s.detach() for s in shown]
         )

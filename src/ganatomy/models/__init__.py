@@ -14,7 +14,11 @@ from ganatomy.models.net import (
 )
 from ganatomy.validation import register, resolve
 
-MODELS: dict[str, Model] = {"mlp": mlp.MLP, "dcgan": dcgan.DCGAN, "sagan": sagan.SAGAN}
+MODELS: dict[str, Model] = {
+    "mlp": mlp.MLP,
+    "dcgan": dcgan.DCGAN,
+    "sagan": sagan.SAGAN,
+}
 
 
 def find_model(name: str) -> Model:
