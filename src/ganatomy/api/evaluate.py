@@ -101,7 +101,7 @@ def evaluate(
         force: measure too few samples, or with other Inception weights.
 
     Returns:
-        The evaluation; that of a run is also added to its metrics.jsonl.
+        The evaluation. An evaluation of a run is also added to its metrics.jsonl.
 
     Raises:
         ValueError: for images that cannot be used, an unknown name, or a protocol that cannot

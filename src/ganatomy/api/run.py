@@ -70,7 +70,7 @@ class Run(folder.Run):
             weights: the averaged weights, if the recipe averages them, or the raw ones.
 
         Raises:
-            ValueError: if there is no checkpoint.
+            ValueError: for a run without a checkpoint.
         """
         return load_generator(self, None, weights)[1].eval()
 

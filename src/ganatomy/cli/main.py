@@ -70,8 +70,8 @@ def parse(arguments: list[str]) -> Any:
     """Turn arguments, the command first, into a command.
 
     Raises:
-        ValueError: for what cannot be understood, saying in one line what to do.
-        OSError: for a run folder that the system does not let us look for.
+        ValueError: for arguments that cannot be parsed, with the fix in one line.
+        OSError: for a run folder that cannot be read.
         SystemExit: after help or shell completion was printed.
     """
     words = 2 if " ".join(arguments[:2]) in COMMANDS else 1

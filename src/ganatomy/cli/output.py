@@ -1,6 +1,7 @@
 """Commands and their output: for a person, or as JSON."""
 
 import json as jsons
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,15 @@ from ganatomy.cli import terminal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(ABC):
     """A command: its fields are its arguments, and calling it returns the exit code."""
 
     json: bool = False
     """print the result as JSON"""
 
+    @abstractmethod
     def call(self) -> Any:
         """Do the work with one public function and return its result, which has to_dict()."""
-        raise NotImplementedError
 
     def show(self, result: Any) -> None:
         """Print a result for a person."""

@@ -26,7 +26,7 @@ class Bar(NamedTuple):
 def overview(look: Callable[[], tuple[str, Sequence[Bar]]]) -> Iterator[None]:
     """Show, while the block runs, a headline and a bar for each thing that goes on.
 
-    look is called every second for both. Where there is no terminal nothing is shown.
+    look is called every second. Without a terminal, nothing is shown.
     """
     console = Console(stderr=True)
     if not console.is_terminal:

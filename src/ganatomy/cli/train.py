@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import sys
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -36,9 +37,9 @@ class Training(Command):
         """How to show progress."""
         return "none" if self.quiet else self.log_style
 
+    @abstractmethod
     def folder(self) -> Path:
         """Return the run folder."""
-        raise NotImplementedError
 
     def show(self, result: Any) -> None:
         """Print where the run is."""

@@ -70,7 +70,7 @@ def find_dataset(name: str) -> Dataset:
     The object is anything that as_dataset takes.
 
     Raises:
-        ValueError: if there is no such dataset.
+        ValueError: for an unknown dataset.
     """
     return resolve(DATASETS, name, "dataset", as_dataset)
 

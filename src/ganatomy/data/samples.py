@@ -45,7 +45,7 @@ class Samples:
     labels: Tensor
     """int64 (N,), indices of classes"""
     classes: tuple[str, ...] = ()
-    """name of each class; empty where there are no labels, which are then all 0"""
+    """name of each class; empty without labels, which are then all 0"""
     mapped: mmap.mmap | None = None
     """file that holds the values, if it is mapped"""
 

@@ -232,7 +232,7 @@ def train_test_split(
         skip_bad: skip unreadable images of a path instead of stopping.
 
     Raises:
-        ValueError: if there is no such dataset or path.
+        ValueError: for an unknown dataset or path.
     """
     train = read_images(data, root, "train", skip_bad, shape)
     try:

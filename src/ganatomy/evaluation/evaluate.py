@@ -154,14 +154,14 @@ def _comparison(fake: Extracted, ref: Reference) -> Comparison:
 
 
 def _giving(names: Sequence[str]) -> dict[str, Metric]:
-    """Return the metrics that give these values; all if there are no names."""
+    """Return the metrics that give these values; without names, all metrics."""
     if not names:
         return METRICS
     return {name: m for name, m in METRICS.items() if not m.values.keys().isdisjoint(names)}
 
 
 def _measure(fake: Extracted, ref: Reference, names: Sequence[str]) -> dict[str, Estimate]:
-    """Compute these values; if there are no names, all that are possible."""
+    """Compute these values; without names, all that are possible."""
     comparison = _comparison(fake, ref)
     found: dict[str, Estimate] = {}
     for name, metric in _giving(names).items():

@@ -68,7 +68,7 @@ def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
     """Load the features of the images' classifier, which images are resized to.
 
     Raises:
-        ValueError: if there is no such classifier, with the command that fits one.
+        ValueError: for a missing classifier, with the command that fits one.
     """
     found = classifier.find(kind, wanted.digest, wanted.data)
     net = found.net.to(wanted.device)

@@ -144,7 +144,7 @@ def find_loss(name: str) -> Loss:
     """Return a loss by its name in LOSSES or by an importable name, package.module:loss.
 
     Raises:
-        ValueError: if there is no such loss.
+        ValueError: for an unknown loss.
     """
     return resolve(LOSSES, name, "loss", as_loss)
 

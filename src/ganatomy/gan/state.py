@@ -138,7 +138,7 @@ def unsupported(recipe: Recipe) -> dict[str, Any]:
     recipe.replace(**unsupported(recipe)) is a recipe that the model takes.
 
     Raises:
-        ValueError: if there is no such model.
+        ValueError: for an unknown model.
     """
     supports, values = find_model(recipe.network.model).supports, flat(recipe)
     defaults = {name: leaf.default for name, leaf in leaves(Recipe).items()}

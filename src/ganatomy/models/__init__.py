@@ -27,7 +27,7 @@ def find_model(name: str) -> Model:
     The object is a Model, or one of the functions that as_model takes.
 
     Raises:
-        ValueError: if there is no such model.
+        ValueError: for an unknown model.
     """
     return resolve(MODELS, name, "model", as_model)
 
