@@ -39,7 +39,7 @@ COLUMNS = (
     "class_diversity",
     "missing",
     "near_duplicates",
-    "memorised",
+    "memorized",
 )
 
 _SHARE = (-0.05, 1.08)

@@ -39,7 +39,7 @@ SHOWN = (
     "class_diversity",
     "precision",
     "near_duplicates",
-    "memorised",
+    "memorized",
 )
 """Values of the first table."""
 

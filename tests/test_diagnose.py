@@ -40,7 +40,7 @@ GOOD = {
     "exact_duplicates": 0.0,
     "near_duplicates": 0.01,
     "copies": 0.0,
-    "memorised": 0.01,
+    "memorized": 0.01,
 }
 FEW = ("missing", "chi2_p", "diversity", "pixel_diversity", "exact_duplicates")
 COLLAPSED = {"missing": 8.0, "chi2_p": 0.0}
@@ -171,8 +171,8 @@ def test_failure_is_divergence_with_its_words() -> None:
         ("mode collapse", {"near_duplicates": 0.9}, "90% of the samples nearly equal"),
         ("mode collapse", {"class_diversity": 0.1}, "in a class 0.10 times as varied"),
         ("noise", {"precision": 0.0} | COLLAPSED, "precision 0.000, pixels 0.97"),
-        ("memorisation", {"copies": 0.3}, "30% of the samples equal a reference image"),
-        ("memorisation", {"memorised": 0.9}, "90% are nearer to one"),
+        ("memorization", {"copies": 0.3}, "30% of the samples equal a reference image"),
+        ("memorization", {"memorized": 0.9}, "90% are nearer to one"),
     ],
 )
 def test_a_sign_in_the_samples_is_named(
@@ -227,7 +227,7 @@ def test_a_grid_does_not_end_a_failure_that_it_cannot_show() -> None:
     copied = {"copies": 1.0}
     rows = [measured(100, copied), measured(200, n=64), measured(300, copied)]
     (found,) = diagnose(PLAIN, [], rows)
-    assert (found.name, found.begins, found.until, found.looks) == ("memorisation", 100, None, 2)
+    assert (found.name, found.begins, found.until, found.looks) == ("memorization", 100, None, 2)
 
 
 def test_evaluations_without_a_classifier_are_diagnosed_by_the_rest() -> None:
@@ -241,11 +241,11 @@ def test_evaluations_without_a_classifier_are_diagnosed_by_the_rest() -> None:
 def test_what_lasts_comes_first_then_by_step() -> None:
     rows = logs((30, DOMINATED), (30, {}), (30, VANISHED))
     looks = [measured(100 * i, COLLAPSED if i < 5 else {}) for i in range(1, 9)]
-    looks += [measured(4500, {"memorised": 0.9})]
+    looks += [measured(4500, {"memorized": 0.9})]
     found = diagnose(PLAIN, rows, looks)
     assert names(found) == [
         "vanishing generator gradient",
-        "memorisation",
+        "memorization",
         "discriminator domination",
         "mode collapse",
     ]
@@ -283,7 +283,7 @@ def test_copies_of_the_training_digits_are_named(ref: Reference) -> None:
     digits = load("mnist10k", Path(), "train").values[::40]
     values = ("diversity", "pixel_diversity", "exact_duplicates", "copies")
     found = evaluate.evaluate(digits, ref, values).replace(step=1)
-    assert names(diagnose(PLAIN, [], [found])) == ["memorisation"]
+    assert names(diagnose(PLAIN, [], [found])) == ["memorization"]
 
 
 def test_python_finds_the_collapse_that_the_command_finds(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_an_evaluation_is_a_mapping_that_shows_itself(row: Evaluation) -> None:
 def test_real_digits_have_the_real_scores(row: Evaluation) -> None:
     for name in ("fd", "score", "precision", "recall", "density", "confidence", "diversity"):
         assert row[name] == pytest.approx(row.real(name), rel=0.1, abs=0.35)
-    assert row["copies"] == 1 and row["memorised"] > 0.9  # they are
+    assert row["copies"] == 1 and row["memorized"] > 0.9  # they are
 
 
 def test_floats_are_measured_as_the_images_that_they_are(ref: Reference) -> None:

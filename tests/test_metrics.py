@@ -575,15 +575,15 @@ def test_duplicates_and_copies_are_counted() -> None:
     assert METRICS["copies"].measure(compare(fake, real))["copies"].value == 0.011
 
 
-def test_memorised_and_near_duplicates_are_about_a_hundredth_of_honest_images() -> None:
-    for name in ("memorised", "near_duplicates"):
+def test_memorized_and_near_duplicates_are_about_a_hundredth_of_honest_images() -> None:
+    for name in ("memorized", "near_duplicates"):
         found = []
         for seed in range(10):  # reals too are drawn anew, for it is they who say what is close
             drawn = (look(balanced(n), 3 * seed + i + 10) for i, n in enumerate((1000, 1200, 600)))
             found.append(METRICS[name].measure(compare(*drawn))[name].value)
         assert np.mean(found) == pytest.approx(0.01, abs=0.005)
     stolen = Extracted(torch.cat([GOOD.features[:700], REAL.features[:300] + 1e-3]))
-    assert measure("memorised", stolen)["memorised"].value == pytest.approx(0.3, abs=0.02)
+    assert measure("memorized", stolen)["memorized"].value == pytest.approx(0.3, abs=0.02)
 
 
 # what makes images worse

@@ -41,7 +41,7 @@ STAYS: dict[str, dict[str, tuple[float, float]]] = {
         "score": (10, 0.2),
         "diversity": (10, 0.05),
         "missing": (10, 0),
-        "memorised": (10, 0.02),
+        "memorized": (10, 0.02),
         "fd": (5, 2.0),
     },
     "mixture": {"recall": (50, 0.05), "missing": (50, 0), "coverage": (20, 0.1)},

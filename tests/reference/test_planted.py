@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 RUNS = [Path("runs/first-look") / name for name in ("conv-gan", "basic-gan")]
 
-COLLAPSE, NOISE, COPIES = "mode collapse", "noise", "memorisation"
+COLLAPSE, NOISE, COPIES = "mode collapse", "noise", "memorization"
 
 IMAGES: dict[str, tuple[str | None, str | None]] = {
     "real test digits": (None, None),

@@ -29,7 +29,7 @@ DIAGNOSTIC_METRICS = (
     "exact_duplicates",
     "near_duplicates",
     "copies",
-    "memorised",
+    "memorized",
 )
 """Metrics that MEASURE_RULES are functions of."""
 

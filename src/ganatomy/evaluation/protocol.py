@@ -56,7 +56,7 @@ class Protocol:
     given as in mode"""
     seed: int = 0
     """seed of the latent vectors, of bootstraps and of subsets, at least 0"""
-    quantise: Literal["round to uint8"] = "round to uint8"
+    quantize: Literal["round to uint8"] = "round to uint8"
     """conversion of the generator's output to pixels"""
     resize: Literal[
         "none",

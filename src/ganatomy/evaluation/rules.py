@@ -96,14 +96,14 @@ def noise(values: dict[str, float]) -> str | None:
     return f"pixels {pixels:.2f} times as varied as real, features {values['diversity']:.2f} times"
 
 
-def memorisation(values: dict[str, float]) -> str | None:
+def memorization(values: dict[str, float]) -> str | None:
     """Samples are training images."""
     signs = []
     if values["copies"] > 0.01:
         signs.append(f"{values['copies']:.0%} of the samples equal a reference image")
-    if values.get("memorised", 0) > 0.2:
+    if values.get("memorized", 0) > 0.2:
         signs.append(
-            f"{values['memorised']:.0%} are nearer to one than all but 1 % of held-out images are"
+            f"{values['memorized']:.0%} are nearer to one than all but 1 % of held-out images are"
         )
     return ", ".join(signs) or None
 
@@ -145,6 +145,6 @@ MEASURE_RULES: dict[str, Rule] = {
         noise,
         "train on; if it has been so for long, look at the losses and the images",
     ),
-    "memorisation": Rule(("copies",), memorisation, "train on more images, or stop earlier"),
+    "memorization": Rule(("copies",), memorization, "train on more images, or stop earlier"),
 }
 """name -> rule over the values of one evaluation"""

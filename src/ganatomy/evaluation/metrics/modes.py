@@ -138,7 +138,7 @@ def copies(c: Comparison) -> dict[str, Estimate]:
     return {"copies": share(torch.tensor([p in real for p in _digests(c.fake.pixels)]))}
 
 
-def memorised(c: Comparison) -> dict[str, Estimate]:
+def memorized(c: Comparison) -> dict[str, Estimate]:
     """Share of generated images as near to a reference image as the nearest CLOSE of held-out ones.
 
     About CLOSE for a generator that does not memorize, if the reference images are its training
@@ -146,7 +146,7 @@ def memorised(c: Comparison) -> dict[str, Estimate]:
     """
     assert c.held_out is not None
     near = nearest(c.held_out.features, c.real.features)[0].quantile(CLOSE)
-    return {"memorised": share(nearest(c.fake.features, c.real.features)[0] <= near)}
+    return {"memorized": share(nearest(c.fake.features, c.real.features)[0] <= near)}
 
 
 def _reference_counts(c: Comparison) -> Tensor:

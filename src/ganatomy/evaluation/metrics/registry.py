@@ -14,7 +14,7 @@ from ganatomy.evaluation.metrics.modes import (
     copies,
     diversity,
     exact_duplicates,
-    memorised,
+    memorized,
     near_duplicates,
     pixel_diversity,
 )
@@ -124,11 +124,11 @@ METRICS: dict[str, Metric] = {
         needs=_PIXELS,
         about="fakes with the pixels of a reference image",
     ),
-    "memorised": Metric(
-        memorised,
+    "memorized": Metric(
+        memorized,
         {
-            "memorised": Value(
-                "memorised", "lower", "share of fakes too near the reference; 0.01 is none"
+            "memorized": Value(
+                "memorized", "lower", "share of fakes too near the reference; 0.01 is none"
             )
         },
         needs=("held_out",),
