@@ -232,7 +232,7 @@ MISTAKES = {
         "are for runs, not for images",
     ),
     "color against gray": (
-        ["evaluate", "COLOUR", "--real", "mnist10k", "--n", "4"],
+        ["evaluate", "COLOR", "--real", "mnist10k", "--n", "4"],
         "are 8 x 8 RGB, those of mnist 28 x 28 gray",
     ),
     "floats": (["evaluate", "FLOATS", "--real", "mnist10k", "--n", "4"], "uint8"),
@@ -284,9 +284,9 @@ def test_a_mistake_gets_one_line_and_writes_nothing(
     (tmp_path / "IMAGES").mkdir()
     for i, image in enumerate(DIGITS[:20]):
         (tmp_path / "IMAGES" / f"{i:02}.png").write_bytes(png(image))
-    np.savez(tmp_path / "COLOUR.npz", images=np.zeros((4, 8, 8, 3), np.uint8))
+    np.savez(tmp_path / "COLOR.npz", images=np.zeros((4, 8, 8, 3), np.uint8))
     np.savez(tmp_path / "FLOATS.npz", images=np.zeros((4, 28, 28, 1), np.float32))
-    names = {"COLOUR": "COLOUR.npz", "FLOATS": "FLOATS.npz"}
+    names = {"COLOR": "COLOR.npz", "FLOATS": "FLOATS.npz"}
     before = contents(tmp_path)
     code, said, complaint = call(*(names.get(a, a) for a in arguments))
     assert code == 2 and not said and part in complaint

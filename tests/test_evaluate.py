@@ -216,9 +216,9 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
 def test_too_few_or_other_images_are_refused(ref: Reference) -> None:
     with pytest.raises(ValueError, match=r"at least 2,048 images, got 100; .*--n 100"):
         evaluate.choose(DIGITS.values[:100], 2048, 0)
-    colour = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
+    color = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"are 32 x 32 RGB, those of mnist 28 x 28 gray"):
-        evaluate.evaluate(colour, ref)
+        evaluate.evaluate(color, ref)
     with pytest.raises(ValueError, match=r"are 28 x 28 RGB, those of mnist 28 x 28 gray"):
         evaluate.evaluate(DIGITS.values[:64].expand(-1, 3, -1, -1), ref)
     with pytest.raises(ValueError, match=r"unknown metric 'precison' .*'precision'"):
@@ -307,8 +307,8 @@ def test_rows_of_one_step_and_protocol_are_joined(tmp_path: Path) -> None:
 def test_grids_are_cut_back_into_their_images(run: Run, ref: Reference) -> None:
     pixels: Tensor = DIGITS.values[:64]
     assert torch.equal(ungrid(png(grid(pixels)), (1, 28, 28)), pixels)
-    colour = torch.randint(0, 256, (16, 3, 5, 7), dtype=torch.uint8)
-    assert torch.equal(ungrid(png(grid(colour)), (3, 5, 7)), colour)
+    color = torch.randint(0, 256, (16, 3, 5, 7), dtype=torch.uint8)
+    assert torch.equal(ungrid(png(grid(color)), (3, 5, 7)), color)
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((50, 50), np.uint8)).save(buffer, "PNG")
     for content in (buffer.getvalue(), b"no image"):

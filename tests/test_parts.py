@@ -414,13 +414,13 @@ def test_names_are_taken_once(register: Any, name: str, part: Any) -> None:
 
 
 def test_networks_of_one_shape_are_checked_with_it() -> None:
-    def coloured(shape: tuple[int, ...], z_dim: int) -> Networks:
+    def colored(shape: tuple[int, ...], z_dim: int) -> Networks:
         g, d = make((1, 28, 28), z_dim)
         return nn.Sequential(g, nn.Conv2d(1, 3, 1), nn.Tanh()), nn.Sequential(nn.Conv2d(3, 1, 1), d)
 
     with pytest.raises(ValueError, match=r"cannot take .* samples of shape \(1, 28, 28\)"):
-        register_model("coloured", coloured)
-    register_model("coloured", coloured, shape=(3, 28, 28))
+        register_model("colored", colored)
+    register_model("colored", colored, shape=(3, 28, 28))
 
 
 class Pairs(torch.utils.data.Dataset[tuple[Tensor, int]]):

@@ -50,7 +50,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ("real/test", digits.values[:20]),
     ):
         (root / name).mkdir(parents=True)
-        for i, image in enumerate(digits_of):  # in colour, as torch-fidelity wants them
+        for i, image in enumerate(digits_of):  # in color, as torch-fidelity wants them
             (root / name / f"{i:04}.png").write_bytes(png(image.expand(3, -1, -1)))
     return root / "fake", root / "real"
 
