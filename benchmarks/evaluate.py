@@ -35,7 +35,7 @@ def main() -> None:
     where = environment()
     print("## A whole evaluation: every metric of 10,000 samples, by classifier-10k\n")
     print("`python benchmarks/evaluate.py`: the command from its start to its end. With an empty")
-    print("cache it also looks at the reference and measures the floor.\n")
+    print("cache it also extracts the features of the reference and measures the real score.\n")
     print("| cache | seconds | peak memory above `import torch, torchvision`, GB |")
     print("|---|---:|---:|")
     print(f"| empty | {cold[0]:.1f} | {cold[1] - torch_alone:.2f} |")

@@ -34,22 +34,22 @@ def timed(function: Callable[[], float]) -> tuple[float, float]:
 def main(d: int = 2048, repeats: int = 3, n: int = 10_000) -> None:
     """Print a table: interleaved, so that a busy machine slows both."""
     cov1, cov2 = (moments(correlated(n, d, seed)).cov for seed in (0, 1))
-    ways: dict[str, Callable[[], float]] = {
+    methods: dict[str, Callable[[], float]] = {
         "ganatomy.evaluation.metrics.trace_sqrt": lambda: trace_sqrt(cov1, cov2),
         "numpy.trace(scipy.linalg.sqrtm(·))": lambda: float(
             np.trace(scipy.linalg.sqrtm((cov1 @ cov2).numpy())).real
         ),
     }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for name, way in list(ways.items()) * repeats:
-        found[name].append(timed(way))
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for name, method in list(methods.items()) * repeats:
+        found[name].append(timed(method))
     medians = [statistics.median(seconds for _, seconds in runs) for runs in found.values()]
     values = [runs[0][0] for runs in found.values()]
     machine = environment()
     print("## Trace of the root of a product of covariances\n")
     print(f"`python benchmarks/frechet.py {d} {repeats}`: {d} dimensions, {n:,} correlated")
     print(f"features each; median of {repeats}, interleaved.\n")
-    print("| way | seconds | fastest to slowest | trace |\n|---|---:|---:|---:|")
+    print("| method | seconds | fastest to slowest | trace |\n|---|---:|---:|---:|")
     for (name, runs), median, value in zip(found.items(), medians, values, strict=True):
         spread = sorted(seconds for _, seconds in runs)
         print(f"| `{name}` | {median:.2f} | {spread[0]:.2f}–{spread[-1]:.2f} | {value:.10g} |")

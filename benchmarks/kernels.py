@@ -1,9 +1,9 @@
-"""Where the time of a step goes, by kind of kernel: the textbook's loop and ours.
+"""Where the time of a step goes, by kind of kernel: the baseline loop and ganatomy's.
 
     python benchmarks/kernels.py
 
 Shares are of kernels' own time under PyTorch's profiler, so of a step that is slower than usual;
-"outside" is what is left of the wall clock: Python, and the textbook's images. Prints markdown.
+"outside" is what is left of the wall clock: Python, and the baseline's images. Prints markdown.
 """
 
 import time
@@ -13,7 +13,7 @@ from typing import get_args
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from training import WORKLOADS, data_of, textbook
+from training import WORKLOADS, baseline, data_of
 
 from ganatomy.gan.machine import environment, keep_memory
 from ganatomy.gan.state import State
@@ -53,10 +53,10 @@ def shares(stepping: Iterator[object]) -> tuple[float, dict[str, float]]:
     return taken / STEPS, kinds
 
 
-def ways(recipe: Recipe) -> Iterator[tuple[str, Iterator[object]]]:
+def loops(recipe: Recipe) -> Iterator[tuple[str, Iterator[object]]]:
     """The loops that are looked into."""
     data = data_of(recipe)
-    yield "textbook", textbook(recipe, data)
+    yield "baseline", baseline(recipe, data)
     ours = recipe.replace(steps=10**6)
     for precision in get_args(Precision):
         yield precision, steps(State.new(ours, data.shape), ours, data, precision)
@@ -69,7 +69,7 @@ def main() -> None:
     print(f"| workload | loop | ms a step | {' | '.join(columns)} |")
     print("|---|---|---:|" + "---:|" * len(columns))
     for workload in WORKLOADS:
-        for name, stepping in ways(workload.recipe):
+        for name, stepping in loops(workload.recipe):
             taken, kinds = shares(stepping)
             cells = " | ".join(f"{kinds[column]:.0%}" for column in columns)
             print(f"| {workload.name} | {name} | {taken * 1e3:.1f} | {cells} |", flush=True)

@@ -26,7 +26,7 @@ from pathlib import Path
 from ganatomy.data import batch_indices, load_images
 data = load_images(Path({!r}))
 for k in range(len(data) // 64):
-    data.take(batch_indices(len(data), 64, 0, k))
+    data.batch(batch_indices(len(data), 64, 0, k))
 """
 TRAIN = "from ganatomy.cli.main import main; main({!r})"
 

@@ -1,4 +1,4 @@
-"""Time of `--help`, of the first training step, and of generating and judging 10,000 images.
+"""Time of `--help`, of the first training step, and of generating and evaluating 10,000 images.
 
     python benchmarks/start.py [repeats]
 

@@ -1,9 +1,9 @@
-"""Images per second of training, against a plain textbook loop on the same networks and data.
+"""Images per second of training, against a baseline loop on the same networks and data.
 
     python benchmarks/training.py [turns]
 
 The loops take turns, each in a process of its own and for the same number of steps. Ours is what
-`ganatomy train` runs, rows and TensorBoard on. The textbook's is what tutorials show: a DataLoader
+`ganatomy train` runs, rows and TensorBoard on. The baseline is what tutorials show: a DataLoader
 of PIL images, PyTorch's layers as they come, a gradient of D that G's update computes and nobody
 uses, and six numbers that are read at every step. Prints markdown.
 """
@@ -98,7 +98,7 @@ def plain(net: nn.Module) -> nn.Module:
     return nn.Sequential(*layers, *([] if logits else [nn.Sigmoid()]))
 
 
-def textbook(recipe: Recipe, data: Samples) -> Iterator[dict[str, float]]:
+def baseline(recipe: Recipe, data: Samples) -> Iterator[dict[str, float]]:
     """Train as tutorials do, for ever, yielding what they print."""
     state = State.new(recipe, recipe.data.shape or data.shape)
     g, d = plain(state.generator), plain(state.discriminator)
@@ -149,17 +149,17 @@ def bare(recipe: Recipe, data: Samples) -> Iterator[object]:
     return steps(State.new(recipe, data.shape), recipe, data)
 
 
-def work(pipe: Connection, number: int, way: str) -> None:
-    """Be the process of one way: take as many steps as are asked for, answer how long they took."""
+def work(pipe: Connection, number: int, loop: str) -> None:
+    """Run one loop in its own process: take as many steps as asked for, answer their seconds."""
     recipe = WORKLOADS[number].recipe
     data = data_of(recipe)
     with tempfile.TemporaryDirectory() as folder:
-        if way == "textbook":
-            stepping: Iterator[object] = textbook(recipe, data)
-        elif way == "bare":
+        if loop == "baseline":
+            stepping: Iterator[object] = baseline(recipe, data)
+        elif loop == "bare":
             stepping = bare(recipe, data)
         else:
-            stepping = ours(recipe, data, Path(folder), "bf16" if way == "bf16" else "fp32")
+            stepping = ours(recipe, data, Path(folder), "bf16" if loop == "bf16" else "fp32")
         for n in iter(pipe.recv, 0):
             pipe.send(seconds(stepping, n))
 
@@ -195,22 +195,22 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def compare(
-    number: int, rounds: int, names: Sequence[str] = ("textbook", "fp32", "bf16"), turn: int = 0
+    number: int, rounds: int, names: Sequence[str] = ("baseline", "fp32", "bf16"), turn: int = 0
 ) -> dict[str, list[float]]:
-    """Images per second of each turn of each way; the first turn of each is not counted."""
+    """Images per second of each turn of each loop; the first turn of each is not counted."""
     workload, context = WORKLOADS[number], multiprocessing.get_context("spawn")
     turn = turn or workload.turn
     pipes: dict[str, Connection] = {}
-    for way in names:
-        pipes[way], theirs = context.Pipe()
-        context.Process(target=work, args=(theirs, number, way), daemon=True).start()
-    found: dict[str, list[float]] = {way: [] for way in pipes}
-    for way, pipe in list(pipes.items()) * (rounds + 1):
+    for loop in names:
+        pipes[loop], theirs = context.Pipe()
+        context.Process(target=work, args=(theirs, number, loop), daemon=True).start()
+    found: dict[str, list[float]] = {loop: [] for loop in pipes}
+    for loop, pipe in list(pipes.items()) * (rounds + 1):
         pipe.send(turn)
-        found[way].append(workload.recipe.training.batch * turn / pipe.recv())
+        found[loop].append(workload.recipe.training.batch * turn / pipe.recv())
     for pipe in pipes.values():
         pipe.send(0)
-    return {way: rates[1:] for way, rates in found.items()}
+    return {loop: rates[1:] for loop, rates in found.items()}
 
 
 def main(rounds: int = 7) -> None:
@@ -218,8 +218,8 @@ def main(rounds: int = 7) -> None:
     peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
     print("## Training\n")
     print(f"`python benchmarks/training.py {rounds}`; images per second, median of {rounds} turns")
-    print("(slowest to fastest), and how many times the textbook's.\n")
-    print("| workload | textbook | fp32 | × | of peak | bf16 | × | of peak |")
+    print("(slowest to fastest), and how many times the baseline's.\n")
+    print("| workload | baseline | fp32 | × | of peak | bf16 | × | of peak |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for number, workload in enumerate(WORKLOADS):
         rates = compare(number, rounds)
@@ -228,9 +228,9 @@ def main(rounds: int = 7) -> None:
         cost = predict_cost(recipe, size, RunOptions(device="cpu"), measure=False)
         flops = (cost.d_flops + cost.g_flops) / recipe.training.batch
         middle = {name: statistics.median(found) for name, found in rates.items()}
-        cells = [workload.name, spread(rates["textbook"])]
+        cells = [workload.name, spread(rates["baseline"])]
         for name, most in peaks.items():
-            ratio = middle[name] / middle["textbook"]
+            ratio = middle[name] / middle["baseline"]
             cells += [spread(rates[name]), f"{ratio:.2f}", f"{middle[name] * flops / most:.0%}"]
         print(f"| {' | '.join(cells)} |", flush=True)
     print(f"\nPeak of large convolutions: {peaks['fp32'] / 1e9:.0f} GFLOP/s in fp32, ", end="")

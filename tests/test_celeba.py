@@ -100,7 +100,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     refuses(faces, "line 2: ")
 
 
-def test_corrupt_pictures(tmp_path: Path) -> None:
+def test_corrupt_images(tmp_path: Path) -> None:
     faces = write_celeba(tmp_path)
     content = (faces / "000002.jpg").read_bytes()
     for bad in (b"", b"no image", content[:-2000]):

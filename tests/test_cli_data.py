@@ -111,7 +111,7 @@ def test_copies_and_leaks(
     assert "remove 5 test images" in found["todo"][0]
 
 
-def test_no_leak_without_training_pictures(tmp_path: Path) -> None:
+def test_no_leak_without_training_images(tmp_path: Path) -> None:
     path = write_folder({f"test/{i}.png": png(1) for i in range(3)}, tmp_path / "pics")
     found = inspect(path)
     assert (found.used, found.copies, found.leaks) == ({"test": "test"}, 2, 0)
@@ -157,7 +157,7 @@ def test_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "a.rar", "empty", "bad.zip", "bad.npz"])
-def test_what_is_no_path_of_pictures(tmp_path: Path, name: str) -> None:
+def test_what_is_no_path_of_images(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     for bad in ("a.rar", "bad.zip", "bad.npz"):
         (tmp_path / bad).write_bytes(b"x")

@@ -115,13 +115,13 @@ def test_the_same_from_anywhere(
     path = tmp_path_factory.mktemp("any")
     files = {f"{i}.png": encode(p if p.shape[2] == 3 else p[..., 0]) for i, p in enumerate(batch)}
     expected = torch.from_numpy(batch).permute(0, 3, 1, 2)
-    ways = [write(files, path / "pics") for write in WRITERS]
-    ways.append(write_npz(path / "last.npz", images=batch))
+    paths = [write(files, path / "pics") for write in WRITERS]
+    paths.append(write_npz(path / "last.npz", images=batch))
     if batch.shape[2] not in (1, 3):  # else which are the channels is for the last axis to say
-        ways.append(write_npz(path / "first.npz", images=batch.transpose(0, 3, 1, 2)))
+        paths.append(write_npz(path / "first.npz", images=batch.transpose(0, 3, 1, 2)))
     if batch.shape[3] == 1:
-        ways.append(write_npz(path / "gray.npz", images=batch[..., 0]))
-    all_samples = [load_images(way) for way in ways]
+        paths.append(write_npz(path / "gray.npz", images=batch[..., 0]))
+    all_samples = [load_images(path_) for path_ in paths]
     assert all(torch.equal(samples.values, expected) for samples in all_samples)
     assert all(not samples.labels.any() and samples.classes == () for samples in all_samples)
     assert len({digest(samples) for samples in all_samples}) == 1
@@ -144,7 +144,7 @@ def test_order_is_by_name_and_hidden_files_are_left_out(write: Callable[[Files],
     assert values(load_images(path)) == [1, 2, 3, 4]
 
 
-def test_folders_that_look_like_pictures(tmp_path: Path) -> None:
+def test_folders_that_look_like_images(tmp_path: Path) -> None:
     folder = write_folder({"odd.png/a.png": png(1)}, tmp_path / "pics")
     assert values(load_images(folder)) == [1]
     with tarfile.open(tmp_path / "pics.tar", "w") as tar:
@@ -157,7 +157,7 @@ def test_folders_that_look_like_pictures(tmp_path: Path) -> None:
     assert load_images(tmp_path / "pics.zip").classes == ("even", "odd.png")
 
 
-def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
+def test_bad_images_are_named(write: Callable[[Files], Path]) -> None:
     path = write({"a/0.png": png(5), "a/1.png": b"not an image", "b/2.png": png(6)})
     refuses(path, "a/1.png cannot be read: cannot identify image file; repair .* skip_bad")
     with pytest.warns(UserWarning, match=r"left out 1 of 3 images, a/1.png: cannot be") as caught:
@@ -166,7 +166,7 @@ def test_bad_pictures_are_named(write: Callable[[Files], Path]) -> None:
     assert values(samples) == [5, 6] and samples.labels.tolist() == [0, 1]
 
 
-def test_many_bad_pictures_give_one_warning(tmp_path: Path) -> None:
+def test_many_bad_images_give_one_warning(tmp_path: Path) -> None:
     bad = {f"{i}.png": b"bad" for i in range(10)}
     path = write_zip(bad | {"x.png": png(1)}, tmp_path / "pics")
     with pytest.warns(UserWarning, match="10 of 11 images, 0.png, 1.png, 2.png, …: cannot"):
@@ -246,11 +246,11 @@ def test_splits_that_are_not_there(write: Callable[[Files], Path]) -> None:
     refuses(write({"x/a.png": png(1), "y/a.png": png(1)}), "no test .*folder test or val", "test")
 
 
-def test_training_pictures_that_are_not_there(write: Callable[[Files], Path]) -> None:
+def test_training_images_that_are_not_there(write: Callable[[Files], Path]) -> None:
     refuses(write({"test/x/a.png": png(1)}), "no train images.*folder train at its top", "train")
 
 
-def test_pictures_outside_the_classes(tmp_path: Path) -> None:
+def test_images_outside_the_classes(tmp_path: Path) -> None:
     files = {"cover.png": png(1), "x/a.png": png(2), "y/a.png": png(3)}
     path = write_zip(files, tmp_path / "pics")
     refuses(path, "cover.png lies outside the class folders")
@@ -396,7 +396,7 @@ def test_zips_that_lie_about_sizes(tmp_path: Path) -> None:
         refuses(path, "a.bmp cannot be read|is not what its name says")
 
 
-def test_pictures_that_memory_has_no_room_for(
+def test_images_that_memory_has_no_room_for(
     write: Callable[[Files], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write({"a.png": png(1), "b.png": png(2)})

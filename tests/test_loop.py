@@ -261,7 +261,7 @@ def test_rows_that_training_wrote_are_missed(tmp_path: Path, name: str) -> None:
         next(run_steps(MLP, run.path, seldom, longer=True))
 
 
-def test_a_run_without_its_pictures_goes_on(tmp_path: Path) -> None:
+def test_a_run_without_its_images_goes_on(tmp_path: Path) -> None:
     run = fit(MLP.replace(steps=5), tmp_path / "run", OPTIONS)
     shutil.rmtree(run.path / "samples")
     next(itertools.islice(run_steps(MLP, run.path, OPTIONS, longer=True), 1, None))

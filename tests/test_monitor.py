@@ -43,7 +43,7 @@ def test_collapse_is_warned_of_once_and_not_at_once(monitor: Monitor) -> None:
     assert looks(monitor, ONE, range(10, 20)) == []
 
 
-def test_larger_images_are_judged_at_the_classifiers_size() -> None:
+def test_larger_images_are_measured_at_the_classifiers_size() -> None:
     larger = create_monitor(MLP.replace(dataset="mnist10k", shape=(1, 56, 56)), RunOptions(), CPU)
     images = MANY.repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert looks(larger, images, range(12)) == []
@@ -52,7 +52,7 @@ def test_larger_images_are_judged_at_the_classifiers_size() -> None:
     assert said.startswith("mode collapse since step 20")
 
 
-def test_points_are_not_judged() -> None:
+def test_points_are_not_measured() -> None:
     toy = create_monitor(MLP.replace(dataset="ring8"), RunOptions(), CPU)
     assert toy.grid_reference is None and looks(toy, torch.zeros(9, 2), range(9)) == []
 

@@ -124,7 +124,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_bad_pictures_are_named(tmp_path: Path, what: str) -> None:
+def test_bad_images_are_named(tmp_path: Path, what: str) -> None:
     content, reason = BAD[what]
     files = {"a/0.png": png(5), "a/1.png": content, "b/2.png": png(6)}
     refuses(write_folder(files, tmp_path / "pics"), f"a/1.png .*{reason}")
@@ -151,7 +151,7 @@ def test_npz_names(tmp_path: Path, name: str, labels: str) -> None:
     refuses(path, "no test images", "test")
 
 
-def test_npz_finds_the_pictures(tmp_path: Path) -> None:
+def test_npz_finds_the_images(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "a.npz", ids=np.arange(2), faces=PAIR, masks=PAIR[..., 0] + 5)
     assert values(load_images(path)) == [1, 2]
     path = write_npz(tmp_path / "a.npz", ids=np.arange(2), masks=PAIR[..., 0] + 5)

@@ -99,7 +99,7 @@ def test_in_memory(tmp_path: Path) -> None:
     assert load("mnist10k", tmp_path, None, shape=(1, 14, 14)).shape == (1, 14, 14)
 
 
-def test_pictures_of_many_shapes(tmp_path: Path) -> None:
+def test_images_of_many_shapes(tmp_path: Path) -> None:
     files = {"a.png": png(1), "b.png": png(2, 9, 4), "c.gif": encode(shade(3, 5, 5), "GIF")}
     paths = [write_folder(files, tmp_path / "pics"), write_tgz(files, tmp_path / "pics")]
     for path in paths:

@@ -73,7 +73,7 @@ def test_share_interval_holds_the_share(case: tuple[int, int]) -> None:
 
 
 def test_share_interval_is_wilsons() -> None:
-    # the textbook's example: 8 of 10
+    # a textbook example: 8 of 10
     assert share_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
@@ -119,11 +119,11 @@ def test_strata_are_pooled_over_all_arrangements_within_each() -> None:
     def above(groups: tuple[tuple[int, ...], ...]) -> float:
         return sum((b > a) + (b == a) / 2 for a, b in itertools.product(*groups))
 
-    ways = [
+    orders = [
         [above((order[:2], order[2:])) for order in itertools.permutations([*first, *last])]
         for first, last in strata
     ]
-    sums = [a + b for a, b in itertools.product(*ways)]
+    sums = [a + b for a, b in itertools.product(*orders)]
     seen = sum(above((tuple(first), tuple(last))) for first, last in strata)
     expected = [np.mean(np.array(sums) <= seen), np.mean(np.array(sums) >= seen)]
     assert permutation(strata) == pytest.approx(expected)

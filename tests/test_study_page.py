@@ -214,8 +214,8 @@ def test_tables_give_the_numbers_back(files: dict[str, str], made: Made) -> None
         ("6", "0.25", PROTOCOL.fingerprint)
     }
     claims = list(csv.DictReader(io.StringIO(files["verdicts.csv"])))
-    judged = verdicts(made[0], made[2], 1.0)
-    assert [float(row["p"]) for row in claims] == [finding.p for finding in judged.claims]
+    tested = verdicts(made[0], made[2], 1.0)
+    assert [float(row["p"]) for row in claims] == [finding.p for finding in tested.claims]
     assert claims[0]["means"] == "8.0 → 2.0" and claims[0]["conditions"] == f"a → {OTHER}"
     lines = list(csv.DictReader(io.StringIO(files["curves.csv"])))
     first = next(row for row in lines if row["condition"] == "a" and float(row["step"]) == 1)
@@ -249,7 +249,7 @@ def test_cells_with_a_length_of_their_own_are_named(tmp_path: Path) -> None:
     assert "Steps of each run: 3 (b 4,000), 0.5 of the study's length." in files["README.md"]
 
 
-def test_a_value_that_a_run_or_the_floor_lacks_is_a_dash(tmp_path: Path) -> None:
+def test_a_value_that_a_run_or_the_real_score_lacks_is_a_dash(tmp_path: Path) -> None:
     study = plan(
         ["a", "b"], seeds=1, claims=[dataclasses.replace(CLAIMS[0], conditions=("a", "b"))]
     )
@@ -265,7 +265,7 @@ def test_a_value_that_a_run_or_the_floor_lacks_is_a_dash(tmp_path: Path) -> None
     assert "kid" not in rows[0]
 
 
-def test_eight_cells_of_large_pictures_stay_small(tmp_path: Path) -> None:
+def test_eight_cells_of_large_images_stay_small(tmp_path: Path) -> None:
     fd = {f"condition {i}": (float(i + 1),) for i in range(8)}
     claim = dataclasses.replace(CLAIMS[0], conditions=tuple(fd))
     study = plan(list(fd), seeds=1, claims=[claim])
@@ -277,7 +277,7 @@ def test_eight_cells_of_large_pictures_stay_small(tmp_path: Path) -> None:
     assert len([t for t, _ in Reader(page).tags if t == "figure"]) == 1 + 2 * 4 + 8
 
 
-def test_pictures_are_shrunk_only_as_needed() -> None:
+def test_images_are_shrunk_only_as_needed() -> None:
     small, large = image(0), image(0, 64, 3)
     assert fitted([small, large], 10**7) == [(small, 1.0), (large, 1.0)]
     (kept, whole), (content, share) = fitted([small, large], 400_000)

@@ -504,7 +504,7 @@ def cached_numbers(place: Place) -> str:
         return _measured(place)
 
 
-def cached_pictures(place: Place) -> str:
+def cached_images(place: Place) -> str:
     """Decoded images are damaged, or the process that decodes them is killed."""
     from PIL import Image
 
@@ -607,7 +607,7 @@ FAULTS: dict[Callable[[Place], str], int] = {
     rows_file: 14,
     evaluation_killed: 6,
     cached_numbers: 8,
-    cached_pictures: 12,
+    cached_images: 12,
     worker_killed: 8,
 }
 """what befalls -> with how many seeds it is tried"""

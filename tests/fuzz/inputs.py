@@ -101,7 +101,7 @@ def named() -> dict[str, bytes]:
 
 
 @cache
-def small_judge(kind: str) -> bytes:
+def small_classifier(kind: str) -> bytes:
     """A classifier's file, of images of 2 x 2 and weights of nothing."""
     net = classifier.KINDS[kind].build((1, 2, 2), 2)
     tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
@@ -314,7 +314,7 @@ WHOLE = {"x/a.png": drawn()[1], "y/b.png": drawn()[1], "notes.txt": b"x"}
 ZIPS = [packed(WHOLE), packed(WHOLE, zipfile.ZIP_STORED)]
 TARS = [taped(WHOLE, form) for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)]
 TAPED = changed([*TAPES, *TARS], TAR_WORDS).map(mended_tar) | MEMBERS.map(taped)
-JUDGES = [small_judge("conv"), small_judge("mlp-hinge")]
+CLASSIFIERS = [small_classifier("conv"), small_classifier("mlp-hinge")]
 CHECKPOINT = changed([saved()], [b"]", b"}", b"(", b"R", b"Q", b"h\0", b"torch"]).map(mended_zip)
 ROWS = [encode_row({"step": n, "d_loss": 0.5}) for n in (1, 2)]
 SESSIONS = [{"started": "now", "from_step": 0, "to_step": 9, "seconds": 1.5, "machine": {}}]
@@ -359,7 +359,7 @@ def of(target: str) -> Input:
         case "checkpoint":
             return Input([saved()], [b"PK\5\6"], CHECKPOINT)
         case "classifier":
-            return Input(JUDGES, [*JSON_WORDS, b"F32", b"I64", b"shape"], CHANGED_JUDGES)
+            return Input(CLASSIFIERS, [*JSON_WORDS, b"F32", b"I64", b"shape"], CHANGED_CLASSIFIERS)
         case "command line":
             seeds = [as_words(["train", "basic-gan", "--lr-g", "1"]), as_words(["recipes"])]
             return Input(seeds, [b"\0", *map(os.fsencode, WORDS)], LINES.map(as_words))
@@ -369,7 +369,7 @@ def of(target: str) -> Input:
 @st.composite
 def classifiers(draw: DrawFn) -> bytes:
     """A classifier's file that says other things of itself."""
-    content = draw(st.sampled_from(JUDGES))
+    content = draw(st.sampled_from(CLASSIFIERS))
     size = int.from_bytes(content[:8], "little")
     top = json.loads(content[8 : 8 + size])
     about = draw(altered(json.loads(top["__metadata__"]["ganatomy"])))
@@ -378,7 +378,7 @@ def classifiers(draw: DrawFn) -> bytes:
     return struct.pack("<Q", len(text)) + text + content[8 + size :]
 
 
-CHANGED_JUDGES = classifiers()
+CHANGED_CLASSIFIERS = classifiers()
 
 
 def inputs(target: str) -> Bytes:

@@ -66,7 +66,7 @@ def a_study(content: bytes) -> None:
     assert (folder() / study.name).parent == folder()
 
 
-def a_picture(content: bytes) -> None:
+def an_image(content: bytes) -> None:
     header(content)
     assert decode(lambda: io.BytesIO(content), 0).shape[0] in (1, 3)
 
@@ -109,7 +109,7 @@ def a_checkpoint(content: bytes) -> None:
     )
 
 
-def a_judge(content: bytes) -> None:
+def a_classifier(content: bytes) -> None:
     found = classifier.load(content, "a classifier")
     if math.prod(found.shape) < 10_000:
         classifier.extract(found.net, torch.zeros(1, *found.shape, dtype=torch.uint8))
@@ -168,7 +168,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "recipe .json": partial(a_recipe, "recipe.json"),
     "recipe .toml": partial(a_recipe, "recipe.toml"),
     "study": a_study,
-    "image": a_picture,
+    "image": an_image,
     "npz": an_npz,
     "zip": partial(an_archive, ".zip"),
     "tar": partial(an_archive, ".tar"),
@@ -179,7 +179,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "run: options": partial(of_a_run, "options.json", lambda run: run.options),
     "run: sessions": partial(of_a_run, "environment.json", lambda run: run.sessions),
     "checkpoint": a_checkpoint,
-    "classifier": a_judge,
+    "classifier": a_classifier,
     "cache: values": partial(kept, "values.npy"),
     "cache: labels": partial(kept, "labels.npy"),
     "cache: about": partial(kept, "about.json"),

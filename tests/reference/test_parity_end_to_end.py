@@ -121,7 +121,7 @@ def test_the_command_itself(call: Call, folders: tuple[Path, Path], inception: P
     assert row["values"]["fd"]["value"] == pytest.approx(expected, rel=1e-6)
 
 
-class Judged(FeatureExtractorBase):  # type: ignore[misc]
+class Logits(FeatureExtractorBase):  # type: ignore[misc]
     """The MNIST classifier as torch-fidelity wants a feature extractor to be."""
 
     def __init__(self, name: str, features_list: list[str], **_: object) -> None:
@@ -145,11 +145,11 @@ def test_the_same_images_and_extractor_in_both() -> None:
     digits = load("mnist10k", Path(), "train").values
     noise = torch.randint(-90, 90, digits[:3000].shape, generator=torch.Generator().manual_seed(0))
     fakes, real = (digits[:3000] + noise).clamp(0, 255).to(torch.uint8), digits[4000:]
-    register_feature_extractor("judged", Judged)
+    register_feature_extractor("logits", Logits)
     expected = calculate_metrics(
         input1=TensorDataset(fakes),
         input2=TensorDataset(real),
-        feature_extractor="judged",
+        feature_extractor="logits",
         **{name: True for name in ("fid", "kid", "isc", "prc")},
         prc_neighborhood=5,
         rng_seed=0,
