@@ -112,6 +112,7 @@ def test_about(tmp_path: Path, root: Path) -> None:
         "shape": [1, 5, 7],
         "classes": ["a", "b"],
         "left_out": {},
+        "notes": [],
     }
     assert np.load(kept(root)[0] / "values.npy").shape == (10, 1, 5, 7)
 

@@ -150,7 +150,7 @@ def test_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = check(path, capsys)
     assert code == 0 and found["splits"] == {"": {"0": 1, "1": 3}} and found["copies"] == 3
     assert (found["formats"], found["modes"], found["sizes"]) == (
-        {"npz": 4},
+        {"array": 4},
         {"gray": 4},
         {"6 x 5": 4},
     )

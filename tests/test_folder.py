@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,8 +19,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganatomy.data import Samples, Split, digest, listing, pixels
+from ganatomy.data import Samples, Split, cache, digest, listing, pixels
 from ganatomy.data.folder import load_images
+from ganatomy.data.inspection import inspect
 
 Files = Mapping[str, bytes]
 
@@ -195,10 +197,15 @@ SPLITS = {
 }
 
 
+HELD_BACK = ["test", "Testing", "test_set", "seg_test", "testset", "test1", "images_test"]
+HELD_BACK += ["val", "valid", "Validation", "val2017", "eval", "validation-images"]
+
+
 @pytest.mark.parametrize("top", ["", "wrap/"])
-@pytest.mark.parametrize("held_back", ["test", "val", "valid", "Validation"])
-def test_splits(write: Callable[[Files], Path], top: str, held_back: str) -> None:
-    path = write({top + name.replace("test", held_back): c for name, c in SPLITS.items()})
+@pytest.mark.parametrize("held_back", HELD_BACK)
+def test_splits(tmp_path: Path, top: str, held_back: str) -> None:
+    files = {top + name.replace("test", held_back): content for name, content in SPLITS.items()}
+    path = write_zip(files, tmp_path / "pics")
     train, test = load_images(path, "train"), load_images(path, "test")
     assert values(train) == [1, 2, 3] and train.labels.tolist() == [0, 1, 2]
     assert values(test) == [4, 5] and test.labels.tolist() == [0, 2]  # dog is 1 here too
@@ -206,15 +213,27 @@ def test_splits(write: Callable[[Files], Path], top: str, held_back: str) -> Non
     assert sorted(values(load_images(path))) == [1, 2, 3, 4, 5]
 
 
-def load_tree(tmp_path: Path, names: str, split: Split | None = None) -> list[tuple[str, str]]:
-    """Write names of images, and return those that are loaded with their classes."""
+@pytest.mark.parametrize("training", ["Training", "training_set", "seg_train", "train2017"])
+def test_names_of_the_training_split(write: Callable[[Files], Path], training: str) -> None:
+    path = write({name.replace("train", training): c for name, c in SPLITS.items()})
+    assert values(load_images(path, "train")) == [1, 2, 3]
+    assert load_images(path, "train").classes == ("cat", "dog", "eel")
+
+
+@pytest.mark.parametrize("name", ["trainer", "bullet_train", "contest", "value", "tested", "set"])
+def test_names_of_classes(write: Callable[[Files], Path], name: str) -> None:
+    samples = load_images(write({f"{name}/a.png": png(1), "x/b.png": png(2)}), "train")
+    assert samples.classes == tuple(sorted((name, "x")))
+
+
+def load_tree(tmp_path: Path, names: str, split: Split | None = None) -> str:
+    """Write files of these names, and return those that are loaded with their classes."""
     listed = names.split()
     path = write_zip({f"{n}.png": png(i) for i, n in enumerate(listed)}, tmp_path / "pics")
     samples = load_images(path, split)
     kinds = samples.classes or ("",)
-    return [
-        (listed[i], kinds[k]) for i, k in zip(values(samples), samples.labels.tolist(), strict=True)
-    ]
+    found = zip(values(samples), samples.labels.tolist(), strict=True)
+    return " ".join(f"{listed[i]}:{kinds[k]}" for i, k in found)
 
 
 @pytest.mark.parametrize(
@@ -224,26 +243,74 @@ def load_tree(tmp_path: Path, names: str, split: Split | None = None) -> list[tu
         ("x/a x/b", "train", "x/a: x/b:"),
         ("y/a x/b", None, "x/b:x y/a:y"),
         ("w/y/a w/x/b", "train", "w/x/b:x w/y/a:y"),
-        ("x/deep/y/a x/z/b", None, "x/deep/y/a:y x/z/b:z"),
+        ("v/w/y/a v/w/x/b", "train", "v/w/x/b:x v/w/y/a:y"),
         ("train/a test/b", None, "test/b: train/a:"),  # a split is not a class
         ("train/a test/b", "test", "test/b:"),
         ("w/train/a w/test/b", "train", "w/train/a:"),
+        ("images/train/a images/val/b", "train", "images/train/a:"),
+        ("w/train/a v/test/b", "train", "w/train/a:"),
+        ("w/train/x/a w/train/y/b v/test/y/c", "test", "v/test/y/c:y"),
         ("train/x/a train/y/b test/c", "test", "test/c:"),  # labels unknown
-        ("train/x/a train/y/b val/x/c test/x/d", "test", "test/x/d:x"),  # test before val
-        ("train/x/a train/y/b test/x/c extra/d e", "train", "train/x/a:x train/y/b:y"),
         ("train/x/a train/x/b", "train", "train/x/a: train/x/b:"),
-        ("car/a train/b", "train", "car/a:car train/b:train"),  # a train is a class
         ("/train/a ./test/b", "train", "/train/a:"),
-        ("w/train/a v/test/b", "train", "v/test/b:test w/train/a:train"),
+        ("train/x/i/a train/y/i/b val/i/c", "train", "train/x/i/a:x train/y/i/b:y"),
+        ("train/x/i/a train/y/i/b val/i/c", "test", "val/i/c:"),  # Tiny ImageNet
+        ("s_train/s_train/a test/b", None, "s_train/s_train/a:s_train test/b:test"),
+        ("seg_train/seg_train/x/a seg_train/seg_train/y/b seg_test/seg_test/x/c", "train",
+         "seg_train/seg_train/x/a:x seg_train/seg_train/y/b:y"),
+        ("seg_train/seg_train/x/a seg_train/seg_train/y/b seg_test/seg_test/x/c", "test",
+         "seg_test/seg_test/x/c:x"),
+        ("train/w/x/a train/w/y/b test/x/c", "test", "test/x/c:x"),
+        ("train/w/x/a train/w/y/b test/w/x/c", "test", "test/w/x/c:x"),
+        ("x/train/a x/test/b y/train/c y/test/d", "train", "x/train/a:x y/train/c:y"),
+        ("x/train/good/a x/test/good/b y/train/good/c", "train",
+         "x/train/good/a:x y/train/good/c:y"),
     ],
-)
+)  # fmt: skip
 def test_layouts(tmp_path: Path, names: str, split: Split | None, expected: str) -> None:
-    found = load_tree(tmp_path, names, split)
-    assert " ".join(f"{name}:{kind}" for name, kind in found) == expected
+    assert load_tree(tmp_path, names, split) == expected
+
+
+SAID = [
+    ("cat/2019/a cat/2020/b dog/2019/c", "cat/2019/a:cat cat/2020/b:cat dog/2019/c:dog",
+     "the class is the first folder, such as cat, not the last, such as 2019"),
+    ("train/cat/1/a train/dog/2/b", "train/cat/1/a:cat train/dog/2/b:dog",
+     "the class is the first folder, such as cat, not the last, such as 1"),
+    ("x/deep/y/a x/z/b x/z/c/d", "x/deep/y/a:deep x/z/b:z x/z/c/d:z",
+     "the class is the first folder, such as deep, not the last, such as y"),
+    ("train/x/a train/y/b val/x/c test/x/d", "train/x/a:x train/y/b:y",
+     r"the test images are those of test; those of val \(1\) are not used"),
+    ("train/x/a train/y/b test/x/c extra/d e", "train/x/a:x train/y/b:y",
+     "images in no split are not used: 2, in extra, the top"),
+    ("x/train/a y/train/b x/test/c y/mask/d", "x/train/a:x y/train/b:y",
+     "images in no split are not used: 1, in mask"),
+    ("train2014/a train2017/b val2017/c", "train2014/a: train2017/b:",
+     "read as one split, train: train2014, train2017"),
+    ("car/a train/b", "car/a:car train/b:train",
+     "read as classes, not as splits: train; splits are named train and test"),
+    ("trainA/a trainB/b testA/c", "testA/c:testA trainA/a:trainA trainB/b:trainB",
+     "read as classes, not as splits: testA, trainA, trainB; splits"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "expected", "note"), SAID)
+def test_choices_are_said(tmp_path: Path, names: str, expected: str, note: str) -> None:
+    """By training, by data check, and when the images come from the cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "LARGE", 1)
+        for _ in range(2):
+            with pytest.warns(UserWarning, match=f"pics.zip: {note}") as caught:
+                assert load_tree(tmp_path, names, "train") == expected
+            assert len(caught) == 1 and caught[0].filename == __file__
+    (said,) = inspect(tmp_path / "pics.zip").notes
+    assert re.match(note, said)
+    assert len(load_images(tmp_path / "pics.zip")) == len(names.split())  # without split, all
 
 
 def test_splits_that_are_not_there(write: Callable[[Files], Path]) -> None:
-    refuses(write({"x/a.png": png(1), "y/a.png": png(1)}), "no test .*folder test or val", "test")
+    refuses(
+        write({"x/a.png": png(1), "y/a.png": png(1)}), "no test .*folder test at its top", "test"
+    )
 
 
 def test_training_images_that_are_not_there(write: Callable[[Files], Path]) -> None:

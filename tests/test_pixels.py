@@ -4,7 +4,6 @@ import io
 import struct
 import sys
 import warnings
-import zipfile
 import zlib
 from itertools import product
 from pathlib import Path
@@ -141,70 +140,6 @@ def test_warnings_about_metadata_are_not_passed_on(tmp_path: Path) -> None:
 PAIR = np.stack([shade(1), shade(2)])
 
 
-@pytest.mark.parametrize("name", ["images", "arr_0", "x", "faces"])
-@pytest.mark.parametrize("labels", ["labels", "y", "arr_1"])
-def test_npz_names(tmp_path: Path, name: str, labels: str) -> None:
-    path = write_npz(tmp_path / "a.npz", **{name: PAIR, labels: np.array([2, 0], np.uint8)})
-    samples = load_images(path, "train")
-    assert values(samples) == [1, 2] and samples.labels.tolist() == [2, 0]
-    assert samples.classes == ("0", "1", "2")
-    refuses(path, "no test images", "test")
-
-
-def test_npz_finds_the_images(tmp_path: Path) -> None:
-    path = write_npz(tmp_path / "a.npz", ids=np.arange(2), faces=PAIR, masks=PAIR[..., 0] + 5)
-    assert values(load_images(path)) == [1, 2]
-    path = write_npz(tmp_path / "a.npz", ids=np.arange(2), masks=PAIR[..., 0] + 5)
-    assert values(load_images(path)) == [6, 7]
-
-
-@pytest.mark.parametrize(
-    ("named", "reason"),
-    [
-        ({"a": PAIR, "b": PAIR}, r"which array .* a \(2, 4, 6, 3\), b \(2, 4, 6, 3\)"),
-        ({"a": PAIR, "b": PAIR, "gray": PAIR[..., 0]}, "which array"),
-        ({"a": np.arange(3)}, "which array"),
-        ({}, "there are none"),
-        ({"x": np.arange(3, dtype=np.uint8)}, r"x of shape \(3,\) is not images"),
-        ({"x": PAIR[..., :2]}, r"\(2, 4, 6, 2\) is not images"),
-        ({"x": PAIR[:0]}, r"\(0, 4, 6, 3\) is not images"),
-        ({"x": PAIR / 2.0}, r"float64 from 0.5 to 1; .*np.round\(x \* 255.0\)"),
-        ({"x": PAIR - 2.0}, r"from -1 to 0; .*np.round\(\(x \+ 1\) \* 127.5\)"),
-        ({"x": PAIR * 100.0}, r"from 100 to 200; .*np.round\(x\).astype"),
-        ({"x": PAIR * 200.0}, "from 200 to 400; .*scale it to that first"),
-        ({"x": PAIR * np.nan}, "from nan to nan; .*scale it to that first"),
-        ({"x": PAIR > 1}, r"bool from 0 to 1; .*np.round\(x \* 255.0\)"),
-        ({"x": PAIR.astype(int)}, r"int64 from 1 to 2; .*np.round\(x\)"),
-        ({"x": np.full((2, 2, 2), "a")}, "<U1; save"),
-        ({"x": np.full((2, 2, 2), None)}, "allow_pickle=False"),
-        ({"x": PAIR, "y": np.arange(3)}, r"y is int64 of shape \(3,\).* 2 images"),
-        ({"x": PAIR, "y": np.zeros((2, 1), int)}, r"y is int64 of shape \(2, 1\)"),
-        ({"x": PAIR, "y": np.zeros(2)}, "y is float64"),
-        ({"x": PAIR, "y": np.array([0, -1])}, "from 0 to 65,535"),
-        ({"x": PAIR, "y": np.array([0, 2**16])}, "from 0 to 65,535"),
-    ],
-)
-def test_npz_that_is_none(tmp_path: Path, named: dict[str, Any], reason: str) -> None:
-    refuses(write_npz(tmp_path / "a.npz", **named), reason)
-
-
-def test_npz_conversions_do_what_they_say(tmp_path: Path) -> None:
-    x = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
-    for scaled in (x / 255, x / np.float32(255), x / 127.5 - 1, x * 1.0, x.astype(int)):
-        with pytest.raises(ValueError) as caught:
-            load_images(write_npz(tmp_path / "a.npz", x=scaled))
-        cure = str(caught.value).split("255: ", 1)[1]
-        assert np.array_equal(eval(cure, {"np": np, "x": scaled}), x)
-
-
-def test_npz_that_memory_has_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_npz(tmp_path / "a.npz", x=PAIR)
-    monkeypatch.setattr(pixels, "memory", lambda: 271)
-    refuses(path, "its arrays take 272 bytes, and memory has 271")
-    monkeypatch.setattr(pixels, "memory", lambda: 272)
-    assert len(load_images(path)) == 2
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="memory is not told")
 def test_memory_is_the_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "memory.max"
@@ -214,16 +149,6 @@ def test_memory_is_the_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         file.write_text(text)
         assert pixels.memory() == found > 0
     refuses(write_npz(tmp_path / "a.npz", x=PAIR), "and memory has 271")
-
-
-def test_npz_whose_header_lies(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    np.save(file, PAIR)
-    for said in (b"(99, 4, 6, 3)", b"(9999999999999, 4, 6, 3)"):
-        path = tmp_path / "a.npz"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("x.npy", file.getvalue().replace(b"(2, 4, 6, 3)", said))
-        refuses(path, "cannot be read")
 
 
 def test_too_many_pixels_whatever_pillow_is_told(

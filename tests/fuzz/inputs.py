@@ -240,7 +240,22 @@ ARRAYS = st.builds(
     st.lists(st.integers(0, 4), max_size=5),
     st.sampled_from(["u1", "u1", "i8", "f4", "f8", "?", "U3", "S0", "V0", "M8[s]", "c8", "O"]),
 )
-ARRAY_NAMES = st.sampled_from(["images", "arr_0", "x", "labels", "y", "arr_1", "other", "a/b"])
+ARRAY_NAMES = st.sampled_from(
+    [
+        "images",
+        "arr_0",
+        "x",
+        "labels",
+        "y",
+        "arr_1",
+        "other",
+        "a/b",
+        "x_train",
+        "y_train",
+        "test_images",
+        "val/x",
+    ]
+)
 NPY_WORDS = [b"'descr': '|O'", b"(99999999999, 1, 2, 2)", b"True", b"\x93NUMPY\2\0", b"|V0", b"<U9"]
 TAR_WORDS = [b"\xff" * 12, b"\x80" + bytes(10) + b"\1", b"77777777777", b"L", b"x", b"S", b"1"]
 ZIP_WORDS = [b"PK\1\2", b"PK\5\6", b"PK\6\6", b"\x0c\0", b"\x0e\0", b"../"]
@@ -347,7 +362,15 @@ def of(target: str) -> Input:
             return Input(drawn(), [b"IHDR", b"tRNS"], IMAGES)
         case "npz":
             gray = np.zeros((2, 3, 4), np.uint8)
-            return Input([npz(images=gray, labels=np.arange(2)), npz(x=gray)], NPY_WORDS, arrays())
+            return Input(
+                [
+                    npz(images=gray, labels=np.arange(2)),
+                    npz(x=gray),
+                    npz(x_train=gray, x_test=gray),
+                ],
+                NPY_WORDS,
+                arrays(),
+            )
         case "zip":
             return Input(
                 ZIPS, ZIP_WORDS, MEMBERS.map(packed) | changed([packed(named())], ZIP_WORDS)

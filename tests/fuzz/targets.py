@@ -20,10 +20,11 @@ from typing import Any
 import torch
 
 from ganatomy.cli.main import parse
+from ganatomy.data.arrays import read_arrays
 from ganatomy.data.cache import recall
 from ganatomy.data.folder import load_images
 from ganatomy.data.listing import UNSHOWN, listing
-from ganatomy.data.pixels import LIMIT, decode, header, read_npz
+from ganatomy.data.pixels import LIMIT, decode, header
 from ganatomy.evaluation import classifier
 from ganatomy.recipes import named
 from ganatomy.recipes.recipe import Recipe
@@ -72,8 +73,10 @@ def an_image(content: bytes) -> None:
 
 
 def an_npz(content: bytes) -> None:
-    values, labels, classes = read_npz(put("images.npz", content))
-    assert len(values) == len(labels) and labels.max() < max(1, len(classes))
+    parts, _ = read_arrays(put("images.npz", content), None)
+    for samples in parts.values():
+        assert len(samples) == len(samples.labels)
+        assert samples.labels.max() < max(1, len(samples.classes))
 
 
 def an_archive(suffix: str, content: bytes) -> None:
@@ -128,6 +131,7 @@ def about(**arrays: bytes) -> dict[str, Any]:
         "shape": [1, 2, 2],
         "classes": ["a", "b"],
         "left_out": {},
+        "notes": [],
         "sha256": [hashlib.sha256(part).hexdigest() for part in parts],
     }
 

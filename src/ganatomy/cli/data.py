@@ -64,6 +64,8 @@ def _show(found: "Findings") -> None:
         ("other files", _counts(found.others) or "none"),
     ]
     terminal.table(("what", "found"), rows)
+    for note in found.notes:
+        terminal.say(f"note: {note}")
     _show_todo(found)
 
 

@@ -33,7 +33,7 @@ from ganatomy.storage.files import write_atomic
 LARGE = 2000
 """Smallest number of images that are cached; fewer are decoded faster than looked up."""
 
-FORMAT = 2
+FORMAT = 3
 """Version of the files and of the policy that makes them; part of the key."""
 
 Rows = Iterator[tuple[int, NDArray[np.uint8]]]
@@ -74,7 +74,7 @@ def source_key(source: Source, *policy: object) -> str:
         with suppress(Exception), source.files[name]() as file:  # decoding reports the error
             content = hashlib.sha256(file.read(LIMIT + 1)).hexdigest()
         sha.update(json.dumps([name, label, content]).encode())
-    return _key(sha.hexdigest(), source.classes, *policy)
+    return _key(sha.hexdigest(), source.classes, source.notes, *policy)
 
 
 def _key(*parts: object) -> str:
@@ -103,7 +103,7 @@ def recall(key: str) -> Decoded | None:
         assert isinstance(values.base, mmap.mmap)
         found = torch.from_numpy(values), torch.from_numpy(labels)
         samples = Samples(*found, classes, values.base)
-        return Decoded(samples, dict(about["left_out"]))
+        return Decoded(samples, dict(about["left_out"]), tuple(map(str, about["notes"])))
     except Exception:  # the files may be of any origin
         return None
 
@@ -161,6 +161,7 @@ def _write(
             "shape": shape,
             "classes": source.classes,
             "left_out": left_out,
+            "notes": source.notes,
             "sha256": _digests(folder),
         }
         write_atomic(folder / "about.json", checksums.encode_row(about))

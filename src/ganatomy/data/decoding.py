@@ -32,6 +32,8 @@ class Source:
     """class names"""
     fix: str
     """advice for an unusable image, with which messages end"""
+    notes: tuple[str, ...] = ()
+    """choices that could have been others, a sentence each"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Decoded:
     samples: Samples
     left_out: dict[str, str] = field(default_factory=dict)
     """reason by file name of each unusable image"""
+    notes: tuple[str, ...] = ()
+    """those of the source"""
 
 
 def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
@@ -64,7 +68,7 @@ def decode_all(source: Source, shape: Shape | None, skip_bad: bool) -> Decoded:
         values[len(labels)] = pixels
         labels.append(label)
     kept = torch.from_numpy(values[: len(labels)])
-    return Decoded(Samples(kept, torch.tensor(labels), source.classes), left_out)
+    return Decoded(Samples(kept, torch.tensor(labels), source.classes), left_out, source.notes)
 
 
 def usable(

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from statistics import median_low
 from typing import Any, NamedTuple
@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ganatomy.data.arrays import is_arrays, read_arrays
 from ganatomy.data.decoding import with_progress
-from ganatomy.data.folder import choose, places_of, split_folder
+from ganatomy.data.folder import choose
+from ganatomy.data.layout import Place, layout, part_of, split_notes
 from ganatomy.data.listing import Listing, Open, listing
-from ganatomy.data.pixels import LIMIT, decode, header, read_npz
-from ganatomy.data.samples import Split
+from ganatomy.data.pixels import LIMIT, decode, header
+from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape
 
 SPLITS: tuple[Split, Split] = ("train", "test")
@@ -59,6 +61,8 @@ class Findings:
     """other files by suffix"""
     todo: list[str]
     """steps to take before training; empty if all images can be used as they are"""
+    notes: tuple[str, ...] = ()
+    """choices of splits and classes that could have been others, a sentence each"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as JSON holds them."""
@@ -96,32 +100,40 @@ def inspect(path: str | Path, quiet: bool = False) -> Findings:
         ValueError: if the path cannot be read, or has no images.
     """
     path = Path(path)
-    if path.is_file() and path.name.lower().endswith(".npz"):
-        return _findings(path, list(_inspect_npz(path)), {"": "all"}, ())
+    if is_arrays(path):
+        parts, notes = read_arrays(path, None)
+        images = [image for part in parts for image in _inspect_array(part, parts[part])]
+        notes = (*split_notes({part: len(parts[part]) for part in parts}), *notes)
+        return replace(_findings(path, images, _used(set(parts)), ()), notes=notes)
     with ExitStack() as stack:
         found = listing(path, stack)
-        parts = {part for part, _ in places_of(list(found.images)).values()}
-        used = _used(parts)
-        return _findings(path, list(_inspect_files(path, found, used, quiet)), used, found.others)
+        placed = layout(found.images)
+        used = _used({place.part for place in placed.places.values()})
+        images = list(_inspect_files(path, found, placed.places, used, quiet))
+        return replace(_findings(path, images, used, found.others), notes=placed.notes)
 
 
 def _used(parts: set[str]) -> dict[str, str]:
     """Return the use of each split folder."""
     if parts == {""}:
         return {"": "all"}
-    train, test = (split_folder(split, parts) for split in SPLITS)
+    train, test = (part_of(split, parts) for split in SPLITS)
     order = sorted(parts, key=lambda part: (part != train, part != test, part))
     return {p: "train" if p == train else "test" if p == test else "nothing" for p in order}
 
 
 def _inspect_files(
-    path: Path, found: Listing, used: dict[str, str], quiet: bool
+    path: Path,
+    found: Listing,
+    places: Mapping[str, Place],
+    used: dict[str, str],
+    quiet: bool,
 ) -> Iterator[Inspected]:
     names = list(found.images)
-    places, outside = places_of(names), set[str]()
+    outside = set[str]()
     splits: list[Split | None] = [split for split in SPLITS if split in used.values()]
     for split in splits or [None]:
-        outside.update(name for name, label in choose(path, names, split)[0].items() if label < 0)
+        outside.update(name for name, label in choose(path, places, split)[0].items() if label < 0)
     channels = 0
     for name in with_progress(names, str(path), len(names), quiet):
         image = _inspect_file(name, places[name], found.images[name], channels)
@@ -131,7 +143,7 @@ def _inspect_files(
         yield image
 
 
-def _inspect_file(name: str, place: tuple[str, str], opened: Open, channels: int) -> Inspected:
+def _inspect_file(name: str, place: Place, opened: Open, channels: int) -> Inspected:
     content = b""
     with suppress(Exception), opened() as file:  # decode reports the fault
         content = file.read(LIMIT + 1)
@@ -144,13 +156,14 @@ def _inspect_file(name: str, place: tuple[str, str], opened: Open, channels: int
     return image._replace(shape=pixels.shape, digest=_digest(pixels))
 
 
-def _inspect_npz(path: Path) -> Iterator[Inspected]:
-    values, labels, classes = read_npz(path)
-    channels, height, width = values.shape[1:]
-    looks = "gray" if channels == 1 else "RGB", f"{width} x {height}"
-    for i, pixels in enumerate(values.numpy()):
-        kind = classes[labels[i]] if classes else ""
-        yield Inspected(str(i), "", kind, "npz", *looks, pixels.shape, _digest(pixels))
+def _inspect_array(part: str, samples: Samples) -> Iterator[Inspected]:
+    channels, height, width = samples.shape
+    looks = "array", "gray" if channels == 1 else "RGB", f"{width} x {height}"
+    for i, pixels in enumerate(samples.values.numpy()):
+        kind = samples.classes[samples.labels[i]] if samples.classes else ""
+        yield Inspected(
+            f"{part}/{i}".lstrip("/"), part, kind, *looks, pixels.shape, _digest(pixels)
+        )
 
 
 def _digest(pixels: NDArray[np.uint8]) -> bytes:
