@@ -12,6 +12,8 @@ PUBLISHED = {
     "classifier-10k": "51b7dce2",
     "classifier-2k": "caea389a",
     "mlp-hinge-10k": "95c16b9c",
+    "own-10k": "abbe5a92",
+    "own-2k": "6e9c0ca4",
     "raw-10k": "b8392d78",
     "inception-10k": "716cab21",
     "inception-50k": "c6891934",

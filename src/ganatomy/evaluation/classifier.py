@@ -1,8 +1,8 @@
-"""Classifiers whose last hidden layer is a feature space for images of their classes.
+"""Classifiers whose last hidden layer is a feature space for images of their data.
 
-Those of MNIST come with ganatomy; fitting.py makes one for any labeled images. A classifier's file
-holds everything that a measurement needs of its data. To add a kind, write its build function and
-add an entry to KINDS.
+Those of MNIST come with ganatomy; fitting.py makes one for any images. A classifier's file holds
+everything that a measurement needs of its data. To add a kind, write its build function and add an
+entry to KINDS.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -42,13 +43,21 @@ class Kind:
     """highest learning rate"""
     about: str
     """one line of description"""
+    labeled: bool = True
+    """whether its classes are those of the images, or else the quarter turns of TURNS"""
 
 
 KINDS: dict[str, Kind] = {
     "conv": Kind(conv, F.cross_entropy, 4e-3, "five convolutions, cross-entropy"),
     "mlp-hinge": Kind(mlp, F.multi_margin_loss, 2e-3, "two hidden layers, hinge loss"),
+    "rotation": Kind(
+        conv, F.cross_entropy, 4e-3, "as conv, of quarter turns of images without classes", False
+    ),
 }
 """name -> architecture and fitting"""
+
+TURNS = ("0°", "90°", "180°", "270°")
+"""Classes of images without classes (Gidaris et al. 2018, arXiv 1803.07728)."""
 
 SHIPPED = {
     "conv": (
@@ -178,43 +187,65 @@ def shipped(kind: str) -> FittedClassifier:
     )
 
 
-def find(kind: str, images: str, data: str) -> FittedClassifier:
+def find(kind: str, images: str, data: str, shape: tuple[int, ...]) -> FittedClassifier:
     """Return the classifier of images with this digest: of the package, or the newest in the cache.
 
     Args:
         kind: one of KINDS.
         images: digest of the images, as data.digest returns it.
         data: name of the images in messages.
+        shape: shape (C, H, W) of the images.
 
     Raises:
         ValueError: if there is none, with the command that fits one, or if its file is damaged.
     """
-    if images == MNIST:
+    if images == MNIST and kind in SHIPPED:
         return shipped(kind)
-    folder = cache_root() / "classifiers"
-    found = sorted(
-        folder.glob(f"{kind}-{images[:8]}-*.safetensors"), key=lambda f: f.stat().st_mtime
-    )
-    if not found:
+    file = cached_file(kind, images)
+    if file is None:
+        size = " ".join(map(str, shape))
         raise ValueError(
-            f"there is no {kind} classifier for {data} in {folder}; fit one with: "
-            f"ganatomy classifier fit --data {data} --kind {kind}"
+            f"there is no {kind} classifier for {data} in {_folder()}; fit one with: "
+            f"ganatomy classifier fit --data {quote(data)} --kind {kind} --shape {size}"
         )
-    return load(found[-1].read_bytes(), str(found[-1]), found[-1].stem.rpartition("-")[2])
+    return load(file.read_bytes(), str(file), file.stem.rpartition("-")[2])
+
+
+def cached_file(kind: str, images: str) -> Path | None:
+    """Return the newest classifier of images with this digest in the cache; None without one."""
+    found = _folder().glob(f"{kind}-{images[:8]}-*.safetensors")
+    return max(found, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def _folder() -> Path:
+    return cache_root() / "classifiers"
 
 
 def find_classifier(
-    data: str, root: Path, kind: str = "conv", shape: Shape | None = None, skip_bad: bool = False
+    data: str,
+    root: Path,
+    kind: str | None = None,
+    shape: Shape | None = None,
+    skip_bad: bool = False,
 ) -> FittedClassifier:
     """Return the classifier of a dataset or path: the one that comes with ganatomy, or the newest.
+
+    The kind is conv by default, or rotation for images without classes.
 
     Raises:
         ValueError: if there is none, with the command that fits one.
     """
-    if data == "mnist" and shape is None:
-        lookup(SHIPPED, kind, "kind of classifier")
-        return shipped(kind)
-    return find(kind, digest(train_test_split(data, root, shape, skip_bad)[0]), data)
+    lookup(KINDS, kind or "conv", "kind of classifier")
+    if data == "mnist" and shape is None and (kind or "conv") in SHIPPED:
+        return shipped(kind or "conv")
+    train, _ = train_test_split(data, root, shape, skip_bad)
+    kind = kind or default_kind(train)
+    return find(kind, digest(train), data, train.shape)
+
+
+def default_kind(train: Samples) -> str:
+    """Return the kind of classifier for images with or without classes."""
+    return "conv" if train.classes else "rotation"
 
 
 def train_test_split(

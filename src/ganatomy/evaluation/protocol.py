@@ -126,6 +126,14 @@ PROTOCOLS: dict[str, Preset] = {
         Protocol(features="classifier-mlp-hinge"),
         "as classifier-10k, in the features of a fully connected classifier with hinge loss",
     ),
+    "own-10k": Preset(
+        Protocol(features="rotation"),
+        "as classifier-10k, in the features of a network that needs no classes; the default for "
+        "images without classes",
+    ),
+    "own-2k": Preset(
+        Protocol(features="rotation", n=2048), "2,048 samples: quick, for images without classes"
+    ),
     "raw-10k": Preset(Protocol(features="raw"), "10,000 samples as bare pixels"),
     "inception-10k": Preset(_INCEPTION, "FID on 10,000 samples"),
     "inception-50k": Preset(
@@ -146,6 +154,23 @@ def preset(name: str) -> Protocol:
         ValueError: for an unknown name, with the nearest.
     """
     return lookup(PROTOCOLS, name, "protocol").protocol.replace(preset=name)
+
+
+def without_classes(protocol: Protocol, data: str) -> Protocol:
+    """Return the protocol that measures images without classes as this one measures others.
+
+    Raises:
+        ValueError: if it cannot do without classes.
+    """
+    if not protocol.features.startswith("classifier"):
+        return protocol
+    if protocol.features != "classifier":
+        raise ValueError(
+            f"the features {protocol.features} need classes, but {data} has none; use --protocol "
+            "own-10k"
+        )
+    own = protocol.preset.replace("classifier", "own")
+    return protocol.replace(features="rotation", preset=own)
 
 
 def require_same(measured: Iterable[tuple[str, Protocol]]) -> None:

@@ -6,7 +6,7 @@ Features are cached in files named after the sha256 of all that they depend on.
 import hashlib
 import json
 import warnings
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from ganatomy.data import Samples, Shape, balanced, digest, load
 from ganatomy.evaluation import classifier
 from ganatomy.evaluation.features import CPU, FEATURES, FeatureRequest, Space
-from ganatomy.evaluation.metrics import Extracted, Moments, moments
-from ganatomy.evaluation.protocol import Protocol
+from ganatomy.evaluation.metrics import Extracted, Moments, moments, require
+from ganatomy.evaluation.protocol import Protocol, without_classes
 from ganatomy.storage.cache import cache_root, read_cache, write_cache
 from ganatomy.validation import lookup
 
@@ -64,12 +64,15 @@ class EvalOptions:
     """
     skip_bad: bool = False
     """whether to skip unreadable images of a path instead of stopping"""
+    fit: bool = True
+    """whether to fit a network to images without classes, if there is none"""
 
 
 def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
     """Load a dataset and the features of its images, as a protocol asks for.
 
-    MNIST in the features of a classifier needs no download.
+    MNIST in the features of a classifier needs no download. Images without classes are measured by
+    own-10k where classifier-10k was asked for, and by own-2k for classifier-2k.
 
     Args:
         protocol: protocol. That of the result has the dataset, the resizing, the sha256 sums of
@@ -80,7 +83,7 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
     Raises:
         ValueError: if the dataset or the feature space is not available, or the data are points.
     """
-    feature = lookup(FEATURES, protocol.features, "feature space")
+    lookup(FEATURES, protocol.features, "feature space")
     digits = protocol.features.startswith("classifier") and data in ("mnist", "mnist10k")
     if digits and options.shape in (None, (1, 28, 28)):
         # the embedded images are those that balanced() takes of the 60,000
@@ -91,12 +94,22 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
             data, options.root, options.shape, options.skip_bad
         )
         images = digest(train)
+    require(len(train), 2, "real")
+    if test is not None and len(test) < 2:
+        warnings.warn(
+            f"the real score is left out: {data} has {len(test)} held-out real images, of which "
+            "it needs 2; add images",
+            stacklevel=3,
+        )
+        test = None
     if len(train.shape) != 3:
         raise ValueError(
             f"expected images, got the points of {data}; count their modes with: "
             "ganatomy class-counts RUN --out modes.png"
         )
-    space = feature.load(
+    if not train.classes:
+        protocol = without_classes(protocol, data)
+    space = FEATURES[protocol.features].load(
         FeatureRequest(
             data=data,
             digest=classifier.MNIST if digits else images,
@@ -104,6 +117,8 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
             device=options.device,
             inception_weights=options.inception_weights,
             force=options.force,
+            train=train if options.fit else None,
+            test=test,
         )
     )
     if space.classifier is not None and space.classifier.shape != train.shape:
@@ -128,10 +143,10 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
 
 
 def grid_reference(data: str, options: EvalOptions, n: int) -> Reference | None:
-    """Return the reference for grids of n samples; None if the dataset has no classifier."""
+    """Return the reference for grids of n samples; None if the dataset has no features yet."""
     try:
         with warnings.catch_warnings(action="ignore"):  # those of bad images were shown before
-            return reference(Protocol(n=n), data, options)
+            return reference(Protocol(n=n), data, replace(options, fit=False))
     except ValueError:
         return None
 
