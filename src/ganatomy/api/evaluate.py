@@ -13,6 +13,7 @@ from ganatomy.data.samples import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import checkpoints, tables
 from ganatomy.evaluation import evaluate as measuring
+from ganatomy.evaluation.metrics import require
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.result import COLUMNS, Evaluation
@@ -217,6 +218,7 @@ def _measure_images(images: Any, settings: EvaluationSettings) -> Measurements:
         if isinstance(images, str | Path)
         else reshape_all(as_samples(images), settings.shape)
     )
+    require(len(given), 2, "generated")
     n = settings.n or min(len(given), preset(settings.protocol).n)
     ref = _reference(replace(settings, n=n), None)
     pixels = measuring.choose(given.values, n, ref.protocol.seed)

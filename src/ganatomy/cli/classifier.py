@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier(Command):
-    """Fit the classifier whose features measure images of its classes, or show one."""
+    """Fit the classifier whose features measure images of its data, or show one."""
 
     action: Annotated[Positional[Literal["fit", "show"]], arg(metavar="fit|show")]
     """fit one and put it into the cache, or show the existing one"""
     data: str = "mnist"
-    """a labelled dataset, or a path of images with a folder for each class"""
-    kind: Literal["conv", "mlp-hinge"] = "conv"
-    """architecture: five convolutions, or two hidden layers with hinge loss"""
-    epochs: int = 12
-    """passes over the training images"""
+    """a dataset or a path of images, with a folder for each class if there are classes"""
+    kind: Literal["conv", "mlp-hinge", "rotation"] | None = None
+    """conv: five convolutions, fitted to the classes; mlp-hinge: two hidden layers with hinge loss;
+    rotation: as conv, fitted to quarter turns of the images, the default without classes"""
+    epochs: int | None = None
+    """passes over the training images; by default 12, or as many as show 120,000 images to a
+    network of quarter turns"""
     shape: tuple[int, int, int] | None = None
     """channels, height and width that images are cropped and resized to"""
     skip_bad: bool = False
@@ -77,8 +79,6 @@ class Classifier(Command):
         matrix, names = values.pop("confusion"), values["classes"]
         rows = [(name, str(value)) for name, value in values.items() if value is not None]
         terminal.table(("classifier", ""), rows)
-        if not matrix:
-            return
         terminal.say("\ntrue against predicted, of the test images:")
         lines = [[n, *map(str, row)] for n, row in zip(names, matrix, strict=True)]
         terminal.table(("", *names), lines)

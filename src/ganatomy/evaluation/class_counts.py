@@ -99,6 +99,11 @@ def class_counts(
         return _of_points(run, n, seed, out)
     folder = data_root(Path(root) if root else run.options.data_root)
     place = EvalOptions(folder, shape=run.recipe.data.shape, skip_bad=run.options.skip_bad)
+    if not load(run.recipe.data.dataset, folder, "train", place.skip_bad, place.shape).classes:
+        raise ValueError(
+            f"{run.recipe.data.dataset} has no classes to count; ganatomy diagnose finds samples "
+            "that repeat, and the recall of ganatomy evaluate falls where images are missing"
+        )
     protocol = Protocol(features=classifier, n=n, seed=seed)
     ref = reference(protocol, run.recipe.data.dataset, place)
     step, generator = load_generator(run)

@@ -1,8 +1,8 @@
-"""Classifiers whose last hidden layer is a feature space for images of their classes.
+"""Classifiers whose last hidden layer is a feature space for images of their data.
 
-Those of MNIST come with ganatomy; fitting.py makes one for any labeled images. A classifier's file
-holds everything that a measurement needs of its data. To add a kind, write its build function and
-add an entry to KINDS.
+Those of MNIST come with ganatomy; fitting.py makes one for any images. A classifier's file holds
+everything that a measurement needs of its data. To add a kind, write its build function and add an
+entry to KINDS.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -18,17 +19,13 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import Samples, Shape, is_name
+from ganatomy.data import Samples, Shape, digest, is_name
 from ganatomy.data import load as read_images
-from ganatomy.data.content import digest_of, hold_out_tenth, image_hashes, label_digest
 from ganatomy.data.shape import check
 from ganatomy.evaluation.metrics import Moments
 from ganatomy.models.classifier import FEATURES, Classifier, conv, mlp
 from ganatomy.storage.cache import cache_root
 from ganatomy.validation import lookup
-
-CONFUSION = 200
-"""Largest number of classes whose confusion matrix is recorded."""
 
 CHUNK = 500
 """Images that a classifier gets at a time."""
@@ -46,13 +43,21 @@ class Kind:
     """highest learning rate"""
     about: str
     """one line of description"""
+    labeled: bool = True
+    """whether its classes are those of the images, or else the quarter turns of TURNS"""
 
 
 KINDS: dict[str, Kind] = {
     "conv": Kind(conv, F.cross_entropy, 4e-3, "five convolutions, cross-entropy"),
     "mlp-hinge": Kind(mlp, F.multi_margin_loss, 2e-3, "two hidden layers, hinge loss"),
+    "rotation": Kind(
+        conv, F.cross_entropy, 4e-3, "as conv, of quarter turns of images without classes", False
+    ),
 }
 """name -> architecture and fitting"""
+
+TURNS = ("0°", "90°", "180°", "270°")
+"""Classes of images without classes (Gidaris et al. 2018, arXiv 1803.07728)."""
 
 SHIPPED = {
     "conv": (
@@ -66,9 +71,8 @@ SHIPPED = {
 }
 """kind -> file in the package and its sha256; both are of MNIST"""
 
-MNIST = "7abe1dc255673877a220273999bbd1bee74c4a65f928138d0299543109601c7c"
-"""Digest of the 60,000 images that the classifiers of the package were fitted on, see
-data.content.digest_of."""
+MNIST = "0d4e8b667ff048906dd254ee247470055579ba6e618eeabdf871882705ffca4d"
+"""Digest of the 60,000 images that the classifiers of the package were fitted on."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,9 @@ class FittedClassifier:
 
     net: Classifier
     about: dict[str, Any]
-    """kind, data, seed, epochs, batch, torch, threads, classes, shape, digest and labels, which are
-    the digests of the training images without and with their classes, n_train, n_test, accuracy in
-    [0, 1] and confusion matrix of the test images (rows true, columns predicted; empty for more
-    than CONFUSION classes), and class_counts, which are the predictions for the training images"""
+    """kind, data, seed, epochs, batch, torch, threads, classes, shape, digest of the training
+    images, n_train, n_test, accuracy in [0, 1] and confusion matrix of the test images (rows true,
+    columns predicted), and class_counts, which are the predictions for the training images"""
     train: Moments
     """moments of the features of the training images, without augmentation"""
     test: Moments
@@ -170,7 +173,7 @@ def _check_sizes(
     if not square or not plain or any(size != (FEATURES,) for size in sizes):
         raise ValueError("its features have other sizes, or its weights are not float32")
     check(tuple(about["shape"]))
-    names = [*about["classes"], about["data"], about["digest"], about.get("labels", "")]
+    names = [*about["classes"], about["data"], about["digest"]]
     whole = [about[name] for name in ("n_train", "n_test")]
     if not all(type(v) is str for v in names) or not all(type(v) is int for v in whole):
         raise ValueError("the description of its images has the wrong types")
@@ -184,50 +187,65 @@ def shipped(kind: str) -> FittedClassifier:
     )
 
 
-def find(kind: str, images: str, data: str, labels: str = "") -> FittedClassifier:
+def find(kind: str, images: str, data: str, shape: tuple[int, ...]) -> FittedClassifier:
     """Return the classifier of images with this digest: of the package, or the newest in the cache.
 
     Args:
         kind: one of KINDS.
-        images: digest of the images, as data.content.digest_of returns it.
+        images: digest of the images, as data.digest returns it.
         data: name of the images in messages.
-        labels: digest of the images with their classes, as data.content.label_digest returns it;
-            empty for any.
+        shape: shape (C, H, W) of the images.
 
     Raises:
         ValueError: if there is none, with the command that fits one, or if its file is damaged.
     """
-    if images == MNIST:
+    if images == MNIST and kind in SHIPPED:
         return shipped(kind)
-    folder = cache_root() / "classifiers"
-    found = sorted(
-        folder.glob(f"{kind}-{images[:8]}-*.safetensors"), key=lambda f: f.stat().st_mtime
-    )
-    for file in reversed(found):
-        one = load(file.read_bytes(), str(file), file.stem.rpartition("-")[2])
-        if one.about["digest"] == images and labels in ("", one.about.get("labels")):
-            return one
-    other = " with these classes" if found else ""
-    raise ValueError(
-        f"there is no {kind} classifier for {data}{other} in {folder}; fit one with: "
-        f"ganatomy classifier fit --data {data} --kind {kind}"
-    )
+    file = cached_file(kind, images)
+    if file is None:
+        size = " ".join(map(str, shape))
+        raise ValueError(
+            f"there is no {kind} classifier for {data} in {_folder()}; fit one with: "
+            f"ganatomy classifier fit --data {quote(data)} --kind {kind} --shape {size}"
+        )
+    return load(file.read_bytes(), str(file), file.stem.rpartition("-")[2])
+
+
+def cached_file(kind: str, images: str) -> Path | None:
+    """Return the newest classifier of images with this digest in the cache; None without one."""
+    found = _folder().glob(f"{kind}-{images[:8]}-*.safetensors")
+    return max(found, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def _folder() -> Path:
+    return cache_root() / "classifiers"
 
 
 def find_classifier(
-    data: str, root: Path, kind: str = "conv", shape: Shape | None = None, skip_bad: bool = False
+    data: str,
+    root: Path,
+    kind: str | None = None,
+    shape: Shape | None = None,
+    skip_bad: bool = False,
 ) -> FittedClassifier:
     """Return the classifier of a dataset or path: the one that comes with ganatomy, or the newest.
+
+    The kind is conv by default, or rotation for images without classes.
 
     Raises:
         ValueError: if there is none, with the command that fits one.
     """
-    if data == "mnist" and shape is None:
-        lookup(SHIPPED, kind, "kind of classifier")
-        return shipped(kind)
+    lookup(KINDS, kind or "conv", "kind of classifier")
+    if data == "mnist" and shape is None and (kind or "conv") in SHIPPED:
+        return shipped(kind or "conv")
     train, _ = train_test_split(data, root, shape, skip_bad)
-    hashes = image_hashes(train)
-    return find(kind, digest_of(train, hashes), data, label_digest(train, hashes))
+    kind = kind or default_kind(train)
+    return find(kind, digest(train), data, train.shape)
+
+
+def default_kind(train: Samples) -> str:
+    """Return the kind of classifier for images with or without classes."""
+    return "conv" if train.classes else "rotation"
 
 
 def train_test_split(
@@ -235,8 +253,8 @@ def train_test_split(
 ) -> tuple[Samples, Samples | None]:
     """Return training and test images of a dataset or a path.
 
-    A tenth of a path without a test split is for test, drawn at random by content. A dataset
-    without a test split has None, and so has a path of too few images.
+    A tenth of a path without a test split is for test, drawn at random with a fixed seed. A dataset
+    without a test split has None.
 
     Args:
         data: name of a dataset, or a path of images.
@@ -253,4 +271,9 @@ def train_test_split(
     except ValueError:
         if is_name(data) and not data.startswith("tensor-"):  # given from Python, as undivided
             return train, None
-    return hold_out_tenth(train)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    tenth = order % 10 == 9  # not every tenth, because images may be in periodic order
+    rest, test = (
+        Samples(train.values[part], train.labels[part], train.classes) for part in (~tenth, tenth)
+    )
+    return rest, test

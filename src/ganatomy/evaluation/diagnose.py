@@ -9,9 +9,10 @@ import numpy as np
 
 from ganatomy.data import data_root
 from ganatomy.evaluation.checkpoints import evaluate_grids, evaluate_run, measured
+from ganatomy.evaluation.evaluate import possible
 from ganatomy.evaluation.metrics import value
 from ganatomy.evaluation.protocol import preset
-from ganatomy.evaluation.reference import EvalOptions, reference
+from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.rules import LOG_RULES, MEASURE_RULES, WINDOW, Rule, Window
 from ganatomy.evaluation.text import number
@@ -32,6 +33,9 @@ DIAGNOSTIC_METRICS = (
     "memorized",
 )
 """Metrics that MEASURE_RULES are functions of."""
+
+SPACES = ("classifier", "rotation")
+"""Feature spaces that the thresholds of MEASURE_RULES hold for."""
 
 LOOKS = 3
 """Measurements that must have shown a failure that is over; fewer may be chance."""
@@ -73,6 +77,8 @@ class Diagnoses(Sequence[Diagnosis]):
     found: tuple[Diagnosis, ...]
     evaluations: tuple[Evaluation, ...]
     """measurements that they rest on, in the order of steps"""
+    left_out: str = ""
+    """one sentence: what was not looked for, and why; empty if everything was"""
 
     @overload
     def __getitem__(self, index: int) -> Diagnosis: ...
@@ -88,7 +94,8 @@ class Diagnoses(Sequence[Diagnosis]):
         """Return the run, the diagnoses and the newest values."""
         newest = dict(self.evaluations[-1]) if self.evaluations else {}
         found = [diagnosis.to_dict() for diagnosis in self.found]
-        return {"run": str(self.run), "found": found, "values": newest}
+        about = {"run": str(self.run), "found": found, "values": newest}
+        return about | {"left_out": self.left_out or None}
 
     def __repr__(self) -> str:
         lines = list(map(str, self.found))
@@ -97,13 +104,15 @@ class Diagnoses(Sequence[Diagnosis]):
             lines.insert(0, f"no failure found, up to step {last:,}")
         newest = self.evaluations[-1].items() if self.evaluations else ()
         shown = "  ".join(f"{value(name).title} {number(x)}" for name, x in newest)
-        return "\n".join([*lines, "", f"{len(self.evaluations)} measurements; newest: {shown}"])
+        lines += ["", f"{len(self.evaluations)} measurements; newest: {shown}"]
+        return "\n".join(lines + [self.left_out] * bool(self.left_out))
 
 
 def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Diagnoses:
     """Diagnose a run from its log, its sample grids, its evaluations and its newest checkpoint.
 
-    The checkpoint is measured under classifier-2k, which writes nothing.
+    The checkpoint is measured under classifier-2k, or own-2k without classes or classifier, which
+    writes nothing. If its samples cannot be measured, the log and the evaluations remain.
 
     Args:
         run: the run.
@@ -111,8 +120,7 @@ def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Di
         root: folder of full datasets; None means the run's.
 
     Raises:
-        ValueError: for a run that has neither a log nor a checkpoint, or a dataset without a
-            classifier.
+        ValueError: for a run that has neither a log nor a checkpoint.
     """
     if not run.checkpoints() and not run.rows("log"):
         raise ValueError(f"{run.path} has neither log nor checkpoint yet; train it first")
@@ -122,17 +130,37 @@ def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Di
         shape=run.recipe.data.shape,
         skip_bad=run.options.skip_bad,
     )
-    ref = reference(preset("classifier-2k"), run.recipe.data.dataset, options)
-    # the thresholds are those of the classifier's features
-    found = [e for e in measured(run) if e.protocol.features == "classifier"]
-    newest = [file for file in [run.newest_checkpoint()] if file]  # none, if it diverged before
-    found += evaluate_run(run, newest, ref, DIAGNOSTIC_METRICS)
-    known = {e.step for e in found}  # with more samples than a grid has
-    found += [e for e in evaluate_grids(run, ref) if e.step not in known]
+    ref, left_out = _reference(run.recipe.data.dataset, options)
+    # the thresholds are those of these features
+    found = [e for e in measured(run) if e.protocol.features in SPACES]
+    if ref is not None:
+        newest = [file for file in [run.newest_checkpoint()] if file]  # none, if it diverged before
+        found += evaluate_run(run, newest, ref, possible(DIAGNOSTIC_METRICS, ref))
+        known = {e.step for e in found}  # with more samples than a grid has
+        found += [e for e in evaluate_grids(run, ref) if e.step not in known]
     found.sort(key=lambda e: e.step or 0)
     failure = run.sessions[-1].get("failure") if run.sessions else None
     diagnoses = diagnose(run.recipe, run.rows("log"), found, failure)
-    return Diagnoses(run.path, tuple(diagnoses), tuple(found))
+    return Diagnoses(run.path, tuple(diagnoses), tuple(found), left_out)
+
+
+def _reference(data: str, options: EvalOptions) -> tuple[Reference | None, str]:
+    """Return what samples are measured against, and a sentence on what that leaves out.
+
+    It is None for points, or if the data cannot be loaded.
+    """
+    reason = f"{data} has no classes"
+    try:
+        ref = reference(preset("classifier-2k"), data, options)
+    except ValueError as error:
+        reason = str(error)
+        try:
+            ref = reference(preset("own-2k"), data, options)
+        except ValueError as other:
+            return None, f"Only the log and earlier measurements were read: {other}."
+    if ref.space.classifier is not None:
+        return ref, ""
+    return ref, f"Missing classes and diversity within a class were not looked for: {reason}."
 
 
 def diagnose(

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ganatomy.data import Samples
-from ganatomy.data.content import content_order, value_hashes
 from ganatomy.data.samples import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation.metrics import (
@@ -21,8 +20,10 @@ from ganatomy.evaluation.metrics import (
     Estimate,
     Extracted,
     Metric,
+    TooFewImagesError,
     available,
     class_counts,
+    require,
     resolve_metrics,
     values,
 )
@@ -70,19 +71,18 @@ def evaluate_samples(
         ValueError: as evaluate does.
     """
     names = resolve_metrics(metrics)
-    pixels = pixels[content_order(value_hashes(pixels))]  # subsets are functions of the set
+    require(len(pixels), 2, "generated")
     ref = ref._replace(protocol=ref.protocol.replace(n=len(pixels)))
     real = ref.real.pixels
     assert real is not None
     if pixels.shape[1:] != real.shape[1:]:
-        shape = " ".join(map(str, real.shape[1:]))
         raise ValueError(
             f"the images are {_size(pixels)}, those of {ref.protocol.dataset} {_size(real)}; "
-            f"bring them to that size and mode with --shape {shape}"
+            "bring them to that size and mode"
         )
     warned = _too_few(len(pixels), ref, names or values().keys(), force)
     fake = Extracted(*ref.space.extract(pixels), pixels)
-    measured = _measure(fake, ref, names)
+    measured, left_out = _measure(fake, ref, names)
     real_n, real_scores = _real_scores(len(pixels), ref, names)
     return Evaluation(
         protocol=ref.protocol,
@@ -91,16 +91,23 @@ def evaluate_samples(
         real_n=real_n,
         scores={name: Score(*found, real_scores.get(name)) for name, found in measured.items()},
         class_counts=None if fake.logits is None else tuple(class_counts(fake.logits).tolist()),
-        warnings=tuple(warned),
+        warnings=(*warned, *left_out),
     )
 
 
 def evaluate_grid(pixels: Tensor, ref: Reference) -> Evaluation:
     """Measure uint8 images (n, C, H, W) by metrics that work for as few as a grid has.
 
-    They are the predicted classes, the diversity and the exact duplicates.
+    They are the predicted classes, if any, the diversity and the exact duplicates.
     """
-    return evaluate(pixels, ref, ("classes", "diversity", "pixel_diversity", "exact_duplicates"))
+    names = ("classes", "diversity", "pixel_diversity", "exact_duplicates")
+    return evaluate(pixels, ref, possible(names, ref))
+
+
+def possible(names: Iterable[str], ref: Reference) -> list[str]:
+    """Return the names of METRICS, of these, that a reference allows."""
+    real = _comparison(ref.real, ref)
+    return [name for name in names if available(METRICS[name], real)]
 
 
 def predict(pixels: Tensor, ref: Reference) -> Tensor:
@@ -116,7 +123,7 @@ def predict(pixels: Tensor, ref: Reference) -> Tensor:
 
 
 def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
-    """Return n of the images, drawn at random by content with a seed.
+    """Return n of the images at random, because files are often sorted by class.
 
     Raises:
         ValueError: if there are fewer.
@@ -126,7 +133,8 @@ def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
             f"expected at least {n:,} images, got {len(pixels):,}; measure them with "
             f"--n {len(pixels)}"
         )
-    return pixels[content_order(value_hashes(pixels), seed)[:n]]
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    return pixels[order[:n]]
 
 
 def fitted(pixels: Tensor, ref: Reference) -> Tensor:
@@ -162,17 +170,34 @@ def _giving(names: Sequence[str]) -> dict[str, Metric]:
     return {name: m for name, m in METRICS.items() if not m.values.keys().isdisjoint(names)}
 
 
-def _measure(fake: Extracted, ref: Reference, names: Sequence[str]) -> dict[str, Estimate]:
-    """Compute these values; without names, all that are possible."""
+def _measure(
+    fake: Extracted, ref: Reference, names: Sequence[str]
+) -> tuple[dict[str, Estimate], list[str]]:
+    """Compute these values; without names, all that are possible. Return why others are left out.
+
+    Raises:
+        ValueError: if names are given, and all of them are left out.
+    """
     comparison = _comparison(fake, ref)
     found: dict[str, Estimate] = {}
-    for name, metric in _giving(names).items():
-        if available(metric, comparison):
+    left_out = []
+    for metric in _giving(names).values():
+        titles = ", ".join(value.title for value in metric.values.values())
+        if not available(metric, comparison):
+            if names:
+                needs = ", ".join(dict.fromkeys(_NEEDS[need] for need in metric.needs))
+                here = f"which {ref.protocol.name} does not have here"
+                left_out.append(f"{titles} left out: needs {needs}, {here}")
+            continue
+        try:
             found |= metric.measure(comparison)
-        elif names:
-            needs = ", ".join(dict.fromkeys(_NEEDS[need] for need in metric.needs))
-            raise ValueError(f"{name} needs {needs}, which {ref.protocol.name} does not have here")
-    return {name: e for name, e in found.items() if not names or name in names}
+        except TooFewImagesError as error:
+            left_out.append(f"{titles} left out: {error}")
+    if names and not found:
+        raise ValueError("; ".join(left_out))
+    for reason in left_out:
+        warnings.warn(reason, stacklevel=4)
+    return {name: e for name, e in found.items() if not names or name in names}, left_out
 
 
 _NEEDS = {
@@ -196,7 +221,8 @@ def _real_scores(
         return None, {}
     features, logits, *_ = ref.held_out
     n = min(n, len(features))
-    real = Extracted(features[:n], None if logits is None else logits[:n])
+    spread = torch.arange(n) * len(features) // n  # MNIST's first test digits are the easy ones
+    real = Extracted(features[spread], None if logits is None else logits[spread])
     comparison = _comparison(real, ref)
     protocol = ref.protocol.replace(n=n, mode="given", weights="given")
     held_out = hashlib.sha256(features.numpy().tobytes()).hexdigest()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganatomy.data import Samples
 from ganatomy.data.shape import reshape_all
-from ganatomy.evaluation import classifier
+from ganatomy.evaluation import classifier, fitting
 from ganatomy.evaluation.classifier import FittedClassifier
 from ganatomy.models.classifier import FEATURES as DIM
 from ganatomy.storage.download import fetch
@@ -53,9 +53,7 @@ class FeatureRequest:
     data: str
     """name of the reference dataset"""
     digest: str
-    """digest of the images, as data.content.digest_of returns it"""
-    labels: str = ""
-    """digest of the images with their classes, as data.content.label_digest returns it"""
+    """sha256 of the reference images, as data.digest returns it"""
     shape: tuple[int, ...]
     """shape (C, H, W) of one image"""
     device: torch.device = CPU
@@ -64,6 +62,10 @@ class FeatureRequest:
     """file of Inception's weights; None means PyTorch's hub cache, with a download into it"""
     force: bool = False
     """whether to accept Inception weights of any sha256"""
+    train: Samples | None = None
+    """reference images, to which a missing rotation network is fitted"""
+    test: Samples | None = None
+    """held-out images, if any"""
 
 
 def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
@@ -72,7 +74,7 @@ def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
     Raises:
         ValueError: for a missing classifier, with the command that fits one.
     """
-    found = classifier.find(kind, wanted.digest, wanted.data, wanted.labels)
+    found = classifier.find(kind, wanted.digest, wanted.data, wanted.shape)
     net = found.net.to(wanted.device)
 
     def extract(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,6 +84,20 @@ def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
         return features.cpu(), logits.cpu()
 
     return Space(found.sha256, DIM, extract, found)
+
+
+def load_rotation(wanted: FeatureRequest) -> Space:
+    """Load the features of a network that tells quarter turns of the images apart.
+
+    If there is none, one is fitted to the images, which is said before. It predicts no classes.
+
+    Raises:
+        ValueError: if there is neither a network nor images.
+    """
+    if wanted.train is not None and classifier.cached_file("rotation", wanted.digest) is None:
+        fitting.fit_rotation(wanted.train, wanted.test, wanted.data)
+    space = load_classifier("rotation", wanted)
+    return Space(space.sha256, DIM, lambda pixels: (space.extract(pixels)[0], None))
 
 
 def load_raw(wanted: FeatureRequest) -> Space:
@@ -172,6 +188,11 @@ FEATURES: dict[str, Feature] = {
     "classifier-mlp-hinge": Feature(
         partial(load_classifier, "mlp-hinge"),
         "64 features of a fully connected classifier of the same data, with hinge loss",
+    ),
+    "rotation": Feature(
+        load_rotation,
+        "64 features of a small network fitted to quarter turns of the same images, which need no "
+        "classes",
     ),
     "inception-64": Feature(partial(load_inception, "64"), "Inception, first pooling"),
     "inception-192": Feature(partial(load_inception, "192"), "Inception, second pooling"),

@@ -158,6 +158,10 @@ def measurable(study: Study, options: RunOptions) -> None:
     for condition in study.conditions:
         recipe = study.recipe(condition, 0, 1.0)
         ref = reference_for(recipe, study.protocol, options)
+        if ref.protocol.preset != study.protocol:
+            raise ValueError(
+                f"{recipe.data.dataset} has no classes; use protocol = {ref.protocol.preset!r}"
+            )
         found[condition] = ref.protocol
         known = Comparison(fake=ref.real, real=ref.real, moments=ref.moments, held_out=ref.held_out)
         for claim in study.claims:

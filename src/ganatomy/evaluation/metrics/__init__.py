@@ -10,8 +10,10 @@ from ganatomy.evaluation.metrics.comparison import (
     Extracted,
     Metric,
     Moments,
+    TooFewImagesError,
     Value,
     available,
+    require,
 )
 from ganatomy.evaluation.metrics.distances import frechet, moments, trace_sqrt
 from ganatomy.evaluation.metrics.modes import class_counts
@@ -36,6 +38,7 @@ __all__ = [
     "Extracted",
     "Metric",
     "Moments",
+    "TooFewImagesError",
     "Value",
     "available",
     "check_metric",
@@ -45,6 +48,7 @@ __all__ = [
     "moments",
     "nearest",
     "register_metric",
+    "require",
     "resolve_metrics",
     "trace_sqrt",
     "value",

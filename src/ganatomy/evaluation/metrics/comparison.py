@@ -120,10 +120,14 @@ def available(metric: Metric, comparison: Comparison) -> bool:
     return all(attrgetter(need)(comparison) is not None for need in metric.needs)
 
 
+class TooFewImagesError(ValueError):
+    """There are fewer images than a metric needs; other metrics may need fewer."""
+
+
 def require(n: int, least: int, what: str) -> None:
-    """Raise ValueError unless there are at least this many images of a kind."""
+    """Raise TooFewImagesError unless there are at least this many images of a kind."""
     if n < least:
-        raise ValueError(f"expected at least {least} {what} images, got {n}; measure more")
+        raise TooFewImagesError(f"expected at least {least} {what} images, got {n}; use more")
 
 
 def share(hits: Tensor, together: int = 1) -> Estimate:

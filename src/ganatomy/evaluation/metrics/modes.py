@@ -24,6 +24,10 @@ CLOSE = 0.01
 """Share of real images whose neighbor is too close. The distance is a quantile of real images,
 whose own uncertainty is not in the intervals."""
 
+FEWEST = 30
+"""Least number of real images for this quantile. It is about the least of m distances, below which
+more than a fifth of honest samples lie with a chance of 0.8 to the power of m, here 0.1 %."""
+
 
 def class_counts(logits: Tensor) -> Tensor:
     """Return the number of predictions of each class, int64 (classes,), of logits (n, classes)."""
@@ -121,7 +125,7 @@ def near_duplicates(c: Comparison) -> dict[str, Estimate]:
     """
     fake, real = c.fake.features, c.real.features
     n = min(len(fake), len(real))
-    require(n, 2, "generated or reference")
+    require(n, FEWEST, "generated and reference")
     own = [nearest(x, x, others=True)[0] for x in (_some(fake, n, c.seed), _some(real, n, c.seed))]
     return {"near_duplicates": share(own[0] <= own[1].quantile(CLOSE), together=2)}
 
@@ -145,6 +149,7 @@ def memorized(c: Comparison) -> dict[str, Estimate]:
     images.
     """
     assert c.held_out is not None
+    require(len(c.held_out.features), FEWEST, "held-out")
     near = nearest(c.held_out.features, c.real.features)[0].quantile(CLOSE)
     return {"memorized": share(nearest(c.fake.features, c.real.features)[0] <= near)}
 
