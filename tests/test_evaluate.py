@@ -13,7 +13,9 @@ from conftest import CONV, MLP
 from PIL import Image
 from torch import Tensor
 
-from ganatomy.data import balanced, load
+from ganatomy.data import load
+from ganatomy.data.content import content_order, digest_of, value_hashes
+from ganatomy.data.mnist import natural
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import checkpoints, classifier, evaluate, tables
 from ganatomy.evaluation.metrics import METRICS, values
@@ -58,12 +60,13 @@ def few_samples_are_no_matter() -> None:
 
 
 def test_real_images_are_resized_as_generated_ones_are(ref: Reference) -> None:
-    larger = reshape_all(DIGITS, (1, 64, 64))
+    larger = reshape_all(natural(), (1, 64, 64))
     chosen = evaluate.choose(larger.values, 2048, 0)
     there = reference(
         preset("classifier-2k"), "mnist10k", dataclasses.replace(place(), shape=(1, 64, 64))
     )
-    assert there.real.pixels is not None and torch.equal(there.real.pixels, larger.values)
+    expected = larger.values[content_order(value_hashes(larger.values))]
+    assert there.real.pixels is not None and torch.equal(there.real.pixels, expected)
     assert torch.equal(evaluate.fitted(chosen, there), chosen)
     alike = evaluate.evaluate(chosen, there, ["fd", "classes"])
     unlike = evaluate.evaluate(evaluate.fitted(chosen, ref), ref, ["fd"])
@@ -72,7 +75,7 @@ def test_real_images_are_resized_as_generated_ones_are(ref: Reference) -> None:
     assert alike.protocol.resize.startswith("to the classifier's shape")
     assert alike["missing"] == 0 and sum(alike.class_counts or ()) == 2048
     assert there.class_shares is not None and ref.class_shares is not None
-    assert torch.equal(there.class_shares, ref.class_shares)  # not those of an even choice
+    assert torch.equal(there.class_shares, ref.class_shares)
 
 
 def test_points_have_no_protocol() -> None:
@@ -152,18 +155,29 @@ def test_only_what_is_asked_for_is_in_the_result(ref: Reference) -> None:
     assert found.items() <= everything.items()
 
 
-def test_measuring_is_deterministic_and_order_does_not_matter(ref: Reference) -> None:
-    pixels = evaluate.choose(DIGITS.values, 600, 0)
-    one, two, other = (
-        evaluate.evaluate(p, ref, FEW) for p in (pixels, pixels.clone(), pixels.flip(0))
-    )
-    assert one == two
-    assert one["fd"] == pytest.approx(other["fd"], rel=1e-9)
+@pytest.mark.parametrize("copies", [1, 3])
+def test_every_value_is_a_function_of_the_set_of_images(ref: Reference, copies: int) -> None:
+    """Values, intervals and class counts of all metrics, which draw subsets and resamples."""
+    pixels = evaluate.choose(DIGITS.values, 600, 0).repeat_interleave(copies, 0)
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(1))
+    one, *others = (evaluate.evaluate(p, ref) for p in (pixels, pixels.flip(0), pixels[order]))
+    assert {*one} == {*values()} and others == [one, one]
+    chosen = (evaluate.choose(p, 100, 3) for p in (pixels, pixels.flip(0), pixels[order]))
+    first, *more = (sorted(value_hashes(c)) for c in chosen)
+    assert more == [first, first] != [sorted(value_hashes(evaluate.choose(pixels, 100, 4)))] * 2
 
 
-def test_embedded_digits_are_the_reference_that_the_full_set_gives(full_data: Path) -> None:
-    full = balanced(load("mnist", full_data, "train"), 10_000)
-    assert torch.equal(full.values, DIGITS.values) and torch.equal(full.labels, DIGITS.labels)
+def test_embedded_digits_have_the_shares_of_the_full_set(ref: Reference, full_data: Path) -> None:
+    """They are among the 60,000, whose moments and digest the reference has."""
+    full = load("mnist", full_data, "train")
+    assert ref.protocol.reference_sha256 == digest_of(full) == classifier.MNIST
+    assert ref.moments.n == len(full) and ref.real.pixels is not None
+    assert {*value_hashes(ref.real.pixels)} <= {*value_hashes(full.values)}
+    drawn = natural()
+    shares = (drawn.labels.bincount() / len(drawn) - full.labels.bincount() / len(full)).abs()
+    assert shares.max() < 1e-4
+    assert ref.protocol.drawn_n == len(drawn) == len(ref.real.features)
+    assert ref.protocol.drawn_sha256 == digest_of(drawn)
 
 
 def test_a_reference_is_remembered_but_not_believed_blindly(cache: Path) -> None:

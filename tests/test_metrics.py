@@ -41,7 +41,6 @@ from ganatomy.evaluation.metrics.comparison import share
 from ganatomy.evaluation.metrics.distances import RESAMPLES_WIDE, SUBSET, SUBSETS, WIDE
 from ganatomy.evaluation.metrics.neighbors import blocks, radii
 from ganatomy.evaluation.metrics.prdc import hits
-from ganatomy.evaluation.statistics import reach
 
 CLASSES, D = 10, 16
 CENTERS = torch.randn(CLASSES, D, generator=torch.Generator().manual_seed(99)) * 2
@@ -302,25 +301,57 @@ def test_fd_infinity_takes_the_bias_away() -> None:
 def test_fd_infinity_is_the_intercept_of_a_line_in_1_over_n(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    points: list[tuple[float, float]] = []
+    sizes: list[int] = []
 
     def noted(m: Moments) -> float:
-        points.append((1 / m.n, distance(m)))
-        return points[-1][1]
+        sizes.append(m.n)
+        return 3 + 50 / m.n
 
-    c = features(gaussian(400), gaussian(300, seed=1))
-    distance = distances.frechet_to(c.moments)
     monkeypatch.setattr(distances, "frechet_to", lambda moments: noted)
-    value, low, high, _ = METRICS["fd_infinity"].measure(c)["fd_infinity"]
-    x, y = torch.tensor(points, dtype=torch.float64).unbind(1)
-    design = torch.stack([x, torch.ones_like(x)], 1)
-    line = torch.linalg.solve(design.T @ design, design.T @ y)
-    free = len(x) - 2
-    variance = (y - design @ line).square().sum() / free * torch.linalg.inv(design.T @ design)[1, 1]
-    half = reach(free) * float(variance.sqrt())
-    assert low is not None and high is not None
-    assert value == pytest.approx(float(line[1]), rel=1e-12)
-    assert (high - low) / 2 == pytest.approx(half, rel=1e-12) and low < value < high
+    found = METRICS["fd_infinity"].measure(features(gaussian(480), gaussian(300, seed=1)))
+    value, low, high, _ = found["fd_infinity"]
+    assert sizes == [480] + 2 * [240] + 3 * [160] + 4 * [120]
+    assert value == pytest.approx(3) and low is not None and high is not None and low < 3 < high
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.2, 0.1), (0.8, 0.0), (1.0, 0.0)])
+def test_fd_infinity_interval_covers_the_truth(scale: float, shift: float) -> None:
+    d, n = 8, 400
+    exact = Moments(torch.zeros(d).double(), torch.eye(d).double(), 10**6)
+    truth = d * ((scale - 1) ** 2 + shift**2)
+    draws = [
+        replace(features(scale * gaussian(n, d, seed) + shift, gaussian(10, d)), moments=exact)
+        for seed in range(60)
+    ]
+    found = [METRICS["fd_infinity"].measure(c)["fd_infinity"] for c in draws]
+    covered = [f.low <= truth <= f.high for f in found if f.low is not None and f.high is not None]
+    assert 0.9 <= np.mean(covered) <= 1.0 and len(covered) == 60
+    spread = np.std([f.value for f in found])
+    widths = np.mean([(f.high or 0) - (f.low or 0) for f in found])
+    assert 3 * spread < widths < 14 * spread
+    assert abs(np.mean([f.value for f in found]) - truth) < 4 * spread / 60**0.5 + 0.005
+
+
+def test_fd_infinity_hardly_depends_on_how_images_are_divided() -> None:
+    c = features(1.2 * gaussian(1000, D) + 0.1, gaussian(1000, D, seed=1))
+    found = [METRICS["fd_infinity"].measure(replace(c, seed=seed)) for seed in range(10)]
+    values = [f["fd_infinity"] for f in found]
+    assert np.std([f.value for f in values]) < 0.05 * values[0].value
+    for one in values:
+        assert all(f.low < one.value < f.high for f in values if f.low and f.high)
+
+
+def test_influence_is_the_derivative_of_the_distance() -> None:
+    """Weighting one image more changes the distance by its influence over n."""
+    x, b = 1.3 * gaussian(2000, 5, seed=2).double(), moments(gaussian(2000, 5, seed=3))
+    found = distances._influence(x, b)
+    many = torch.full((2000,), 1000)
+    before = frechet(moments(x, many), b)
+    for i in range(5):
+        once_more = many.clone()
+        once_more[i] += 1
+        slope = (frechet(moments(x, once_more), b) - before) * 2_000_000
+        assert slope == pytest.approx(float(found[i] - found.mean()), rel=1e-2, abs=1e-2)
 
 
 # KID and the score

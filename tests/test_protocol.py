@@ -1,6 +1,8 @@
 """Protocols have names, fingerprints of every field, and are never mixed."""
 
 import dataclasses
+import hashlib
+import json
 
 import pytest
 
@@ -34,6 +36,9 @@ OTHER = {
     "seed": 1,
     "resize": "299 x 299, bilinear as TensorFlow 1",
     "reference_sha256": "ab",
+    "drawn_n": 100,
+    "drawn_sha256": "bc",
+    "held_out_sha256": "ef",
     "features_sha256": "cd",
 }
 
@@ -68,6 +73,14 @@ def test_a_protocol_keeps_the_name_of_its_preset() -> None:
     assert few == preset("classifier-10k").replace(n=300) == Protocol(n=300)
     assert few.fingerprint == Protocol(n=300).fingerprint and "preset" not in few.settings
     assert Protocol(n=2048).name == "classifier-2k"
+
+
+def test_rows_of_before_the_drawn_images_were_recorded_keep_their_fingerprint() -> None:
+    settings = preset("raw-10k").replace(reference_sha256="ab").settings
+    later = {"drawn_n", "drawn_sha256", "held_out_sha256"}
+    text = json.dumps({k: v for k, v in settings.items() if k not in later}, sort_keys=True)
+    known = hashlib.sha256(text.encode()).hexdigest()[:8]
+    assert from_dict(Protocol, json.loads(text)).fingerprint == known
 
 
 def test_rows_give_their_protocol_back() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from ganatomy.data.samples import Samples, as_samples, balanced
+from ganatomy.data.samples import Samples, as_samples, compact
 
 RNG = torch.Generator().manual_seed(0)
 GRAY = torch.randint(0, 256, (12, 1, 5, 7), dtype=torch.uint8, generator=RNG)
@@ -90,8 +90,11 @@ class Stream(IterableDataset[Tensor]):
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (torch.full((2, 1, 4, 4), torch.nan), r"\[0, 1\] or \[-1, 1\], got \[nan, nan\]"),
-        (torch.tensor([0.0, torch.inf]).view(2, 1, 1, 1), "got .0, inf.; scale them"),
+        (torch.full((2, 1, 4, 4), torch.nan), "holds NaN .32 values are not finite.; leave"),
+        (
+            torch.tensor([0.0, torch.inf]).view(2, 1, 1, 1),
+            "holds infinity .1 values are not finite.",
+        ),
         (GRAY.float(), r"got \[0, 25\d\]; scale them, or give uint8"),
         (GRAY.float() / 255 * 3 - 1.5, "scale them"),
         (GRAY > 9, "uint8 or floats, got torch.bool"),
@@ -125,8 +128,28 @@ def test_others_are_refused_in_one_line(images: Any, said: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_balanced_has_the_number_asked_for() -> None:
-    samples = Samples(GRAY, LABELS, ("a", "b", "c"))
-    for n in range(1, 13):
-        counts = balanced(samples, n).labels.bincount(minlength=3)
-        assert counts.sum() == n and counts.max() - counts.min() <= 1
+@pytest.mark.parametrize(
+    ("ids", "names", "classes"),
+    [
+        ([1, 20_001, 1], (), ("1", "20001")),
+        ([0, 999, 0], (), ("0", "999")),
+        ([2**62, 5, 5], (), ("5", str(2**62))),
+        ([2, 0, 2], ("cat", "dog", "eel"), ("cat", "eel")),
+        ([3, 0, 3], ("cat", "dog", "eel"), ("0", "3")),
+        ([10, 9, 2], (), ("2", "9", "10")),
+    ],
+)
+def test_classes_are_those_that_have_images(
+    ids: list[int], names: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    labels, found = compact(torch.tensor(ids), names)
+    assert found == classes and labels.max() < len(classes)
+    assert [classes[i] for i in labels] == [names[i] if "eel" in found else str(i) for i in ids]
+    made = as_samples(TensorDataset(GRAY[:3], torch.tensor(ids)))
+    assert made.classes == compact(torch.tensor(ids))[1]
+
+
+def test_many_identities_are_as_many_classes() -> None:
+    labels, classes = compact(torch.arange(21_000) // 2 * 7)
+    assert len(classes) == 10_500 and classes[-1] == str(7 * 10_499)
+    assert torch.equal(labels, torch.arange(21_000) // 2)

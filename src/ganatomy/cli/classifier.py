@@ -79,6 +79,8 @@ class Classifier(Command):
         matrix, names = values.pop("confusion"), values["classes"]
         rows = [(name, str(value)) for name, value in values.items() if value is not None]
         terminal.table(("classifier", ""), rows)
+        if not matrix:
+            return
         terminal.say("\ntrue against predicted, of the test images:")
         lines = [[n, *map(str, row)] for n, row in zip(names, matrix, strict=True)]
         terminal.table(("", *names), lines)

@@ -281,6 +281,8 @@ def _convert(name: str, images: Array) -> str:
     if not images.size:
         return f"{images.dtype}; save images as uint8 from 0 to 255"
     low, high = float(images.min()), float(images.max())
+    if not np.isfinite(low + high):
+        return f"{images.dtype} and holds NaN or infinity; leave such images out"
     how = "scale it to that first"
     if images.dtype.kind in "bf" and 0 <= low <= high <= 1:
         how = f'np.round({name} * 255.0).astype("uint8")'

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ganatomy.data import published
+from ganatomy.data.content import content_order, image_hashes
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check, reshape_all
 
@@ -18,6 +19,9 @@ FILES = published.IDX
 
 DIGITS = tuple("0123456789")
 """Class names."""
+
+COUNTS = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+"""Number of training images of each digit."""
 
 MNIST = published.Published(
     "MNIST", "MNIST/raw", FILES, (28, 28), {"train": 60_000, "test": 10_000}, DIGITS
@@ -68,3 +72,17 @@ def mnist10k(root: Path, split: Split = "train", shape: Shape | None = None) -> 
         images, labels = arrays["images"], arrays["labels"]
     values = torch.from_numpy(images).unsqueeze(1)
     return reshape_all(Samples(values, torch.from_numpy(labels).long(), DIGITS), shape)
+
+
+def natural() -> Samples:
+    """Return as many of the embedded images as have MNIST's shares of the digits, 8,900 of 10,000.
+
+    They are drawn at random by content, see content.py.
+    """
+    digits = mnist10k(Path())
+    order = content_order(image_hashes(digits))
+    labels = digits.labels[order]
+    places = torch.cat(
+        [order[labels == digit][: round(1000 * n / max(COUNTS))] for digit, n in enumerate(COUNTS)]
+    )
+    return Samples(digits.values[places], digits.labels[places], digits.classes)

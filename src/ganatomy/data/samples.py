@@ -84,8 +84,8 @@ def as_samples(images: Any) -> Samples:
             in [0, 1] or [-1, 1]: the latter if any of all images is below 0.
 
     Returns:
-        uint8 images. Without labels there are no classes. The classes of a Dataset without names
-        are called 0, 1, ….
+        uint8 images. Without labels there are no classes. Classes are those that have images. Those
+        of a Dataset without names are called by their labels.
 
     Raises:
         ValueError: for anything else, such as NaN, bool, or images of several sizes.
@@ -112,9 +112,19 @@ def as_samples(images: Any) -> Samples:
         return Samples(pixels, torch.zeros(len(pixels), dtype=torch.int64))
     if len(labels) < len(pairs) or min(labels) < 0:
         raise ValueError("expected a label of 0 or more with each image, or none with any")
-    named = getattr(images, "classes", ())
-    names = named if len(named) > max(labels) else range(max(labels) + 1)
-    return Samples(pixels, torch.tensor(labels), tuple(map(str, names)))
+    return Samples(pixels, *compact(torch.tensor(labels), getattr(images, "classes", ())))
+
+
+def compact(labels: Tensor, names: Sequence[str] = ()) -> tuple[Tensor, tuple[str, ...]]:
+    """Return labels (N,) as indices of the classes that have samples, and the classes' names.
+
+    Args:
+        labels: integers of at least 0, such as ids of persons.
+        names: name of each label; if there are too few, classes are called by their labels.
+    """
+    ids, indices = labels.unique(return_inverse=True)
+    known = ids.tolist()
+    return indices, tuple(str(names[i] if len(names) > known[-1] else i) for i in known)
 
 
 def _pair(item: Any) -> tuple[Tensor, int | None]:
@@ -162,6 +172,12 @@ def _uint8(images: Tensor) -> Tensor:
         return images
     if images.dtype == torch.bool or images.is_complex():
         raise ValueError(f"expected uint8 or floats, got {images.dtype}; give images in [0, 255]")
+    if bad := int((~images.isfinite()).sum()):
+        kind = "NaN" if images.isnan().any() else "infinity"
+        raise ValueError(
+            f"expected finite images, got a tensor that holds {kind} ({bad:,} values are not "
+            "finite); leave such images out"
+        )
     low, high = (float(end) for end in images.aminmax())
     if not images.is_floating_point():
         if low < 0 or high > 255 or high <= 1:
@@ -170,7 +186,7 @@ def _uint8(images: Tensor) -> Tensor:
                 "[0, 1] or [-1, 1]"
             )
         return images.to(torch.uint8)
-    if not -1 - _SLACK <= low <= high <= 1 + _SLACK:  # of NaN it is false
+    if not -1 - _SLACK <= low <= high <= 1 + _SLACK:
         raise ValueError(
             f"expected floats in [0, 1] or [-1, 1], got [{low:g}, {high:g}]; scale them, or give "
             "uint8 in [0, 255]"
@@ -183,25 +199,8 @@ _SLACK = 1e-3
 """Tolerance at the ends of ranges of floats, for rounding; a quarter of a gray level."""
 
 
-def balanced(samples: Samples, n: int) -> Samples:
-    """Return n samples in order: the first ones of each class, or evenly spaced ones.
-
-    Where the classes do not divide n, the first ones have one sample more. There are fewer than n
-    if a class is too small.
-    """
-    if n >= len(samples):
-        return samples
-    if samples.classes:
-        each, rest = divmod(n, len(samples.classes))
-        places = [(samples.labels == c).nonzero()[:, 0] for c in range(len(samples.classes))]
-        taken = torch.cat([p[: each + (c < rest)] for c, p in enumerate(places)]).sort().values
-    else:
-        taken = torch.arange(n) * len(samples) // n
-    return Samples(samples.values[taken], samples.labels[taken], samples.classes)
-
-
 def digest(samples: Samples) -> str:
-    """Return the SHA-256, in hex, of the values' shape and bytes; labels do not count."""
+    """Return the SHA-256, in hex, of the values' shape and bytes, in order; labels do not count."""
     sha = hashlib.sha256(str(tuple(samples.values.shape)).encode())
     for part in samples.values.split(READ):
         sha.update(part.contiguous().numpy().data)

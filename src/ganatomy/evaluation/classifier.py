@@ -19,13 +19,17 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import Samples, Shape, digest, is_name
+from ganatomy.data import Samples, Shape, is_name
 from ganatomy.data import load as read_images
+from ganatomy.data.content import digest_of, hold_out_tenth, image_hashes, label_digest
 from ganatomy.data.shape import check
 from ganatomy.evaluation.metrics import Moments
 from ganatomy.models.classifier import FEATURES, Classifier, conv, mlp
 from ganatomy.storage.cache import cache_root
 from ganatomy.validation import lookup
+
+CONFUSION = 200
+"""Largest number of classes whose confusion matrix is recorded."""
 
 CHUNK = 500
 """Images that a classifier gets at a time."""
@@ -71,8 +75,9 @@ SHIPPED = {
 }
 """kind -> file in the package and its sha256; both are of MNIST"""
 
-MNIST = "0d4e8b667ff048906dd254ee247470055579ba6e618eeabdf871882705ffca4d"
-"""Digest of the 60,000 images that the classifiers of the package were fitted on."""
+MNIST = "7abe1dc255673877a220273999bbd1bee74c4a65f928138d0299543109601c7c"
+"""Digest of the 60,000 images that the classifiers of the package were fitted on, see
+data.content.digest_of."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,10 @@ class FittedClassifier:
 
     net: Classifier
     about: dict[str, Any]
-    """kind, data, seed, epochs, batch, torch, threads, classes, shape, digest of the training
-    images, n_train, n_test, accuracy in [0, 1] and confusion matrix of the test images (rows true,
-    columns predicted), and class_counts, which are the predictions for the training images"""
+    """kind, data, seed, epochs, batch, torch, threads, classes, shape, digest and labels, which are
+    the digests of the training images without and with their classes, n_train, n_test, accuracy in
+    [0, 1] and confusion matrix of the test images (rows true, columns predicted; empty for more
+    than CONFUSION classes), and class_counts, which are the predictions for the training images"""
     train: Moments
     """moments of the features of the training images, without augmentation"""
     test: Moments
@@ -173,7 +179,7 @@ def _check_sizes(
     if not square or not plain or any(size != (FEATURES,) for size in sizes):
         raise ValueError("its features have other sizes, or its weights are not float32")
     check(tuple(about["shape"]))
-    names = [*about["classes"], about["data"], about["digest"]]
+    names = [*about["classes"], about["data"], about["digest"], about.get("labels", "")]
     whole = [about[name] for name in ("n_train", "n_test")]
     if not all(type(v) is str for v in names) or not all(type(v) is int for v in whole):
         raise ValueError("the description of its images has the wrong types")
@@ -187,34 +193,40 @@ def shipped(kind: str) -> FittedClassifier:
     )
 
 
-def find(kind: str, images: str, data: str, shape: tuple[int, ...]) -> FittedClassifier:
+def find(
+    kind: str, images: str, data: str, shape: tuple[int, ...], labels: str = ""
+) -> FittedClassifier:
     """Return the classifier of images with this digest: of the package, or the newest in the cache.
 
     Args:
         kind: one of KINDS.
-        images: digest of the images, as data.digest returns it.
+        images: digest of the images, as data.content.digest_of returns it.
         data: name of the images in messages.
         shape: shape (C, H, W) of the images.
+        labels: digest of the images with their classes, as data.content.label_digest returns it;
+            empty for any.
 
     Raises:
         ValueError: if there is none, with the command that fits one, or if its file is damaged.
     """
     if images == MNIST and kind in SHIPPED:
         return shipped(kind)
-    file = cached_file(kind, images)
-    if file is None:
-        size = " ".join(map(str, shape))
-        raise ValueError(
-            f"there is no {kind} classifier for {data} in {_folder()}; fit one with: "
-            f"ganatomy classifier fit --data {quote(data)} --kind {kind} --shape {size}"
-        )
-    return load(file.read_bytes(), str(file), file.stem.rpartition("-")[2])
+    files = cached_files(kind, images)
+    for file in files:
+        found = load(file.read_bytes(), str(file), file.stem.rpartition("-")[2])
+        if found.about["digest"] == images and labels in ("", found.about.get("labels")):
+            return found
+    other, size = " with these classes" if files else "", " ".join(map(str, shape))
+    raise ValueError(
+        f"there is no {kind} classifier for {data}{other} in {_folder()}; fit one with: "
+        f"ganatomy classifier fit --data {quote(data)} --kind {kind} --shape {size}"
+    )
 
 
-def cached_file(kind: str, images: str) -> Path | None:
-    """Return the newest classifier of images with this digest in the cache; None without one."""
+def cached_files(kind: str, images: str) -> list[Path]:
+    """Return the classifiers of images with this digest in the cache, newest first."""
     found = _folder().glob(f"{kind}-{images[:8]}-*.safetensors")
-    return max(found, key=lambda file: file.stat().st_mtime, default=None)
+    return sorted(found, key=lambda file: -file.stat().st_mtime)
 
 
 def _folder() -> Path:
@@ -239,8 +251,9 @@ def find_classifier(
     if data == "mnist" and shape is None and (kind or "conv") in SHIPPED:
         return shipped(kind or "conv")
     train, _ = train_test_split(data, root, shape, skip_bad)
-    kind = kind or default_kind(train)
-    return find(kind, digest(train), data, train.shape)
+    kind, hashes = kind or default_kind(train), image_hashes(train)
+    labels = label_digest(train, hashes) if KINDS[kind].labeled else ""
+    return find(kind, digest_of(train, hashes), data, train.shape, labels)
 
 
 def default_kind(train: Samples) -> str:
@@ -253,7 +266,7 @@ def train_test_split(
 ) -> tuple[Samples, Samples | None]:
     """Return training and test images of a dataset or a path.
 
-    A tenth of a path without a test split is for test, drawn at random with a fixed seed. A dataset
+    A tenth of a path without a test split is for test, drawn at random by content. A dataset
     without a test split has None.
 
     Args:
@@ -271,9 +284,4 @@ def train_test_split(
     except ValueError:
         if is_name(data) and not data.startswith("tensor-"):  # given from Python, as undivided
             return train, None
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
-    tenth = order % 10 == 9  # not every tenth, because images may be in periodic order
-    rest, test = (
-        Samples(train.values[part], train.labels[part], train.classes) for part in (~tenth, tenth)
-    )
-    return rest, test
+    return hold_out_tenth(train)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganatomy.data import Samples
+from ganatomy.data.content import content_order, value_hashes
 from ganatomy.data.samples import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation.metrics import (
@@ -72,13 +73,15 @@ def evaluate_samples(
     """
     names = resolve_metrics(metrics)
     require(len(pixels), 2, "generated")
+    pixels = pixels[content_order(value_hashes(pixels))]  # subsets are functions of the set
     ref = ref._replace(protocol=ref.protocol.replace(n=len(pixels)))
     real = ref.real.pixels
     assert real is not None
     if pixels.shape[1:] != real.shape[1:]:
+        shape = " ".join(map(str, real.shape[1:]))
         raise ValueError(
             f"the images are {_size(pixels)}, those of {ref.protocol.dataset} {_size(real)}; "
-            "bring them to that size and mode"
+            f"bring them to that size and mode with --shape {shape}"
         )
     warned = _too_few(len(pixels), ref, names or values().keys(), force)
     fake = Extracted(*ref.space.extract(pixels), pixels)
@@ -123,7 +126,7 @@ def predict(pixels: Tensor, ref: Reference) -> Tensor:
 
 
 def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
-    """Return n of the images at random, because files are often sorted by class.
+    """Return n of the images, drawn at random by content with a seed.
 
     Raises:
         ValueError: if there are fewer.
@@ -133,8 +136,7 @@ def choose(pixels: Tensor, n: int, seed: int) -> Tensor:
             f"expected at least {n:,} images, got {len(pixels):,}; measure them with "
             f"--n {len(pixels)}"
         )
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
-    return pixels[order[:n]]
+    return pixels[content_order(value_hashes(pixels), seed)[:n]]
 
 
 def fitted(pixels: Tensor, ref: Reference) -> Tensor:
@@ -221,8 +223,7 @@ def _real_scores(
         return None, {}
     features, logits, *_ = ref.held_out
     n = min(n, len(features))
-    spread = torch.arange(n) * len(features) // n  # MNIST's first test digits are the easy ones
-    real = Extracted(features[spread], None if logits is None else logits[spread])
+    real = Extracted(features[:n], None if logits is None else logits[:n])
     comparison = _comparison(real, ref)
     protocol = ref.protocol.replace(n=n, mode="given", weights="given")
     held_out = hashlib.sha256(features.numpy().tobytes()).hexdigest()

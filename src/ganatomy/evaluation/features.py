@@ -53,7 +53,9 @@ class FeatureRequest:
     data: str
     """name of the reference dataset"""
     digest: str
-    """sha256 of the reference images, as data.digest returns it"""
+    """digest of the images, as data.content.digest_of returns it"""
+    labels: str = ""
+    """digest of the images with their classes, as data.content.label_digest returns it"""
     shape: tuple[int, ...]
     """shape (C, H, W) of one image"""
     device: torch.device = CPU
@@ -74,7 +76,8 @@ def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
     Raises:
         ValueError: for a missing classifier, with the command that fits one.
     """
-    found = classifier.find(kind, wanted.digest, wanted.data, wanted.shape)
+    labels = wanted.labels if classifier.KINDS[kind].labeled else ""
+    found = classifier.find(kind, wanted.digest, wanted.data, wanted.shape, labels)
     net = found.net.to(wanted.device)
 
     def extract(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +97,7 @@ def load_rotation(wanted: FeatureRequest) -> Space:
     Raises:
         ValueError: if there is neither a network nor images.
     """
-    if wanted.train is not None and classifier.cached_file("rotation", wanted.digest) is None:
+    if wanted.train is not None and not classifier.cached_files("rotation", wanted.digest):
         fitting.fit_rotation(wanted.train, wanted.test, wanted.data)
     space = load_classifier("rotation", wanted)
     return Space(space.sha256, DIM, lambda pixels: (space.extract(pixels)[0], None))

@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,11 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import Samples, Shape, balanced, derive_seed, digest
+from ganatomy.data import Samples, Shape, derive_seed
+from ganatomy.data.content import content_order, digest_of, draw, image_hashes, label_digest
 from ganatomy.evaluation.classifier import (
+    CHUNK,
+    CONFUSION,
     KINDS,
     TURNS,
     FittedClassifier,
@@ -123,7 +126,8 @@ def fit(
     """Fit a classifier and yield after every epoch.
 
     AdamW with a one-cycle learning rate, on augmented images. Randomness is a function of (seed,
-    epoch), so the same images give the same file on one machine with one number of threads.
+    epoch), so the same images, in any order, give the same file on one machine with one number of
+    threads.
 
     Args:
         train: training images, with at least two classes if the kind needs them.
@@ -141,6 +145,7 @@ def fit(
     chosen = lookup(KINDS, kind, "kind of classifier")
     train, test = _labeled(train, test, data, kind) if chosen.labeled else _turned(train, test)
     epochs = epochs or (EPOCHS if chosen.labeled else math.ceil(TURNED / max(len(train), batch)))
+    order = content_order(image_hashes(train))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed))
         net = chosen.build(train.shape, len(train.classes))
@@ -152,7 +157,7 @@ def fit(
         )
         for epoch in range(epochs):
             torch.manual_seed(derive_seed(seed, 1, epoch))
-            places = torch.randperm(len(train))[: per_epoch * batch].split(batch)
+            places = order[torch.randperm(len(train))[: per_epoch * batch]].split(batch)
             losses = [_step(net, optimizer, schedule, chosen, train, p) for p in places]
             content = None
             if epoch + 1 == epochs:
@@ -175,7 +180,7 @@ def _labeled(train: Samples, test: Samples | None, data: str, kind: str) -> tupl
             f"a {kind} classifier needs 2 or more test images, but {data} has {n}; add images, or "
             "measure it with --protocol own-10k, which needs none"
         )
-    if len(train.classes) < 2:
+    if not train.classes or len(train.labels.unique()) < 2:
         raise ValueError(
             f"a {kind} classifier needs classes, but {data} has none; put each class into a folder "
             "of its own, or use --kind rotation"
@@ -193,7 +198,7 @@ def _turned(train: Samples, test: Samples | None) -> tuple[Samples, Samples]:
     train = replace(train, classes=TURNS)
     if test is None or len(test) < 2:
         return train, Samples(train.values[:0], train.labels[:0], TURNS)
-    turns = torch.arange(len(test)) % len(TURNS)
+    turns = content_order(image_hashes(test)).argsort() % len(TURNS)
     one, zero = torch.ones(2, len(test)), torch.zeros(2, len(test))
     turned = _warped(test.values.float(), turns * (math.pi / 2), one, zero)
     return train, Samples(turned.round().to(torch.uint8), turns, TURNS)
@@ -262,29 +267,48 @@ def _warped(images: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tens
 
 def _content(net: Classifier, train: Samples, test: Samples, about: dict[str, Any]) -> bytes:
     """Write a network, and everything that measurements need of its data, as safetensors."""
-    on_train, train_scores = extract(net, train.values)
-    on_test, scores = extract(net, test.values)
-    n = len(train.classes)
-    confusion = torch.bincount(test.labels * n + scores.argmax(1), minlength=n * n).view(n, n)
+    hashes, n = image_hashes(train), len(train.classes)
+    on_train, predicted = _extract_all(net, train, hashes)
+    on_test, found = _extract_all(net, test, image_hashes(test))
     none = Moments(torch.zeros(FEATURES), torch.zeros(FEATURES, FEATURES), 0)
     both = {"train": moments(on_train), "test": moments(on_test) if len(test) else none}
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     tensors |= {f"{split}.mean": m.mean for split, m in both.items()}
     tensors |= {f"{split}.cov": m.cov for split, m in both.items()}
-    tensors["held_out"] = extract(net, balanced(test, HELD_OUT).values)[0].half()
+    tensors["held_out"] = extract(net, draw(test, HELD_OUT).values)[0].half()
     about = about | {
         "classes": list(train.classes),
         "shape": list(train.shape),
-        "digest": digest(train),
+        "digest": digest_of(train, hashes),
+        "labels": label_digest(train, hashes) if KINDS[about["kind"]].labeled else "",
         "n_train": len(train),
         "n_test": len(test),
-        "accuracy": confusion.diagonal().sum().item() / len(test) if len(test) else None,
-        "confusion": confusion.tolist(),
-        "class_counts": train_scores.argmax(1).bincount(minlength=n).tolist(),
+        "accuracy": (found == test.labels).double().mean().item() if len(test) else None,
+        "confusion": _confusion(test.labels, found, n) if n <= CONFUSION else [],
+        "class_counts": predicted.bincount(minlength=n).tolist(),
     }
     # one entry, because safetensors writes several in no fixed order
     metadata = {"ganatomy": json.dumps(about)}
     return write_tensors({k: v.contiguous() for k, v in tensors.items()}, metadata)
+
+
+def _extract_all(
+    net: Classifier, samples: Samples, hashes: Sequence[bytes]
+) -> tuple[Tensor, Tensor]:
+    """Return features (N, FEATURES) and predicted classes (N,), computed in an order by content.
+
+    Sums of rounded numbers depend on their order.
+    """
+    order = content_order(hashes)
+    parts = [extract(net, samples.values[places]) for places in order.split(CHUNK)]
+    samples.release()
+    features, scores = (torch.cat(part) for part in zip(*parts, strict=True))
+    places = order.argsort()
+    return features, scores.argmax(1)[places]
+
+
+def _confusion(true: Tensor, predicted: Tensor, n: int) -> list[list[int]]:
+    return torch.bincount(true * n + predicted, minlength=n * n).view(n, n).tolist()
 
 
 def store(content: bytes) -> Path:

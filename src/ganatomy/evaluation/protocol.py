@@ -19,6 +19,7 @@ Weights = Literal["ema", "raw", "given"]
 _LIMITS: dict[str, tuple[float, float]] = {
     "n": (2, 10_000_000),
     "n_real": (2, 10_000_000),
+    "drawn_n": (0, 10_000_000),
     "k": (1, 1000),
     "splits": (1, 1000),
     "seed": (0, 2**62),
@@ -38,8 +39,8 @@ class Protocol:
     n: int = 10_000
     """number of generated images, at least 2"""
     n_real: int | None = None
-    """number of real images, evenly over the classes, at least 2; None means the whole split for
-    the Fréchet distance, and 10,000 images of it for the other metrics"""
+    """number of real images, drawn at random, at least 2; None means the whole split for the
+    Fréchet distance, and up to 10,000 images of it for the other metrics"""
     k: int = 5
     """number of neighbors for precision, recall, density and coverage, at least 1"""
     splits: int = 10
@@ -65,7 +66,15 @@ class Protocol:
     ] = "none"
     """resizing of images for the feature space"""
     reference_sha256: str = ""
-    """sha256 of the reference images; empty before they are known"""
+    """digest of the real images of the Fréchet distance (see data.content.set_digest); empty before
+    they are known"""
+    drawn_n: int = 0
+    """number of real images of the other metrics; 0 before it is known"""
+    drawn_sha256: str = ""
+    """digest of these images"""
+    held_out_sha256: str = ""
+    """digest of the held-out real images; empty if there are none, or if their features are in the
+    file that features_sha256 is the sum of"""
     features_sha256: str = ""
     """sha256 of the weights of the feature space; empty before they are known"""
     preset: str = field(default="", compare=False)
@@ -85,8 +94,12 @@ class Protocol:
 
     @property
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits of the sha256 of all settings."""
-        text = json.dumps(self.settings, sort_keys=True)
+        """Eight hexadecimal digits of the sha256 of all settings.
+
+        Settings that the first protocols did not have count only if they are not empty.
+        """
+        known = {k: v for k, v in self.settings.items() if v or k not in _LATER}
+        text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
@@ -101,6 +114,8 @@ class Protocol:
         nearest = min(changes, key=lambda name: len(changes[name]))
         return "+".join([nearest, *changes[nearest]])
 
+
+_LATER = ("drawn_n", "drawn_sha256", "held_out_sha256")
 
 _SETTINGS = ("features", "n", "n_real", "k", "splits", "split", "mode", "weights", "seed")
 

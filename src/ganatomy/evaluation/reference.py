@@ -15,8 +15,19 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
 
-from ganatomy.data import Samples, Shape, balanced, digest, load
+from ganatomy.data import Samples, Shape
+from ganatomy.data.content import (
+    content_order,
+    digest_of,
+    draw,
+    image_hashes,
+    label_digest,
+    value_hashes,
+)
+from ganatomy.data.mnist import natural
+from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier
+from ganatomy.evaluation.classifier import FittedClassifier
 from ganatomy.evaluation.features import CPU, FEATURES, FeatureRequest, Space
 from ganatomy.evaluation.metrics import Extracted, Moments, moments, require
 from ganatomy.evaluation.protocol import Protocol, without_classes
@@ -35,13 +46,15 @@ class Reference(NamedTuple):
     space: Space
     """feature space"""
     classes: tuple[str, ...]
-    """names of the classes; empty if the images have no labels"""
+    """names of the classes that the feature space predicts, or else of the images' own; may be
+    empty"""
     real: Extracted
-    """up to REAL images, or the protocol's n_real"""
+    """up to REAL images, or the protocol's n_real, drawn at random"""
     moments: Moments
     """moments of the whole split, or of the n_real images"""
     held_out: Extracted | None
-    """features of images that nothing was trained on, without pixels; None if there are none"""
+    """features of images that nothing was trained on, in random order and without pixels; None if
+    there are none"""
     class_shares: Tensor | None
     """shares (classes,) that the feature space's classifier predicts in the whole split"""
 
@@ -68,6 +81,23 @@ class EvalOptions:
     """whether to fit a network to images without classes, if there is none"""
 
 
+class _Images(NamedTuple):
+    """Real images before their features are known."""
+
+    data: str
+    """name or path"""
+    train: Samples
+    """images to draw from"""
+    test: Samples | None
+    """held-out images; None if there are none, or if the file of a classifier has their features"""
+    hashes: list[bytes]
+    """hashes of train"""
+    digest: str
+    """digest of the whole split"""
+    fitted_on: str
+    """digest of the images of their classifier"""
+
+
 def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
     """Load a dataset and the features of its images, as a protocol asks for.
 
@@ -75,8 +105,8 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
     own-10k where classifier-10k was asked for, and by own-2k for classifier-2k.
 
     Args:
-        protocol: protocol. That of the result has the dataset, the resizing, the sha256 sums of
-            images and weights, and the number of images chosen in place of n_real.
+        protocol: protocol. That of the result has the dataset, the resizing, the digests of images
+            and weights, and the numbers of real images.
         data: dataset of DATASETS, importable name, or path of images.
         options: circumstances.
 
@@ -84,22 +114,68 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
         ValueError: if the dataset or the feature space is not available, or the data are points.
     """
     lookup(FEATURES, protocol.features, "feature space")
-    digits = protocol.features.startswith("classifier") and data in ("mnist", "mnist10k")
-    if digits and options.shape in (None, (1, 28, 28)):
-        # the embedded images are those that balanced() takes of the 60,000
-        train, test, data = load("mnist10k", options.root, "train"), None, "mnist"
-        images = classifier.MNIST
+    images = _load(protocol.features, data, options)
+    train = images.train
+    if not train.classes:
+        protocol = without_classes(protocol, data)
+    space = FEATURES[protocol.features].load(
+        FeatureRequest(
+            data=images.data,
+            digest=images.fitted_on,
+            labels=label_digest(train, images.hashes),
+            shape=train.shape,
+            device=options.device,
+            inception_weights=options.inception_weights,
+            force=options.force,
+            train=train if options.fit else None,
+            test=images.test,
+        )
+    )
+    if space.classifier is not None and space.classifier.shape != train.shape:
+        protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
+    drawn = draw(train, protocol.n_real or REAL, images.hashes)
+    test = None if _file(space, train) else images.test
+    held_out = None if test is None else draw(test, REAL)
+    whole, drawn_sha256 = protocol.n_real is None, digest_of(drawn)
+    protocol = protocol.replace(
+        dataset=Path(images.data).name,
+        reference_sha256=images.digest if whole else drawn_sha256,
+        drawn_n=len(drawn),
+        drawn_sha256=drawn_sha256,
+        held_out_sha256="" if held_out is None else digest_of(held_out),
+        features_sha256=space.sha256,
+        n_real=None if whole else len(drawn),
+    )
+    found = _cached(protocol, space, train, drawn, held_out)
+    return Reference(
+        protocol=protocol,
+        space=space,
+        classes=tuple(space.classifier.about["classes"]) if space.classifier else train.classes,
+        real=found.real._replace(pixels=drawn.values),
+        moments=found.moments,
+        held_out=found.held_out,
+        class_shares=_class_shares(space),
+    )
+
+
+def _load(features: str, data: str, options: EvalOptions) -> _Images:
+    """Load images; for a classifier's features of MNIST, those of the package."""
+    digits = features.startswith("classifier") and data in ("mnist", "mnist10k")
+    embedded = digits and options.shape in (None, (1, 28, 28))
+    if embedded:
+        train, test, data = natural(), None, "mnist"
     else:
         train, test = classifier.train_test_split(
             data, options.root, options.shape, options.skip_bad
         )
-        images = digest(train)
+        if digits and data == "mnist10k":
+            train = reshape_all(natural(), options.shape)
     require(len(train), 2, "real")
     if test is not None and len(test) < 2:
         warnings.warn(
             f"the real score is left out: {data} has {len(test)} held-out real images, of which "
             "it needs 2; add images",
-            stacklevel=3,
+            stacklevel=4,
         )
         test = None
     if len(train.shape) != 3:
@@ -107,39 +183,16 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
             f"expected images, got the points of {data}; count their modes with: "
             "ganatomy class-counts RUN --out modes.png"
         )
-    if not train.classes:
-        protocol = without_classes(protocol, data)
-    space = FEATURES[protocol.features].load(
-        FeatureRequest(
-            data=data,
-            digest=classifier.MNIST if digits else images,
-            shape=train.shape,
-            device=options.device,
-            inception_weights=options.inception_weights,
-            force=options.force,
-            train=train if options.fit else None,
-            test=test,
-        )
-    )
-    if space.classifier is not None and space.classifier.shape != train.shape:
-        protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
-    chosen = balanced(train, protocol.n_real or REAL)
-    protocol = protocol.replace(
-        dataset=Path(data).name,
-        reference_sha256=images,
-        features_sha256=space.sha256,
-        n_real=None if protocol.n_real is None else len(chosen),
-    )
-    found = _cached(protocol, space, train, test, chosen)
-    return Reference(
-        protocol=protocol,
-        space=space,
-        classes=train.classes,
-        real=found.real._replace(pixels=chosen.values),
-        moments=found.moments,
-        held_out=found.held_out,
-        class_shares=_class_shares(space),
-    )
+    hashes = image_hashes(train)
+    digest = classifier.MNIST if embedded else digest_of(train, hashes)
+    fitted_on = classifier.MNIST if digits else digest
+    return _Images(data, train, test, hashes, digest, fitted_on)
+
+
+def _file(space: Space, train: Samples) -> FittedClassifier | None:
+    """Return the classifier whose file has the features of the images, if any."""
+    found = space.classifier
+    return found if found is not None and found.shape == train.shape else None
 
 
 def grid_reference(data: str, options: EvalOptions, n: int) -> Reference | None:
@@ -168,37 +221,36 @@ class _Features(NamedTuple):
 
 
 def _cached(
-    protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
+    protocol: Protocol, space: Space, train: Samples, drawn: Samples, held_out: Samples | None
 ) -> _Features:
     """Read features from the cache, or extract them and write them there."""
-    held_out = "" if test is None else digest(test)
-    parts = (protocol.reference_sha256, protocol.features_sha256, protocol.features)
-    text = json.dumps([*parts, protocol.n_real, held_out, torch.__version__])
+    p = protocol
+    digests = (p.reference_sha256, p.drawn_sha256, p.held_out_sha256, p.features_sha256)
+    text = json.dumps([*digests, p.features, p.n_real, torch.__version__])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     file = cache_root() / "references" / key
     if (content := read_cache(file)) is not None:
         return _unpack(read_tensors(content))
-    found = _extract(protocol, space, train, test, chosen)
+    found = _extract(protocol, space, train, drawn, held_out)
     write_cache(file, write_tensors(_pack(found)))
     return found
 
 
 def _extract(
-    protocol: Protocol, space: Space, train: Samples, test: Samples | None, chosen: Samples
+    protocol: Protocol, space: Space, train: Samples, drawn: Samples, held_out: Samples | None
 ) -> _Features:
     """Extract features, except for those that the file of a classifier has."""
-    real = Extracted(*space.extract(chosen.values))
-    known = space.classifier if space.classifier and space.classifier.shape == train.shape else None
+    real = Extracted(*space.extract(drawn.values))
+    kept = None if held_out is None else Extracted(*space.extract(held_out.values))
+    known = _file(space, train)
     if known is not None:
-        features = known.held_out
-        held_out: Extracted | None = Extracted(features, classifier.logits(known.net, features))
-    else:
-        held_out = None if test is None else Extracted(*space.extract(balanced(test, REAL).values))
-    if protocol.n_real is not None or (len(chosen) == len(train) and known is None):
-        return _Features(real, moments(real.features), held_out)
+        features = known.held_out[content_order(value_hashes(known.held_out))]
+        kept = Extracted(features, classifier.logits(known.net, features))
+    if protocol.n_real is not None or (len(drawn) == len(train) and known is None):
+        return _Features(real, moments(real.features), kept)
     if known is not None:
-        return _Features(real, known.train, held_out)
-    return _Features(real, moments(space.extract(train.values)[0]), held_out)
+        return _Features(real, known.train, kept)
+    return _Features(real, moments(space.extract(train.values)[0]), kept)
 
 
 def _pack(found: _Features) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ EMBEDDED = "mnist10k"
 DIGESTS = {
     EMBEDDED: ("308418c487cfdf9c8848e573b405cb7b1ace1d0e276cd5e346dd66cc27dc3aed",),
     "mnist": (
-        classifier.MNIST,
+        "0d4e8b667ff048906dd254ee247470055579ba6e618eeabdf871882705ffca4d",
         "310a79d8170296feadcc605e7c57a3c87331de95e1bb64a02bca14fe91911b61",
     ),
 }
