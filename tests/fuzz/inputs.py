@@ -259,6 +259,8 @@ ARRAY_NAMES = st.sampled_from(
 NPY_WORDS = [b"'descr': '|O'", b"(99999999999, 1, 2, 2)", b"True", b"\x93NUMPY\2\0", b"|V0", b"<U9"]
 TAR_WORDS = [b"\xff" * 12, b"\x80" + bytes(10) + b"\1", b"77777777777", b"L", b"x", b"S", b"1"]
 ZIP_WORDS = [b"PK\1\2", b"PK\5\6", b"PK\6\6", b"\x0c\0", b"\x0e\0", b"../"]
+HDF5_WORDS = [b"TREE", b"SNOD", b"HEAP", b"\x89HDF\r\n\x1a\n", b"\xff" * 8, b"images\0"]
+PARQUET_WORDS = [b"PAR1", b"\x15\x04", b"\x19\x2c", b"\xff" * 5, b"bytes", b"huggingface"]
 JSON_WORDS = [b"[" * 9, b'{"":', b"1e999", b"NaN", b"\\ud800", b"\xff", b"null", b"9" * 999, b'"']
 TOML_WORDS = [*JSON_WORDS, b"[[claims]]", b"inf", b"0xff", b"1979-05-27", b"'''", b"a.b.c = 1\n"]
 
@@ -324,6 +326,28 @@ def npz(**named: Any) -> bytes:
     return file.getvalue()
 
 
+def hdf5(named: Mapping[str, Any], compression: str | None) -> bytes:
+    import h5py
+
+    file = io.BytesIO()
+    with h5py.File(file, "w") as made:
+        for name, array in named.items():
+            made.create_dataset(name, data=array, compression=compression)
+    return file.getvalue()
+
+
+def a_table(image: str, label: str) -> bytes:
+    """A parquet file of Hugging Face's layout."""
+    import pyarrow
+    import pyarrow.parquet
+
+    images = [{"bytes": content, "path": "a.png"} for content in (drawn()[1], drawn()[1])]
+    file = io.BytesIO()
+    table = pyarrow.table({image: images, label: [0, 1]})
+    pyarrow.parquet.write_table(table, file, row_group_size=1)
+    return file.getvalue()
+
+
 TAPES = [taped(named(), form) for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)]
 WHOLE = {"x/a.png": drawn()[1], "y/b.png": drawn()[1], "notes.txt": b"x"}
 ZIPS = [packed(WHOLE), packed(WHOLE, zipfile.ZIP_STORED)]
@@ -338,6 +362,7 @@ SESSIONS = [{"started": "now", "from_step": 0, "to_step": 9, "seconds": 1.5, "ma
 @cache
 def of(target: str) -> Input:
     """What a target is given."""
+    gray = np.zeros((2, 3, 4), np.uint8)
     recipe = keyed(RECIPE), to_dict(RECIPE)
     match target:
         case "recipe .json" | "run: recipe":
@@ -361,7 +386,6 @@ def of(target: str) -> Input:
         case "image":
             return Input(drawn(), [b"IHDR", b"tRNS"], IMAGES)
         case "npz":
-            gray = np.zeros((2, 3, 4), np.uint8)
             return Input(
                 [
                     npz(images=gray, labels=np.arange(2)),
@@ -371,6 +395,14 @@ def of(target: str) -> Input:
                 NPY_WORDS,
                 arrays(),
             )
+        case "hdf5":
+            seeds = [
+                hdf5({"images": gray}, None),
+                hdf5({"x_train": gray, "y_train": [0, 1]}, "gzip"),
+            ]
+            return Input(seeds, HDF5_WORDS)
+        case "parquet":
+            return Input([a_table("image", "label"), a_table("jpg", "caption")], PARQUET_WORDS)
         case "zip":
             return Input(
                 ZIPS, ZIP_WORDS, MEMBERS.map(packed) | changed([packed(named())], ZIP_WORDS)

@@ -43,7 +43,7 @@ SHARES = {
     "recipe .json": 12, "recipe .toml": 8, "study": 5, "image": 12, "npz": 6, "zip": 5, "tar": 5,
     "tar.gz": 5, "run: rows": 8, "run: newest": 6, "run: recipe": 5, "run: options": 5,
     "run: sessions": 5, "checkpoint": 4, "classifier": 3, "cache: values": 2, "cache: labels": 2,
-    "cache: about": 3, "command line": 2,
+    "cache: about": 3, "command line": 2, "hdf5": 3, "parquet": 3,
 }  # fmt: skip
 """How many of the cases are for each target: more where they cost less."""
 

@@ -6,6 +6,7 @@ A reader may refuse them by the errors that it documents. Whatever else it raise
 import atexit
 import contextlib
 import hashlib
+import importlib.util
 import io
 import math
 import os
@@ -72,8 +73,8 @@ def an_image(content: bytes) -> None:
     assert decode(lambda: io.BytesIO(content), 0).shape[0] in (1, 3)
 
 
-def an_npz(content: bytes) -> None:
-    parts, _ = read_arrays(put("images.npz", content), None)
+def an_array(name: str, content: bytes) -> None:
+    parts, _ = read_arrays(put(name, content), None)
     for samples in parts.values():
         assert len(samples) == len(samples.labels)
         assert samples.labels.max() < max(1, len(samples.classes))
@@ -88,6 +89,11 @@ def an_archive(suffix: str, content: bytes) -> None:
             with contextlib.suppress(Exception), opened() as file:  # for decode to tell
                 assert len(file.read(LIMIT + 1)) <= LIMIT + 1
     samples = load_images(path)
+    assert samples.labels.max() < max(1, len(samples.classes))
+
+
+def a_table(content: bytes) -> None:
+    samples = load_images(put("images.parquet", content), "train")
     assert samples.labels.max() < max(1, len(samples.classes))
 
 
@@ -173,7 +179,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "recipe .toml": partial(a_recipe, "recipe.toml"),
     "study": a_study,
     "image": an_image,
-    "npz": an_npz,
+    "npz": partial(an_array, "images.npz"),
     "zip": partial(an_archive, ".zip"),
     "tar": partial(an_archive, ".tar"),
     "tar.gz": partial(an_archive, ".tar.gz"),
@@ -189,6 +195,12 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "cache: about": partial(kept, "about.json"),
     "command line": a_command_line,
 }
+
+
+if importlib.util.find_spec("h5py"):  # both of the extra formats
+    TARGETS["hdf5"] = partial(an_array, "images.h5")
+if importlib.util.find_spec("pyarrow"):
+    TARGETS["parquet"] = a_table
 
 
 def accepts(name: str, content: bytes) -> bool:

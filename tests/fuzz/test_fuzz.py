@@ -27,4 +27,4 @@ def test_hostile_files_are_refused_or_taken(target: str, drawn: DataObject) -> N
 
 
 def test_every_target_has_its_share() -> None:
-    assert SHARES.keys() == TARGETS.keys()
+    assert SHARES.keys() >= TARGETS.keys()

@@ -82,9 +82,9 @@ def evaluate(
     >>> gan.evaluate(run)["fd"], gan.evaluate("fakes.zip", real="mnist").interval("fd")
 
     Args:
-        images: a run or its folder; a folder, zip, tar or npz of images; a tensor or array
-            (N, C, H, W), uint8 or float in [-1, 1] or [0, 1]; a torch Dataset; or a function that
-            returns n images.
+        images: a run or its folder; a folder, zip, tar, npz, HDF5 or parquet of images; a tensor
+            or array (N, C, H, W), uint8 or float in [-1, 1] or [0, 1]; a torch Dataset; or a
+            function that returns n images.
         real: the real images: a dataset by name, or anything that images may be except a run; None
             means those that the run was trained on.
         protocol: how to measure, see `ganatomy protocols`.

@@ -24,7 +24,7 @@ class Data(Command):
     action: Annotated[Positional[Literal["check"]], arg(metavar="check")]
     """inspect; nothing is changed or unpacked"""
     path: Annotated[Positional[Path], arg(metavar="DIR|ARCHIVE")]
-    """a folder, zip, tar or npz of images"""
+    """a folder, zip, tar, npz, HDF5 or parquet of images"""
 
     def call(self) -> Any:
         """Inspect."""

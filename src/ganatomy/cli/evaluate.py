@@ -15,7 +15,7 @@ class Evaluate(Command):
     """Measure a run, or images from anywhere, against real images."""
 
     what: Annotated[Positional[Path], arg(metavar="RUN|IMAGES")]
-    """run folder; or a folder, zip, tar or npz of images"""
+    """run folder; or a folder, zip, tar, npz, HDF5 or parquet of images"""
     checkpoint: str = "last"
     """last, all, a step, or best, which is picked by FD on other samples than those reported"""
     audit: bool = False

@@ -103,7 +103,7 @@ def load(
     skip_bad: bool = False,
     shape: Shape | None = None,
 ) -> Samples:
-    """Load a dataset by name, or from a folder, zip, tar or npz of images.
+    """Load a dataset by name, or from a folder, zip, tar, npz, HDF5 or parquet of images.
 
     Args:
         name: name in DATASETS, importable name, or path. Names come first: a folder called mnist
@@ -122,8 +122,8 @@ def load(
         return find_dataset(name).load(Path(root), split or "train", shape)
     if not name or not Path(name).exists():
         raise ValueError(
-            f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar "
-            "or npz of images, or package.module:object, works too"
+            f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar, "
+            "npz, HDF5 or parquet of images, or package.module:object, works too"
         )
     return load_images(Path(name), split, skip_bad, shape)
 

@@ -3,6 +3,7 @@
 A name says what an array holds, and of which split: x_train, train_images, test/labels.
 """
 
+import importlib
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -38,8 +39,8 @@ Array = NDArray[Any]
 T = TypeVar("T")
 
 
-class MissingError(ValueError):
-    """A library that reads a file is not installed."""
+class UnusableError(ValueError):
+    """A file cannot be used though it is whole; the message says all."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_arrays(path: Path, split: Split | None) -> tuple[dict[str, Samples], tu
         ValueError: if the file is damaged, or its arrays are not such, with the fix.
     """
     with ExitStack() as stack:
-        entries = _whole(path, lambda: dict(_entries(path, stack)))
+        entries = whole(path, lambda: dict(_entries(path, stack)))
         parts = _parts(path, entries)
         chosen = selected(path, parts, split, "call arrays x_train and x_test")
         images = {
@@ -124,13 +125,13 @@ def _samples(values: Tensor, ids: NDArray[np.int64] | None, classes: NDArray[np.
     return Samples(values, labels, tuple(map(str, classes)))
 
 
-def _whole(path: Path, read: Callable[[], T]) -> T:
-    """Call a function that reads from a file, which fails with one kind of error."""
+def whole(path: Path, read: Callable[[], T]) -> T:
+    """Call a function that reads from a file; a damaged one is a ValueError that names it."""
     try:
         return read()
-    except MissingError:
+    except UnusableError:
         raise
-    except Exception as error:  # numpy, zipfile, zlib and h5py raise many kinds
+    except Exception as error:  # numpy, zipfile, zlib, h5py and pyarrow raise many kinds
         raise ValueError(unreadable(path, error)) from error
 
 
@@ -161,11 +162,17 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
         return np.asarray(npy.read_array(file, allow_pickle=False))
 
 
-def _hdf5(path: Path, stack: ExitStack) -> Iterator[tuple[str, Entry]]:
+def library(name: str, path: Path) -> Any:
+    """Import a library of the extra formats that reads a file."""
     try:
-        import h5py
+        return importlib.import_module(name)
     except ImportError:
-        raise MissingError(f"{path} needs h5py; run: pip install 'ganatomy[formats]'") from None
+        install = "pip install 'ganatomy[formats]'"
+        raise UnusableError(f"{path} needs {name.split('.')[0]}; run: {install}") from None
+
+
+def _hdf5(path: Path, stack: ExitStack) -> Iterator[tuple[str, Entry]]:
+    h5py = library("h5py", path)
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> bool | None:  # links are not followed
@@ -239,7 +246,7 @@ def _ids(path: Path, entries: Mapping[str, Entry], part: Part) -> Iterator[NDArr
     """
     if not part.labels:
         return
-    labels, n = _whole(path, entries[part.labels].read), entries[part.images].shape[0]
+    labels, n = whole(path, entries[part.labels].read), entries[part.images].shape[0]
     given = f"{labels.dtype} of shape {labels.shape}"
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -261,7 +268,7 @@ def _images(path: Path, entries: Mapping[str, Entry], name: str) -> Tensor:
     entry = entries[name]
     if entry.dtype.kind not in "biuf":
         raise ValueError(f"{path}: {name} is {entry.dtype}; save images as uint8 from 0 to 255")
-    images = _whole(path, entry.read)
+    images = whole(path, entry.read)
     if images.dtype != np.uint8:
         raise ValueError(f"{path}: {name} is {_convert(name, images)}")
     if images.ndim == 3:

@@ -1,15 +1,15 @@
 """Images in a folder, an archive or an npz file, as Samples."""
 
 import warnings
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from ganatomy.data.arrays import is_arrays, joined, read_arrays
 from ganatomy.data.cache import archive_key, collect, recall
 from ganatomy.data.decoding import Decoded, Source, describe
-from ganatomy.data.layout import Place, layout, selected
-from ganatomy.data.listing import listing
+from ganatomy.data.layout import Layout, layout, selected
+from ganatomy.data.listing import Listing, listing
+from ganatomy.data.parquet import parquet_files, read_parquet
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape, check, reshape_all
 
@@ -19,7 +19,7 @@ FIX = "repair or remove it, or leave such images out with skip_bad"
 def load_images(
     path: str | Path, split: Split | None = None, skip_bad: bool = False, shape: Shape | None = None
 ) -> Samples:
-    """Read the images of a folder, .zip, .tar, .tar.gz, .tgz, .npz or .h5, sorted by name.
+    """Read the images of a folder, .zip, .tar, .tar.gz, .tgz, .npz, .h5 or .parquet, by name.
 
     Images have 8 bits and are gray (1 channel) or RGB (3). All have the size of the first, unless
     they are resized to a shape (see shape.py). Folders give the split and the class of an image
@@ -27,7 +27,8 @@ def load_images(
     the cache.
 
     An npz or HDF5 file holds uint8 arrays (N, H, W), (N, H, W, C) or (N, C, H, W), maybe with
-    labels and of several splits, by their names (see arrays.py).
+    labels and of several splits, by their names (see arrays.py). A row of a parquet file holds an
+    image file (see parquet.py).
 
     Args:
         path: the folder or file.
@@ -59,25 +60,35 @@ def _collect(path: Path, split: Split | None, skip_bad: bool, shape: Shape | Non
     if key and (kept := recall(key)):  # first, because a large archive is slow to list
         return kept
     with ExitStack() as stack:
-        files = listing(path, stack).images
-        found = layout(files)
-        labels, classes = choose(path, found.places, split)
-        source = Source(str(path), labels, files, classes, FIX, found.notes if split else ())
+        files, found = located(path, stack)
+        labels, classes = choose(path, found, split)
+        notes = found.notes if split else ()
+        source = Source(str(path), labels, files.images, classes, FIX, notes)
         return collect(source, shape, skip_bad, key)
 
 
+def located(path: Path, stack: ExitStack) -> tuple[Listing, Layout]:
+    """List the images of a folder, an archive or parquet files, with their splits and classes."""
+    if files := parquet_files(path):
+        return read_parquet(path, files)
+    found = listing(path, stack)
+    return found, layout(found.images)
+
+
 def choose(
-    path: Path, places: Mapping[str, Place], split: Split | None
+    path: Path, found: Layout, split: Split | None
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return the label of each name in a split (-1 outside the class folders), and the classes.
 
     Classes are those of all splits, so that a label has the same meaning in each.
     """
+    places = found.places
     parts = {place.part for place in places.values()}
     used = selected(path, parts, split, f"put them into a folder {split} at its top")
     chosen = {name: place for name, place in places.items() if place.part in used}
     counted = [place for place in places.values() if place.part or split is None or parts == {""}]
-    classes = sorted({place.kind for place in counted} - {""})
+    named = {place.kind for place in counted} - {""}
+    classes = [kind for kind in found.order or sorted(named) if kind in named]
     kinds = [place.kind for place in chosen.values()]
     if len(classes) < 2 or not any(kinds) or (len(used) > 1 and not all(kinds)):
         return dict.fromkeys(chosen, 0), ()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ganatomy.data.arrays import is_arrays, read_arrays
 from ganatomy.data.decoding import with_progress
-from ganatomy.data.folder import choose
-from ganatomy.data.layout import Place, layout, part_of, split_notes
-from ganatomy.data.listing import Listing, Open, listing
+from ganatomy.data.folder import choose, located
+from ganatomy.data.layout import Layout, Place, part_of, split_notes
+from ganatomy.data.listing import Listing, Open
 from ganatomy.data.pixels import LIMIT, decode, header
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape
@@ -106,10 +106,9 @@ def inspect(path: str | Path, quiet: bool = False) -> Findings:
         notes = (*split_notes({part: len(parts[part]) for part in parts}), *notes)
         return replace(_findings(path, images, _used(set(parts)), ()), notes=notes)
     with ExitStack() as stack:
-        found = listing(path, stack)
-        placed = layout(found.images)
+        found, placed = located(path, stack)
         used = _used({place.part for place in placed.places.values()})
-        images = list(_inspect_files(path, found, placed.places, used, quiet))
+        images = list(_inspect_files(path, found, placed, used, quiet))
         return replace(_findings(path, images, used, found.others), notes=placed.notes)
 
 
@@ -125,7 +124,7 @@ def _used(parts: set[str]) -> dict[str, str]:
 def _inspect_files(
     path: Path,
     found: Listing,
-    places: Mapping[str, Place],
+    placed: Layout,
     used: dict[str, str],
     quiet: bool,
 ) -> Iterator[Inspected]:
@@ -133,10 +132,10 @@ def _inspect_files(
     outside = set[str]()
     splits: list[Split | None] = [split for split in SPLITS if split in used.values()]
     for split in splits or [None]:
-        outside.update(name for name, label in choose(path, places, split)[0].items() if label < 0)
+        outside.update(name for name, label in choose(path, placed, split)[0].items() if label < 0)
     channels = 0
     for name in with_progress(names, str(path), len(names), quiet):
-        image = _inspect_file(name, places[name], found.images[name], channels)
+        image = _inspect_file(name, placed.places[name], found.images[name], channels)
         if name in outside and not image.problem:
             image = image._replace(problem="lies outside the class folders")
         channels = channels or (0 if image.problem else image.shape[0])

@@ -102,6 +102,8 @@ class Layout:
     places: Mapping[str, Place]
     notes: tuple[str, ...] = ()
     """a sentence for each choice that could have been another"""
+    order: tuple[str, ...] = ()
+    """classes in order; empty for that of their names"""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ def listing(path: Path, stack: ExitStack) -> Listing:
     if not path.exists():
         raise ValueError(f"there is no {path}")
     if not path.is_dir() and not (path.is_file() and path.name.lower().endswith(ARCHIVES)):
-        raise ValueError(f"{path} is not a folder, {', '.join(ARCHIVES)} or .npz of images")
+        raise ValueError(
+            f"{path} is not a folder, {', '.join(ARCHIVES)}, .npz, .h5 or .parquet of images"
+        )
     opens: dict[str, Open] = {}
     others: list[str] = []
     try:

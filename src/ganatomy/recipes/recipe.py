@@ -33,7 +33,7 @@ class DataSection(Section):
     """The real images."""
 
     dataset: Annotated[str, public("dataset")] = "mnist"
-    """name (see: ganatomy datasets), folder, zip, tar or npz of images, or package.module:loader"""
+    """name (see: ganatomy datasets), folder or file of images, or package.module:loader"""
     shape: Annotated[tuple[int, ...] | None, public("shape"), Range(1, 4096)] = None
     """channels, height and width that images are center-cropped and resized to; None keeps them"""
 
