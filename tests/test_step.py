@@ -11,6 +11,7 @@ from conftest import CONV, FULL, MLP, PENALIZED, SAGAN, in_doubles
 from torch import nn
 
 from ganatomy.data import DATASETS, batch_indices, derive_seed
+from ganatomy.gan.draws import CpuDraws
 from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.gan.state import State
 from ganatomy.gan.step import steps, update_discriminator, update_ema, update_generator
@@ -161,7 +162,8 @@ def test_nothing_is_differentiated_that_does_not_move(recipe: Recipe) -> None:
     state, loss = State.new(recipe, DATA.shape), LOSSES[recipe.objective.loss]
     x, z = DATA.batch(torch.arange(8)), torch.randn(8, recipe.network.z_dim)
     labels = Labels(torch.ones(8), torch.zeros(8))
-    update_discriminator(state, recipe, loss, x, state.generator(z).detach(), labels)
+    draws = CpuDraws(recipe, DATA, torch.device("cpu"))
+    update_discriminator(state, recipe, loss, x, state.generator(z).detach(), labels, draws)
     assert all(p.grad is None for p in state.generator.parameters())
     assert all(p.grad is not None for p in state.discriminator.parameters())
     state.opt_d.zero_grad()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ganatomy.data import DATASETS
+from ganatomy.gan.draws import CpuDraws
 from ganatomy.gan.losses import LOSSES, Labels, interpolate_points, perturb_points
 from ganatomy.gan.schedules import SCHEDULES
 from ganatomy.gan.state import State
@@ -23,6 +24,8 @@ from ganatomy.models import apply_spectral_norm
 from ganatomy.recipes.recipe import Optimizer, Recipe
 from ganatomy.runs.sampling import generate
 from ganatomy.validation import leaves
+
+CPU = torch.device("cpu")
 
 DATA = DATASETS["mnist10k"].load(Path())
 PENALTIES = ("gp", "dragan", "r1", "r2")
@@ -159,7 +162,8 @@ def step_once(state: State, recipe: Recipe, seed: int) -> dict[str, Tensor]:
     loss, x = LOSSES[recipe.objective.loss], DATA.batch(torch.arange(8))
     fake = state.generator(torch.randn(8, recipe.network.z_dim))
     labels = Labels(torch.ones(8), torch.zeros(8))
-    logs = update_discriminator(state, recipe, loss, x, fake.detach(), labels)
+    draws = CpuDraws(recipe, DATA, CPU)
+    logs = update_discriminator(state, recipe, loss, x, fake.detach(), labels, draws)
     return logs | update_generator(state, recipe, loss, x, fake)
 
 
@@ -288,9 +292,8 @@ def test_each_penalty_looks_where_it_should_and_moves_d(name: str) -> None:
     gap = (fake.square().sum() - real.square().sum()) / 2 / 6
     labels = Labels(torch.ones(6), torch.zeros(6))
     torch.manual_seed(7)
-    logs = update_discriminator(
-        state, recipe, LOSSES["wasserstein"], real.clone(), fake.clone(), labels
-    )
+    draws, loss = CpuDraws(recipe, DATA, CPU), LOSSES["wasserstein"]
+    logs = update_discriminator(state, recipe, loss, real.clone(), fake.clone(), labels, draws)
     torch.manual_seed(7)
     if name == "dragan":
         at = perturb_points(real, torch.rand(real.shape), torch.rand(6))
@@ -311,7 +314,7 @@ def test_clipping_bounds_every_weight_of_d_and_none_of_g() -> None:
     states = {recipe: State.new(recipe, DATA.shape) for recipe in (free, clipped)}
     for recipe, state in states.items():
         torch.manual_seed(0)
-        update_discriminator(state, recipe, LOSSES[recipe.objective.loss], x, -x, labels)
+        update_discriminator(state, recipe, LOSSES[recipe.objective.loss], x, -x, labels, None)
     (one, bounded) = (list(state.discriminator.parameters()) for state in states.values())
     assert all(weight.abs().max() > 0.01 for weight in one)
     assert same(bounded, [weight.clamp(-0.01, 0.01) for weight in one])

@@ -15,6 +15,7 @@ from ganatomy.data.samples import (
     batch_indices,
     derive_seed,
     digest,
+    scaled,
 )
 from ganatomy.data.shape import Shape, reshape_all
 from ganatomy.validation import nearest, register, resolve
@@ -148,4 +149,5 @@ __all__ = [
     "load_images",
     "register_dataset",
     "reshape_all",
+    "scaled",
 ]

@@ -61,9 +61,7 @@ class Samples:
         """Return the samples at these indices (B,) as float32 (B, ...) in [-1, 1] on a device."""
         taken = self.values[indices]
         self.release()
-        if taken.is_floating_point():
-            return taken.to(device, torch.float32)
-        return taken.to(device, torch.float32).div_(127.5).sub_(1)
+        return scaled(taken, device)
 
     def release(self) -> None:
         """Release the pages of a mapped file that were read, which would otherwise stay resident.
@@ -72,6 +70,12 @@ class Samples:
         """
         if self.mapped is not None and sys.platform != "win32":
             self.mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def scaled(values: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Return values of samples as float32 in [-1, 1] on a device; points stay as they are."""
+    moved = values.to(device, torch.float32)
+    return moved if values.is_floating_point() else moved.div_(127.5).sub_(1)
 
 
 def as_samples(images: Any) -> Samples:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganatomy.data import derive_seed
 from ganatomy.gan.losses import LOSSES, Loss, find_loss
@@ -13,6 +13,9 @@ from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_mod
 from ganatomy.models.net import Networks, Support, check_networks
 from ganatomy.recipes.recipe import Optimizer, Recipe
 from ganatomy.validation import flat, leaves
+
+CHECKED = ("d_loss", "g_loss", "g_grad")
+"""Logged values that must be finite: the losses cover all other logs, the gradient the weights."""
 
 
 @dataclass
@@ -28,6 +31,9 @@ class State:
     shape: tuple[int, ...]
     """of one sample"""
     step: int = 0
+    nonfinite: Tensor | None = None
+    """on a GPU, the first step with a value that is not finite and the values that CHECKED names,
+    float64 (4,), all -1 as long as there is none; None on a CPU, where each step is checked"""
 
     @classmethod
     def new(
@@ -56,15 +62,23 @@ class State:
         ema = copy.deepcopy(g).requires_grad_(False) if recipe.generator.ema else g
         opt_g = _optimizer(recipe.generator.optimizer, g, recipe.generator.lr, recipe)
         opt_d = _optimizer(recipe.discriminator.optimizer, d, recipe.discriminator.lr, recipe)
-        return cls(g, d, ema, opt_g, opt_d, shape)
+        latch = None
+        if torch.device(device).type == "cuda":
+            latch = torch.full((1 + len(CHECKED),), -1, dtype=torch.float64, device=device)
+        return cls(g, d, ema, opt_g, opt_d, shape, nonfinite=latch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as plain tensors and numbers."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
+        for part in (parts["opt_g"], parts["opt_d"]):  # rates are tensors on a GPU
+            part["param_groups"] = [g | {"lr": float(g["lr"])} for g in part["param_groups"]]
         return {"step": self.step, "shape": list(self.shape)} | parts
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Restore the output of state_dict; learning rates and betas stay those of the recipe."""
+        """Restore the output of state_dict; learning rates and betas stay those of the recipe.
+
+        Tensors are copied, because an optimizer would keep those of the dictionary.
+        """
         self.step = saved["step"]
         for name, part in self._parts().items():
             kept = saved[name]
@@ -72,10 +86,23 @@ class State:
                 now = part.state_dict()["param_groups"]
                 kept = kept | {"param_groups": now}
             part.load_state_dict(kept)
+            if isinstance(part, torch.optim.Optimizer):
+                _own_state(part)
 
     def _parts(self) -> dict[str, Any]:
         names = ["generator", "discriminator", "opt_g", "opt_d"]
         return {k: getattr(self, k) for k in names + ["ema"] * (self.ema is not self.generator)}
+
+
+def _own_state(optimizer: torch.optim.Optimizer) -> None:
+    """Copy an optimizer's tensors, each in the memory format of its weight.
+
+    PyTorch's fused Adam reads a weight and its moments in the order of memory.
+    """
+    for weight, kept in optimizer.state.items():
+        for name, value in kept.items():
+            like = weight if value.shape == weight.shape and name != "step" else value
+            kept[name] = torch.empty_like(like, dtype=value.dtype).copy_(value)
 
 
 def network_configs(recipe: Recipe) -> tuple[NetworkConfig, NetworkConfig]:
@@ -163,10 +190,12 @@ def _optimizer(
     kind: Optimizer, net: nn.Module, rate: float, recipe: Recipe
 ) -> torch.optim.Optimizer:
     weights = list(net.parameters())
+    # on a GPU a step can be captured, so rates are tensors there
+    gpu = weights[0].device.type == "cuda"
+    lr = torch.tensor(rate, device=weights[0].device) if gpu else rate
     if kind == "adam":
-        return torch.optim.Adam(
-            weights, rate, (recipe.training.beta1, recipe.training.beta2), fused=True
-        )
+        betas = (recipe.training.beta1, recipe.training.beta2)
+        return torch.optim.Adam(weights, lr, betas, fused=True, capturable=gpu)
     if kind == "rmsprop":
-        return torch.optim.RMSprop(weights, rate)
-    return torch.optim.SGD(weights, rate)
+        return torch.optim.RMSprop(weights, lr, capturable=gpu)
+    return torch.optim.SGD(weights, lr, fused=gpu or None)

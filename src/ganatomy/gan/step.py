@@ -10,25 +10,17 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ganatomy.data import Samples, batch_indices, derive_seed
+from ganatomy.data import Samples
 from ganatomy.gan import losses
+from ganatomy.gan.draws import CpuDraws, Draws, step_seed
 from ganatomy.gan.losses import Labels, Loss
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.gan.state import State, check_recipe
+from ganatomy.gan.state import CHECKED, State, check_recipe
 from ganatomy.models import find_model
 from ganatomy.models.net import squeeze_logits
 from ganatomy.recipes.recipe import Precision, Recipe
 
 Logs = dict[str, Tensor]
-
-
-def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> Tensor:
-    """Draw latent vectors (n, z_dim), float32, on the CPU: the same ones for every device."""
-    size = (n, recipe.network.z_dim)
-    if recipe.network.latent == "normal":
-        return torch.randn(*size, generator=rng)
-    uniform = torch.rand(*size, generator=rng)
-    return uniform * 2 - 1 if recipe.network.latent == "uniform" else (uniform < 0.5) * 2.0 - 1
 
 
 def steps(
@@ -53,45 +45,58 @@ def steps(
     device = next(state.generator.parameters()).device
     loss = check_recipe(recipe)
     devices = [device] if device.type == "cuda" else []
-
-    def noise() -> Tensor:
-        return draw_latent(recipe, recipe.training.batch).to(device)
-
-    def labels() -> Labels:
-        ends = (recipe.objective.real_label, recipe.objective.fake_label)
-        return Labels(*(torch.empty(recipe.training.batch).uniform_(*e).to(device) for e in ends))
-
-    def real(k: int) -> Tensor:
-        return data.batch(
-            batch_indices(len(data), recipe.training.batch, recipe.training.seed, k), device
-        )
-
+    draws = CpuDraws(recipe, data, device)
     state.generator.train()
     state.discriminator.train()
     total = recipe.total_steps(len(data))
     while state.step < total:
         set_rates(state, recipe, state.step / total)
-        logs: Logs = {}
-        # everything below draws random numbers that belong to this step
-        with torch.random.fork_rng(devices), _computing(precision, device):
-            _seed(derive_seed(recipe.training.seed, state.step), device)
-            first, last = (
-                state.step * recipe.discriminator.steps,
-                (state.step + 1) * recipe.discriminator.steps - 1,
-            )
-            for k in range(first, last + 1):
-                batch, z, targets = real(k), noise(), labels()
-                with torch.set_grad_enabled(recipe.training.same_fakes and k == last):
-                    fake = state.generator(z).to(batch.dtype)
-                due = (k + 1) % recipe.objective.penalty_every == 0
-                logs |= update_discriminator(state, recipe, loss, batch, fake, targets, due)
-            for k in range(recipe.generator.steps):
-                fresh = k > 0 or not recipe.training.same_fakes
-                fake = state.generator(noise()).to(batch.dtype) if fresh else fake
-                logs |= update_generator(state, recipe, loss, batch, fake)
-        update_ema(state.ema, state.generator, recipe.generator.ema)
+        # everything in a step draws random numbers that belong to this step
+        with torch.random.fork_rng(devices), computing(precision, device):
+            seed_all(step_seed(recipe, state.step), device)
+            draws.begin(state.step)
+            logs = take_step(state, recipe, loss, draws, penalties_due(recipe, state.step))
         state.step += 1
+        if state.nonfinite is not None:
+            latch(state.nonfinite, torch.full((1,), state.step, device=device), logs)
         yield logs
+
+
+def penalties_due(recipe: Recipe, step: int) -> tuple[bool, ...]:
+    """Return for each discriminator update of a step whether it has gradient penalties."""
+    n, every = recipe.discriminator.steps, recipe.objective.penalty_every
+    return tuple((k + 1) % every == 0 for k in range(step * n, (step + 1) * n))
+
+
+def take_step(
+    state: State, recipe: Recipe, loss: Loss, draws: Draws, due: tuple[bool, ...]
+) -> Logs:
+    """Take one step: all updates of both networks, then the average of the generator.
+
+    Args:
+        state: networks and optimizers, updated in place, except for the number of the step.
+        recipe: the settings.
+        loss: the recipe's loss.
+        draws: real samples and random numbers of this step.
+        due: for each discriminator update, whether it has gradient penalties.
+
+    Returns:
+        Logs as in steps.
+    """
+    logs: Logs = {}
+    for k, penalized in enumerate(due, 1):
+        real, z, targets = draws.real(), draws.latent(), draws.labels()
+        with torch.set_grad_enabled(recipe.training.same_fakes and k == len(due)):
+            fake = state.generator(z).to(real.dtype)
+        logs |= update_discriminator(
+            state, recipe, loss, real, fake, targets, draws if penalized else None
+        )
+    for k in range(recipe.generator.steps):
+        fresh = k > 0 or not recipe.training.same_fakes
+        fake = state.generator(draws.latent()).to(real.dtype) if fresh else fake
+        logs |= update_generator(state, recipe, loss, real, fake)
+    update_ema(state.ema, state.generator, recipe.generator.ema)
+    return logs
 
 
 def update_discriminator(
@@ -101,7 +106,7 @@ def update_discriminator(
     real: Tensor,
     fake: Tensor,
     labels: Labels,
-    penalized: bool = True,
+    draws: Draws | None,
 ) -> Logs:
     """Take one discriminator step: one update from a real and a generated batch.
 
@@ -112,22 +117,22 @@ def update_discriminator(
         real: real samples (N, ...).
         fake: generated samples (N, ...).
         labels: targets of both batches.
-        penalized: whether gradient penalties are due.
+        draws: random numbers of gradient penalties; None if no penalty is due.
 
     Returns:
         Logs as in steps: d_loss, its terms, d_penalty, d_real, d_fake.
     """
     d = state.discriminator.requires_grad_(True)
     real, fake = real.detach(), fake.detach()
-    real.requires_grad_(penalized and recipe.objective.r1 > 0)
-    fake.requires_grad_(penalized and recipe.objective.r2 > 0)
+    real.requires_grad_(draws is not None and recipe.objective.r1 > 0)
+    fake.requires_grad_(draws is not None and recipe.objective.r2 > 0)
     if _mixes(recipe) or real.requires_grad or fake.requires_grad:
         on_real, on_fake = (discriminate(recipe, d, x) for x in (real, fake))
     else:  # one pass over both gives the same logits
         on_real, on_fake = discriminate(recipe, d, torch.cat([real, fake])).chunk(2)
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
-    due = _penalties(recipe, d, (on_real, real), (on_fake, fake)) if penalized else ()
+    due = _penalties(recipe, d, (on_real, real), (on_fake, fake), draws) if draws else ()
     penalties = [recipe.objective.penalty_every * penalty for penalty in due]
     _descend(state.opt_d, sum(penalties, d_loss))
     if recipe.discriminator.clip:
@@ -184,7 +189,23 @@ def set_rates(state: State, recipe: Recipe, done: float) -> None:
         (state.opt_d, recipe.discriminator.lr),
     ):
         for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
+
+def latch(latched: Tensor, step: Tensor, logs: Logs) -> None:
+    """Record the first step with a value that is not finite, without waiting for the device.
+
+    Args:
+        latched: State.nonfinite, updated in place.
+        step: number of the step (1,), on the same device.
+        logs: logs of the step.
+    """
+    values = torch.stack([logs[name] for name in CHECKED]).double()
+    first = (latched[0] < 0) & ~values.isfinite().all()
+    latched.copy_(torch.where(first, torch.cat([step.double(), values]), latched))
 
 
 @torch.no_grad()
@@ -199,23 +220,23 @@ def update_ema(ema: nn.Module, source: nn.Module, decay: float) -> None:
 
 
 def _penalties(
-    recipe: Recipe, d: nn.Module, on_real: tuple[Tensor, Tensor], on_fake: tuple[Tensor, Tensor]
+    recipe: Recipe,
+    d: nn.Module,
+    on_real: tuple[Tensor, Tensor],
+    on_fake: tuple[Tensor, Tensor],
+    draws: Draws,
 ) -> Iterator[Tensor]:
     """Yield the recipe's weighted gradient penalties, given logits and samples of both batches."""
     (_, real), (_, fake) = on_real, on_fake
     scored = partial(discriminate, recipe, d)
-
-    def share() -> Tensor:  # drawn on the CPU, as all random numbers are
-        return torch.rand(len(real)).to(real.device)
-
     if recipe.objective.gp:
         yield recipe.objective.gp * losses.gradient_unit_norm_penalty(
-            scored, losses.interpolate_points(real, fake, share())
+            scored, losses.interpolate_points(real, fake, draws.uniform(len(real)))
         )
     if recipe.objective.dragan:
-        noise = torch.rand(real.shape).to(real.device)
+        noise = draws.uniform(*real.shape)
         yield recipe.objective.dragan * losses.gradient_unit_norm_penalty(
-            scored, losses.perturb_points(real, noise, share())
+            scored, losses.perturb_points(real, noise, draws.uniform(len(real)))
         )
     if recipe.objective.r1:
         yield recipe.objective.r1 * losses.gradient_norm_penalty(*on_real)
@@ -233,7 +254,7 @@ def _mixes(recipe: Recipe) -> bool:
     )
 
 
-def _computing(precision: Precision, device: torch.device) -> torch.autocast:
+def computing(precision: Precision, device: torch.device) -> torch.autocast:
     """Autocast of products and convolutions; outputs are cast back to the inputs' type.
 
     Weights are cast once between two updates, see `_descend`. A generator's weights that were cast
@@ -242,7 +263,7 @@ def _computing(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def _seed(seed: int, device: torch.device) -> None:
+def seed_all(seed: int, device: torch.device) -> None:
     """Do the same as torch.manual_seed, which on a CPU inspects the stack for absent devices."""
     (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ganatomy import __version__
+from ganatomy.gan.draws import draw_latent
 from ganatomy.gan.state import build_networks
-from ganatomy.gan.step import draw_latent
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
 from ganatomy.runs.sampling import load_generator

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from ganatomy.data import derive_seed
 from ganatomy.figures.images import grid, png, to_uint8
+from ganatomy.gan.draws import draw_latent
 from ganatomy.gan.state import State
-from ganatomy.gan.step import draw_latent
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
 from ganatomy.storage.files import write_atomic

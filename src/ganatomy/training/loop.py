@@ -16,8 +16,9 @@ from torch import Tensor
 from ganatomy.data import Samples, batch_indices, data_root, load
 from ganatomy.evaluation.diagnose import diagnose
 from ganatomy.figures.images import GRID, POINTS, encoded, to_uint8
+from ganatomy.gan import captured
 from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device, stop_signal
-from ganatomy.gan.state import State, check_recipe
+from ganatomy.gan.state import CHECKED, State, check_recipe
 from ganatomy.gan.step import Logs, steps
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row, Run, step_of
@@ -109,6 +110,7 @@ def run_steps(
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
     sample_every = options.sample_every or math.ceil(per_epoch)
     save_every = options.save_every or math.ceil(per_epoch)
+    intervals = (options.log_every, sample_every, save_every, options.eval_every)
 
     run = Run.create(folder, recipe, longer)
     with run.lock(), stop_signal() as stopped:
@@ -121,10 +123,12 @@ def run_steps(
             _save_first(run, state, recipe, data)
         monitor.logs.extend(run.rows("log"))
         with _board(run, state.step) as board, _noting_failure(run, session, monitor, state):
-            for logs in steps(state, recipe, data, options.precision):
+            stepping = steps if state.nonfinite is None else captured.steps
+            for logs in stepping(state, recipe, data, options.precision):
                 stop, last = stopped[:1], state.step == total
                 info = StepInfo(state.step, total, state.step / per_epoch, logs)
-                _check_finite(run, info)
+                read = last or stop or any(n and state.step % n == 0 for n in intervals)
+                _check_finite(run, state, info, bool(read))
                 if last or state.step % options.log_every == 0:
                     monitor.logs.append(_log(run, board, info))
                     for logger in loggers:
@@ -220,7 +224,7 @@ def _noting_failure(run: Run, session: Row, monitor: Monitor, state: State) -> I
 
 
 def _log(run: Run, board: "SummaryWriter", info: StepInfo) -> Row:
-    values = {name: value.item() for name, value in info.logs.items()}
+    values = dict(zip(info.logs, torch.stack([*info.logs.values()]).tolist(), strict=True))
     row = {"step": info.step, "epoch": round(info.epoch, 6)} | values
     run.append("log", row)
     for name, value in values.items():
@@ -235,16 +239,21 @@ def _save(run: Run, state: State, options: RunOptions) -> None:
     run.save(state.state_dict(), options.keep, options.keep_best)
 
 
-def _check_finite(run: Run, info: StepInfo) -> None:
+def _check_finite(run: Run, state: State, info: StepInfo, read: bool) -> None:
     """Raise FloatingPointError at the first step with a value that is not finite.
 
-    The losses cover all other logs, which use the same logits; the gradient covers the weights. On
-    a GPU this waits for the step.
+    On a GPU the state keeps the first such step, which is read only where a step is read anyway;
+    nothing is logged or saved in between.
     """
-    for name in ("d_loss", "g_loss", "g_grad"):
-        value = info.logs[name].item()
+    if state.nonfinite is None:
+        step, values = info.step, [info.logs[name].item() for name in CHECKED]
+    elif read:
+        step, *values = state.nonfinite.tolist()  # all -1 if there is none
+    else:
+        return
+    for name, value in zip(CHECKED, values, strict=True):
         if not math.isfinite(value):
-            raise FloatingPointError(_diverged(run, info.step, f"{name} ({value})"))
+            raise FloatingPointError(_diverged(run, int(step), f"{name} ({value})"))
 
 
 def _diverged(run: Run, step: int, what: str) -> str:

@@ -1,0 +1,247 @@
+"""Training on a GPU through CUDA graphs: the step of step.py, recorded once and replayed.
+
+A small GAN's step starts hundreds of kernels that take microseconds each, so starting them from
+Python bounds its speed. A graph starts them all at once. Its draws are made ahead on the CPU by a
+thread, as functions of (seed, step), and copied to a ring on the device that the graph reads.
+Captured and eager steps give equal bits on one device.
+"""
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganatomy.data import Samples
+from ganatomy.gan import step as eager
+from ganatomy.gan.draws import Recorder, Request, step_seed
+from ganatomy.gan.ring import Ring, RingMaker, RowDraws
+from ganatomy.gan.state import State, check_recipe
+from ganatomy.gan.step import (
+    Logs,
+    computing,
+    latch,
+    penalties_due,
+    seed_all,
+    set_rates,
+    take_step,
+)
+from ganatomy.models import MODELS
+from ganatomy.recipes.recipe import Precision, Recipe
+
+PATTERNS = 16
+"""Graphs of one run at most: one for each pattern of lazy penalties."""
+
+WARM_UP = 3
+"""Steps of each pattern before a capture, as PyTorch's documentation has them."""
+
+Pattern = tuple[bool, ...]
+Program = Callable[[], Logs]
+"""Takes one step and returns its logs."""
+
+
+def steps(
+    state: State, recipe: Recipe, data: Samples, precision: Precision = "fp32"
+) -> Iterator[Logs]:
+    """Train as step.steps does, with equal bits on the same device.
+
+    Logs are overwritten by the next step. A step that cannot be captured, such as one of own
+    networks that read values back, is taken as step.steps does, with a warning.
+
+    Args:
+        state: networks and optimizers, updated in place.
+        recipe: the settings.
+        data: the real samples; copied to the device if they take at most half of its free memory.
+        precision: of matrix products and convolutions.
+
+    Raises:
+        ValueError: as check_recipe does.
+    """
+    total = recipe.total_steps(len(data))
+    if state.step >= total:
+        return
+    found = patterns(recipe, total)
+    if len(found) > PATTERNS:
+        warnings.warn(
+            f"this recipe has {len(found)} patterns of penalties, more than the {PATTERNS} that "
+            "are captured, so that it trains more slowly; use a penalty_every that d_steps divides",
+            stacklevel=2,
+        )
+        yield from eager.steps(state, recipe, data, precision)
+        return
+    try:
+        captured = Captured(state, recipe, data, precision, found)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        warnings.warn(
+            f"this step cannot be captured, so that it trains more slowly ({reason})", stacklevel=2
+        )
+        yield from eager.steps(state, recipe, data, precision)
+        return
+    yield from captured.run()
+
+
+def patterns(recipe: Recipe, total: int) -> list[Pattern]:
+    """Return the distinct patterns of penalties of the steps of a training."""
+    period = math.lcm(recipe.discriminator.steps, recipe.objective.penalty_every)
+    count = min(total, period // recipe.discriminator.steps)
+    return list(dict.fromkeys(penalties_due(recipe, step) for step in range(count)))
+
+
+class Captured:
+    """A state with a graph for each pattern of penalties, and the ring that these read."""
+
+    def __init__(
+        self,
+        state: State,
+        recipe: Recipe,
+        data: Samples,
+        precision: Precision,
+        found: Sequence[Pattern],
+    ) -> None:
+        self.state, self.recipe, self.data, self.precision = state, recipe, data, precision
+        self.device = next(state.generator.parameters()).device
+        self.loss = check_recipe(recipe)
+        self.total = recipe.total_steps(len(data))
+        state.generator.train()
+        state.discriminator.train()
+        values = data.values.to(self.device) if _fits(data, self.device) else None
+        self.resident = None if values is None else Samples(values, data.labels)
+        self.maker = RingMaker(recipe, data, self.resident is not None, self._warm_up(found))
+        gpu = self.device.type == "cuda"
+        self.hosts = [self.maker.new(pin=gpu) for _ in range(2)]
+        self.ring = Ring(*(torch.empty_like(part, device=self.device) for part in self.hosts[0]))
+        self.cursor = torch.tensor([state.step], device=self.device)
+        self.copied = [torch.cuda.Event() if gpu else None for _ in self.hosts]
+        pool = torch.cuda.graph_pool_handle() if gpu else None
+        self.programs = {pattern: self._program(pattern, pool) for pattern in found}
+
+    def run(self) -> Iterator[Logs]:
+        """Take the steps that are left, with draws made a ring ahead."""
+        rows, first = len(self.ring.floats), self.state.step
+        with ThreadPoolExecutor(1) as thread:
+            made = thread.submit(self._fill, 0, first)
+            for turn, begin in enumerate(range(first, self.total, rows)):
+                made.result()
+                for ours, theirs in zip(self.ring, self.hosts[turn % 2], strict=True):
+                    ours.copy_(theirs, non_blocking=True)
+                if (event := self.copied[turn % 2]) is not None:
+                    event.record()
+                made = thread.submit(self._fill, (turn + 1) % 2, begin + rows)
+                for step in range(begin, min(begin + rows, self.total)):
+                    yield self._take(step)
+
+    def _fill(self, number: int, begin: int) -> None:
+        """Make the draws of the steps from begin, once the host's ring was copied to the device."""
+        if (event := self.copied[number]) is not None:
+            event.synchronize()
+        self.maker.fill(self.hosts[number], begin, self.total)
+
+    def _take(self, step: int) -> Logs:
+        """Take one step."""
+        program = self.programs[penalties_due(self.recipe, step)]
+        if not isinstance(self.state.opt_g.param_groups[0]["lr"], Tensor):
+            set_rates(self.state, self.recipe, step / self.total)
+        devices = [self.device] if self.device.type == "cuda" else []
+        if _random(self.recipe):
+            with torch.random.fork_rng(devices):
+                seed_all(step_seed(self.recipe, step), self.device)
+                logs = program()
+        else:
+            logs = program()
+        self.state.step += 1
+        return logs
+
+    def _warm_up(self, found: Sequence[Pattern]) -> dict[Pattern, list[Request]]:
+        """Take a step of each pattern, so that libraries and optimizers allocate what they need.
+
+        Returns:
+            What a step of each pattern asks for. The state is as before.
+        """
+        before = {id(tensor): tensor.clone() for tensor in _tensors(self.state)}
+        requests = {}
+        set_rates(self.state, self.recipe, self.state.step / self.total)
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices), _side_stream(self.device):
+                for pattern in list(found) * WARM_UP:
+                    draws = Recorder(self.recipe, self.data, self.device)
+                    draws.begin(self.state.step)
+                    with computing(self.precision, self.device):
+                        take_step(self.state, self.recipe, self.loss, draws, pattern)
+                    requests[pattern] = draws.requests
+        finally:
+            with torch.no_grad():
+                for tensor in _tensors(self.state):  # those of a new optimizer were zeros
+                    tensor.copy_(before.get(id(tensor), torch.zeros_like(tensor)))
+            for optimizer in (self.state.opt_g, self.state.opt_d):
+                optimizer.zero_grad(set_to_none=True)
+        return requests
+
+    def _program(self, pattern: Pattern, pool: Any) -> Program:
+        """Return a step of one pattern: a graph, or on a CPU the function that it would capture."""
+        state = self.state
+
+        def program() -> Logs:
+            draws = RowDraws(self.ring, self.cursor, self.recipe, self.resident)
+            for optimizer, rate in zip((state.opt_g, state.opt_d), draws.floats[-2:], strict=True):
+                for group in optimizer.param_groups:
+                    if isinstance(group["lr"], Tensor):
+                        group["lr"].copy_(rate)
+            with computing(self.precision, self.device):
+                logs = take_step(state, self.recipe, self.loss, draws, pattern)
+            self.cursor.add_(1)
+            if state.nonfinite is not None:
+                latch(state.nonfinite, self.cursor, logs)
+            return logs
+
+        if pool is None:
+            return program
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            logs = program()
+
+        def replay() -> Logs:
+            graph.replay()
+            return logs
+
+        return replay
+
+
+def _fits(data: Samples, device: torch.device) -> bool:
+    """Return whether a device holds the data in at most half of its free memory."""
+    if device.type != "cuda":
+        return True
+    return data.values.nbytes <= torch.cuda.mem_get_info(device)[0] / 2
+
+
+def _random(recipe: Recipe) -> bool:
+    """Return whether networks may draw random numbers themselves, on the device."""
+    dropout = recipe.generator.dropout > 0 or recipe.discriminator.dropout > 0
+    return dropout or recipe.network.model not in MODELS
+
+
+def _tensors(state: State) -> list[Tensor]:
+    """Return all tensors that a step changes."""
+    nets = {id(net): net for net in (state.generator, state.discriminator, state.ema)}
+    found = [t for net in nets.values() for t in (*net.parameters(), *net.buffers())]
+    kept = [k for opt in (state.opt_g, state.opt_d) for k in opt.state.values()]
+    found += [value for values in kept for value in values.values() if isinstance(value, Tensor)]
+    return found if state.nonfinite is None else [*found, state.nonfinite]
+
+
+@contextlib.contextmanager
+def _side_stream(device: torch.device) -> Iterator[None]:
+    """Run on a stream of its own, as a warm-up before a capture must."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)

@@ -1,0 +1,125 @@
+"""What a step draws: real samples, latent vectors, label targets and random numbers.
+
+All of it is a function of (seed, step), drawn on the CPU, so that every device and every way of
+executing a step gets the same numbers.
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ganatomy.data import Samples, batch_indices, derive_seed
+from ganatomy.gan.losses import Labels
+from ganatomy.recipes.recipe import Recipe
+
+
+class Draws(Protocol):
+    """Draws of one step, in the order in which the step asks for them."""
+
+    def real(self) -> Tensor:
+        """Return the next batch of real samples (N, ...), float32."""
+
+    def latent(self) -> Tensor:
+        """Return latent vectors (N, z_dim), float32."""
+
+    def labels(self) -> Labels:
+        """Return targets (N,) of a real and of a generated batch."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return random numbers of a shape, uniform in [0, 1)."""
+
+
+def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> Tensor:
+    """Draw latent vectors (n, z_dim), float32, on the CPU: the same ones for every device."""
+    size = (n, recipe.network.z_dim)
+    if recipe.network.latent == "normal":
+        return torch.randn(*size, generator=rng)
+    uniform = torch.rand(*size, generator=rng)
+    return uniform * 2 - 1 if recipe.network.latent == "uniform" else (uniform < 0.5) * 2.0 - 1
+
+
+def step_seed(recipe: Recipe, step: int) -> int:
+    """Return the seed of a step's random numbers."""
+    return derive_seed(recipe.training.seed, step)
+
+
+class CpuDraws:
+    """Draws made when they are asked for, then moved to a device."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Samples,
+        device: torch.device,
+        rng: torch.Generator | None = None,
+    ) -> None:
+        self.recipe, self.data, self.device, self.rng = recipe, data, device, rng
+        self.k = 0
+
+    def begin(self, step: int) -> None:
+        """Start a step; without an rng, the caller seeds PyTorch's own generator."""
+        self.k = step * self.recipe.discriminator.steps
+        if self.rng is not None:
+            self.rng.manual_seed(step_seed(self.recipe, step))
+
+    def indices(self) -> Tensor:
+        """Return the indices (N,) of the next batch of real samples."""
+        training = self.recipe.training
+        self.k += 1
+        return batch_indices(len(self.data), training.batch, training.seed, self.k - 1)
+
+    def real(self) -> Tensor:
+        """Return the next batch of real samples."""
+        return self.data.batch(self.indices(), self.device)
+
+    def latent(self) -> Tensor:
+        """Return latent vectors."""
+        return draw_latent(self.recipe, self.recipe.training.batch, self.rng).to(self.device)
+
+    def labels(self) -> Labels:
+        """Return targets from the recipe's ranges."""
+        n, objective = self.recipe.training.batch, self.recipe.objective
+        ends = (objective.real_label, objective.fake_label)
+        drawn = (torch.empty(n).uniform_(*e, generator=self.rng) for e in ends)
+        return Labels(*(labels.to(self.device) for labels in drawn))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return uniform random numbers."""
+        return torch.rand(*shape, generator=self.rng).to(self.device)
+
+
+class Request(NamedTuple):
+    """A call of a method of Draws."""
+
+    method: str
+    shape: tuple[int, ...] = ()
+    """arguments of uniform"""
+
+
+class Recorder(CpuDraws):
+    """Draws that record what a step asks for."""
+
+    def __init__(self, recipe: Recipe, data: Samples, device: torch.device) -> None:
+        super().__init__(recipe, data, device, torch.Generator())
+        self.requests: list[Request] = []
+
+    def real(self) -> Tensor:
+        """Record, and return the next batch of real samples."""
+        self.requests.append(Request("real"))
+        return super().real()
+
+    def latent(self) -> Tensor:
+        """Record, and return latent vectors."""
+        self.requests.append(Request("latent"))
+        return super().latent()
+
+    def labels(self) -> Labels:
+        """Record, and return targets."""
+        self.requests.append(Request("labels"))
+        return super().labels()
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Record, and return uniform random numbers."""
+        self.requests.append(Request("uniform", shape))
+        return super().uniform(*shape)
