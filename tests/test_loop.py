@@ -23,7 +23,7 @@ from conftest import CONV, MLP
 from torch import Tensor
 
 from ganatomy.gan.losses import LOSSES, Labels
-from ganatomy.gan.machine import environment, pick_device
+from ganatomy.gan.machine import environment, numerics, pick_device
 from ganatomy.gan.state import State
 from ganatomy.gan.step import Logs, steps
 from ganatomy.recipes.named import RECIPES
@@ -325,6 +325,95 @@ def test_devices() -> None:
     for wrong in ("gpu", "cuda:99", "cpu:x", ""):
         with pytest.raises(ValueError, match="is not available; use auto or cpu"):
             pick_device(wrong)
+
+
+def test_tf32_is_for_cuda(tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, precision="tf32")
+    with pytest.raises(ValueError, match="tf32 needs a CUDA device, got cpu; use fp32 or bf16"):
+        fit(MLP, tmp_path / "run", options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numerics_of_cuda_are_set_and_restored() -> None:
+    cuda = torch.device("cuda")
+    cudnn: Any = torch.backends.cudnn
+    products: tuple[Any, Any] = (torch.backends.cuda.matmul, cudnn.conv)
+
+    def now() -> tuple[Any, ...]:
+        return (*(p.fp32_precision for p in products), torch.are_deterministic_algorithms_enabled())
+
+    before = now()
+    with numerics(cuda):
+        assert now() == ("ieee", "ieee", True)
+        with numerics(cuda, "tf32", fast=True):
+            assert now() == ("tf32", "tf32", False)
+        with numerics(torch.device("cpu")):
+            assert now() == ("ieee", "ieee", True)
+        assert now() == ("ieee", "ieee", True)
+    assert now() == before
+
+
+def test_a_latched_step_is_named_where_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = State.new
+
+    def latching(recipe: Recipe, shape: tuple[int, ...], device: Any = "cpu") -> State:
+        state = new(recipe, shape, device)
+        state.nonfinite = torch.full((4,), -1.0, dtype=torch.float64)
+        return state
+
+    monkeypatch.setattr(State, "new", latching)
+    options = dataclasses.replace(OPTIONS, log_every=4, save_every=4, sample_every=100)
+    running = run_steps(MLP, tmp_path / "run", options)
+    with pytest.raises(FloatingPointError, match=r"(d_loss|g_loss|g_grad) \(nan\).* at step 6; "):
+        for info in running:
+            if info.step == 5:  # the sixth step fails, the eighth is read
+                weights = fitting_state(running).generator.parameters()
+                next(weights).data.fill_(math.nan)
+    run = Run.open(tmp_path / "run")
+    assert [row["step"] for row in run.rows("log")] == [4]
+    assert [path.stem for path in run.checkpoints()] == ["step-00000004"]
+
+
+def fitting_state(running: Any) -> State:
+    """The state that a suspended training works on."""
+    return running.gi_frame.f_locals["state"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_resumed_run_on_cuda_is_the_run_that_never_stopped(tmp_path: Path, fast: bool) -> None:
+    options = dataclasses.replace(OPTIONS, device="cuda", fast=fast)
+    recipe = CONV.replace(steps=200)
+    whole = fit(recipe, tmp_path / "whole", options)
+    with contextlib.closing(run_steps(recipe, tmp_path / "parts", options)) as running:
+        for _ in itertools.islice(running, 74):
+            pass
+    parts = fit(recipe, tmp_path / "parts", options)
+    assert fast or contents(parts) == contents(whole)
+    assert [run.rows("log")[-1]["step"] for run in (parts, whole)] == [200, 200]
+
+
+@pytest.mark.gpu
+def test_a_run_on_cuda_stops_at_its_first_step_that_is_not_finite(tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, device="cuda", log_every=50, save_every=50)
+    recipe = MLP.replace(steps=2000, opt_g="sgd", opt_d="sgd", lr_g=10.0, lr_d=10.0)
+    recipe = recipe.replace(loss="least_squares", d_norm="none", g_norm="none")
+    found = []
+    for device in ("cpu", "cuda"):
+        with pytest.raises(FloatingPointError) as error:
+            fit(recipe, tmp_path / device, dataclasses.replace(options, device=device))
+        found.append(int(str(error.value).partition("at step ")[2].partition(";")[0].split(",")[0]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_other_precisions_on_cuda(tmp_path: Path, precision: Any) -> None:
+    options = dataclasses.replace(OPTIONS, device="cuda", precision=precision)
+    rows = fit(CONV.replace(steps=20), tmp_path / "run", options).rows("log")
+    assert all(math.isfinite(row["d_loss"]) for row in rows)
 
 
 @pytest.mark.gpu

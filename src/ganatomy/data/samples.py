@@ -72,9 +72,12 @@ class Samples:
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def scaled(values: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Return values of samples as float32 in [-1, 1] on a device; points stay as they are."""
-    moved = values.to(device, torch.float32)
+def scaled(values: Tensor, device: torch.device | str | None = None) -> Tensor:
+    """Return values of samples as float32 in [-1, 1]; points stay as they are.
+
+    The result is on the given device, or else on that of the values.
+    """
+    moved = values.to(device or values.device, torch.float32)
     return moved if values.is_floating_point() else moved.div_(127.5).sub_(1)
 
 

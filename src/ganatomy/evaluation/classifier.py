@@ -19,7 +19,7 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import Samples, Shape, is_name
+from ganatomy.data import Samples, Shape, is_name, scaled
 from ganatomy.data import load as read_images
 from ganatomy.data.content import digest_of, hold_out_tenth, image_hashes, label_digest
 from ganatomy.data.shape import check
@@ -124,11 +124,6 @@ def logits(net: Classifier, features: Tensor) -> Tensor:
     """Return the logits (N, classes) of features (N, FEATURES), both on the CPU."""
     device = next(net.parameters()).device
     return net.head(features.to(device)).cpu()
-
-
-def scaled(pixels: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [-1, 1]."""
-    return pixels.float().div_(127.5).sub_(1)
 
 
 def load(content: bytes, name: str, sha256: str = "") -> FittedClassifier:

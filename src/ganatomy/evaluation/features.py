@@ -18,6 +18,7 @@ from ganatomy.data import Samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier, fitting
 from ganatomy.evaluation.classifier import FittedClassifier
+from ganatomy.gan.machine import numerics
 from ganatomy.models.classifier import FEATURES as DIM
 from ganatomy.storage.download import fetch
 
@@ -83,7 +84,8 @@ def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
     def extract(pixels: Tensor) -> tuple[Tensor, Tensor]:
         labels = torch.zeros(len(pixels), dtype=torch.int64)
         pixels = reshape_all(Samples(pixels, labels), found.shape).values
-        features, logits = classifier.extract(net, pixels.to(wanted.device))
+        with numerics(wanted.device):
+            features, logits = classifier.extract(net, pixels.to(wanted.device))
         return features.cpu(), logits.cpu()
 
     return Space(found.sha256, DIM, extract, found)
@@ -129,7 +131,8 @@ def load_inception(layer: str, wanted: FeatureRequest) -> Space:
         parts: list[Any] = []
         for chunk in pixels.split(CHUNK):
             color = chunk.expand(-1, 3, -1, -1) if chunk.shape[1] == 1 else chunk
-            parts.append([output.cpu() for output in net(color.to(wanted.device))])
+            with numerics(wanted.device):
+                parts.append([output.cpu() for output in net(color.to(wanted.device))])
         found = [torch.cat(part) for part in zip(*parts, strict=True)]
         return found[0], found[-1] if layer in ("2048", "logits_unbiased") else None
 

@@ -13,7 +13,7 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import Samples, Shape, derive_seed
+from ganatomy.data import Samples, Shape, derive_seed, scaled
 from ganatomy.data.content import content_order, digest_of, draw, image_hashes, label_digest
 from ganatomy.evaluation.classifier import (
     CHUNK,
@@ -25,7 +25,6 @@ from ganatomy.evaluation.classifier import (
     default_kind,
     extract,
     load,
-    scaled,
     train_test_split,
 )
 from ganatomy.evaluation.metrics import Moments, moments

@@ -85,6 +85,11 @@ def steps(
     yield from captured.run()
 
 
+def best_steps(device: torch.device) -> Callable[..., Iterator[Logs]]:
+    """Return the fastest way to train on a device: captured steps on CUDA, else eager ones."""
+    return steps if device.type == "cuda" else eager.steps
+
+
 def patterns(recipe: Recipe, total: int) -> list[Pattern]:
     """Return the distinct patterns of penalties of the steps of a training."""
     period = math.lcm(recipe.discriminator.steps, recipe.objective.penalty_every)

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganatomy.data import DATASETS, Samples, Size, data_root, load
 from ganatomy.figures.images import GRID
-from ganatomy.gan.machine import pick_device
+from ganatomy.gan.captured import best_steps
+from ganatomy.gan.machine import numerics, pick_device
 from ganatomy.gan.state import State
 from ganatomy.gan.step import Logs, steps
 from ganatomy.recipes.recipe import Recipe, RunOptions
@@ -90,11 +91,15 @@ def predict_cost(
     if options.threads:
         torch.set_num_threads(options.threads)
     state, data = State.new(recipe, size.shape, device), _random(recipe, size.shape)
-    stepping = steps(state, recipe.replace(steps=10**9), data, options.precision)
-    before = peak(device, reset=True)
-    d_flops, g_flops = _count(state, stepping)
-    growth = peak(device) - before if measure else 0
-    seconds = [*_timed(stepping, device)] if measure else []
+    arguments = (state, recipe.replace(steps=10**9), data, options.precision)
+    with numerics(device, options.precision, options.fast):
+        stepping = steps(*arguments)
+        before = peak(device, reset=True)
+        d_flops, g_flops = _count(state, stepping)
+        growth = peak(device) - before if measure else 0
+        if device.type == "cuda":
+            stepping = best_steps(device)(*arguments)
+        seconds = [*_timed(stepping, device)] if measure else []
     step = statistics.median(seconds) if seconds else None
     total, nets = recipe.total_steps(size.n), (state.generator, state.discriminator)
     weights = _bytes(t for net in {*nets, state.ema} for t in net.state_dict().values())

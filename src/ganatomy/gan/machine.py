@@ -49,6 +49,46 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+@contextlib.contextmanager
+def numerics(device: torch.device, precision: str = "fp32", fast: bool = False) -> Iterator[None]:
+    """Set how a CUDA device multiplies and which algorithms it may use, and restore both.
+
+    Args:
+        device: on any other device nothing changes.
+        precision: tf32 lets float32 products use TensorFloat-32, which PyTorch allows for
+            convolutions by default; otherwise they are exact to float32.
+        fast: allow algorithms whose results differ from one call to the next.
+
+    Raises:
+        ValueError: for tf32 on another device.
+    """
+    if device.type != "cuda":
+        if precision == "tf32":
+            raise ValueError(
+                f"precision tf32 needs a CUDA device, got {device.type}; use fp32 or bf16"
+            )
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS needs it
+    cudnn: Any = torch.backends.cudnn
+    products: tuple[Any, Any] = (torch.backends.cuda.matmul, cudnn.conv)
+    before = [product.fp32_precision for product in products]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    settings: Any = torch.utils.deterministic
+    fills = settings.fill_uninitialized_memory
+    try:
+        for product in products:
+            product.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        torch.use_deterministic_algorithms(not fast)
+        settings.fill_uninitialized_memory = False
+        yield
+    finally:
+        for product, kept in zip(products, before, strict=True):
+            product.fp32_precision = kept
+        torch.use_deterministic_algorithms(deterministic)
+        settings.fill_uninitialized_memory = fills
+
+
 def native_bf16(device: torch.device) -> bool:
     """Return whether the device has native bfloat16, without which it is slower than float32."""
     if device.type == "cuda":

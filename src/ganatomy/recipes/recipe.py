@@ -15,7 +15,7 @@ from ganatomy.validation import Range, check, flat, from_dict, public
 Norm = Literal["batch", "batch_all", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 _WEIGHT = Range(0, 1e6)
 
@@ -224,7 +224,10 @@ class RunOptions:
     threads: Annotated[int | None, Range(1, 4096)] = None
     """CPU threads; None lets PyTorch choose"""
     precision: Precision = "fp32"
-    """type of matrix products and convolutions; bf16 is faster on some machines (see doctor)"""
+    """type of matrix products and convolutions; bf16 is faster on some machines (see doctor), tf32
+    needs a CUDA device"""
+    fast: bool = False
+    """on a CUDA device, allow algorithms whose results differ from one call to the next"""
     log_every: Annotated[int, Range(1, math.inf)] = 50
     """steps between rows of log.jsonl"""
     sample_every: Annotated[int | None, Range(1, math.inf)] = None

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ganatomy.data import derive_seed
 from ganatomy.figures.images import grid, png, to_uint8
 from ganatomy.gan.draws import draw_latent
+from ganatomy.gan.machine import numerics
 from ganatomy.gan.state import State
 from ganatomy.recipes.recipe import Recipe
 from ganatomy.runs.folder import Run
@@ -70,7 +71,7 @@ def generate(
     device = next(generator.parameters()).device
     devices = [device] if device.type == "cuda" else []
     parts = []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), numerics(device):
         used = _in_mode(generator, mode, recipe, seed)
         for chunk in range(-(-n // CHUNK)):
             torch.manual_seed(derive_seed(seed, chunk, 1))  # of dropout, in mode train

@@ -17,9 +17,16 @@ from ganatomy.data import Samples, batch_indices, data_root, load
 from ganatomy.evaluation.diagnose import diagnose
 from ganatomy.figures.images import GRID, POINTS, encoded, to_uint8
 from ganatomy.gan import captured
-from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device, stop_signal
+from ganatomy.gan.machine import (
+    environment,
+    keep_memory,
+    native_bf16,
+    numerics,
+    pick_device,
+    stop_signal,
+)
 from ganatomy.gan.state import CHECKED, State, check_recipe
-from ganatomy.gan.step import Logs, steps
+from ganatomy.gan.step import Logs
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Row, Run, step_of
 from ganatomy.runs.sampling import generate
@@ -106,14 +113,16 @@ def run_steps(
     folder = Path(folder)
     Run.check(folder, recipe, longer)  # before a download, which may take minutes
     data, state = _prepare(recipe, options)
-    monitor = create_monitor(recipe, options, next(state.generator.parameters()).device)
+    device = next(state.generator.parameters()).device
+    monitor = create_monitor(recipe, options, device)
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
     sample_every = options.sample_every or math.ceil(per_epoch)
     save_every = options.save_every or math.ceil(per_epoch)
     intervals = (options.log_every, sample_every, save_every, options.eval_every)
 
     run = Run.create(folder, recipe, longer)
-    with run.lock(), stop_signal() as stopped:
+    computing = numerics(device, options.precision, options.fast)
+    with run.lock(), stop_signal() as stopped, computing:
         _restore(run, state, total, options.log_every, sample_every)
         yield StepInfo(state.step, total, state.step / per_epoch, {})
         if state.step == total:
@@ -123,8 +132,7 @@ def run_steps(
             _save_first(run, state, recipe, data)
         monitor.logs.extend(run.rows("log"))
         with _board(run, state.step) as board, _noting_failure(run, session, monitor, state):
-            stepping = steps if state.nonfinite is None else captured.steps
-            for logs in stepping(state, recipe, data, options.precision):
+            for logs in captured.best_steps(device)(state, recipe, data, options.precision):
                 stop, last = stopped[:1], state.step == total
                 info = StepInfo(state.step, total, state.step / per_epoch, logs)
                 read = last or stop or any(n and state.step % n == 0 for n in intervals)
@@ -147,6 +155,8 @@ def run_steps(
 
 def _prepare(recipe: Recipe, options: RunOptions) -> tuple[Samples, State]:
     device, state = pick_device(options.device), None
+    with numerics(device, options.precision):  # refuse an impossible precision before a download
+        pass
     if options.precision == "bf16" and not native_bf16(device):
         warnings.warn(
             f"this {device.type} has no native bf16; --precision fp32 is faster",
@@ -183,7 +193,8 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
 def _begin(run: Run, recipe: Recipe, options: RunOptions, state: State) -> Row:
     """Record recipe, options and machine."""
     device = next(state.generator.parameters()).device
-    how = {"device": str(device), "precision": options.precision}
+    how: Row = {"device": str(device), "precision": options.precision}
+    how |= {"fast": True} if options.fast else {}
     session = {"from_step": state.step} | how | environment()
     if run.sessions:
         before = run.sessions[-1]
