@@ -131,7 +131,9 @@ def baseline(recipe: Recipe, data: Samples) -> Iterator[dict[str, float]]:
         yield dict(zip("abcdef", (value.item() for value in shown), strict=True))
 
 
-def ours(recipe: Recipe, data: Samples, folder: Path, precision: Precision) -> Iterator[object]:
+def ours(
+    recipe: Recipe, data: Samples, folder: Path, precision: Precision, device: str = "cpu"
+) -> Iterator[object]:
     """Train as users do, in a run folder, yielding after each step."""
     if recipe.data.dataset == "cifar10":
         file = folder / "noise.npz"
@@ -139,7 +141,7 @@ def ours(recipe: Recipe, data: Samples, folder: Path, precision: Precision) -> I
     dataset = str(file) if recipe.data.dataset == "cifar10" else "mnist10k"
     recipe = recipe.replace(dataset=dataset, steps=10**6)
     epoch = math.ceil(60_000 / recipe.training.batch)  # grids and checkpoints as on all of MNIST
-    options = RunOptions(device="cpu", precision=precision, sample_every=epoch, save_every=epoch)
+    options = RunOptions(device=device, precision=precision, sample_every=epoch, save_every=epoch)
     yield from itertools.islice(run_steps(recipe, folder / "run", options), 1, None)
 
 

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Check and measure ganatomy on a bare machine with a GPU and PyTorch, without a network.
+#
+#   scripts/gpu.sh [--minutes 9] [--study NAME ...] [--plan]
+#
+# Uses .gpu/ (scripts/pack_gpu.sh) where it is there. Every stage has a limit, and survives the failure
+# of the one before. Results are in $OUT (default gpu-results): summary.txt, machine.txt, tests.txt,
+# benchmark.md, benchmark.json, profile.txt, and for each study an archive of at most 16 MB.
+# DEVICE=cpu tries the script on a machine without a GPU.
+set -u
+cd "$(dirname "$0")/.."
+minutes=9 studies=() plan=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --minutes) minutes=$2; shift 2 ;;
+    --study) studies+=("$2"); shift 2 ;;
+    --plan) plan=1; shift ;;
+    *) echo "usage: scripts/gpu.sh [--minutes 9] [--study NAME ...] [--plan]" >&2; exit 2 ;;
+  esac
+done
+case $minutes in ''|*[!0-9]*|0) echo "expected whole minutes, 1 or more, got $minutes" >&2; exit 2 ;; esac
+
+python=${PYTHON:-python3} device=${DEVICE:-cuda}
+out=$(mkdir -p "${OUT:-gpu-results}" && cd "${OUT:-gpu-results}" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+total=$((minutes * 60))
+install=$((total / 18)) machine=$((total / 18)) tests=$((total * 4 / 18)) bench=$((total * 8 / 18))
+[ ${#studies[@]} -gt 0 ] && bench=$((total * 5 / 18))
+left=$((total - install - machine - tests - bench))
+each=$((${#studies[@]} > 0 ? left / ${#studies[@]} : 0))
+
+echo "plan, at most $minutes minutes:"
+echo "  install    $install s  wheels and data of .gpu/"
+echo "  machine    $machine s  ganatomy doctor"
+echo "  tests      $tests s  pytest -m gpu"
+echo "  benchmark  $bench s  benchmarks/gpu.py"
+for name in ${studies[@]+"${studies[@]}"}; do echo "  study      $each s  $name"; done
+[ -n "$plan" ] && exit 0
+
+failed=0
+stage() {  # NAME SECONDS COMMAND: run it within its limit, and note how it went
+  local name=$1 limit=$2 begun=$SECONDS status
+  shift 2
+  timeout --kill-after=5 "$limit" "$@"
+  status=$?
+  [ $status -ne 0 ] && failed=1
+  echo "$name: exit $status after $((SECONDS - begun)) of $limit s" | tee -a "$out/summary.txt"
+}
+
+unpack() {
+  mkdir -p "$work/data/MNIST/raw" "$work/site"
+  for file in .gpu/data/*.gz; do
+    case $file in
+      *ubyte.gz) gzip -dc "$file" > "$work/data/MNIST/raw/$(basename "$file" .gz)" ;;
+      *.tar.gz) cp "$file" "$work/data/" ;;
+      *) echo "there is no .gpu/data: only the data of the package is used" ;;
+    esac
+  done
+  # what the machine has already stays
+  for wheel in .gpu/wheels/*.whl; do
+    [ -f "$wheel" ] || { echo "there is no .gpu/wheels: nothing is installed"; break; }
+    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site" "$wheel" || return 1
+  done
+}
+
+pack() {  # NAME: the study with its last checkpoints if they fit, else without
+  local archive="$out/study-$1.tar.gz"
+  tar -C "$work/studies" -czf "$archive" "$1"
+  if [ "$(stat -c %s "$archive")" -gt $((16 * 1024 * 1024)) ]; then
+    tar -C "$work/studies" --exclude '*.pt' -czf "$archive" "$1"
+  fi
+}
+
+: > "$out/summary.txt"
+export -f unpack
+export work python
+stage install "$install" bash -c unpack
+export PYTHONPATH="$PWD/src:$PWD/tests:$work/site" GANATOMY_DATA="$work/data" PYTHONUNBUFFERED=1
+stage machine "$machine" bash -c '"$0" -m ganatomy doctor > "$1/machine.txt" 2>&1' "$python" "$out"
+stage tests "$tests" bash -c '"$0" -m pytest -m gpu -q -W default -p no:cacheprovider > "$1/tests.txt" 2>&1' "$python" "$out"
+stage benchmark "$bench" "$python" benchmarks/gpu.py "$out" --device "$device" --seconds 1 --turns 3
+for name in ${studies[@]+"${studies[@]}"}; do
+  stage "study $name" "$each" "$python" -m ganatomy study "$name" --device "$device" --out "$work/studies/$name"
+  [ -d "$work/studies/$name" ] && pack "$name"
+done
+cat "$out/summary.txt"
+exit $failed
