@@ -27,7 +27,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from training import Images, data_of, ours, plain
 
-from ganatomy.data import DATASETS, Samples, data_root, mnist
+from ganatomy.data import Samples
 from ganatomy.evaluation.evaluate import evaluate
 from ganatomy.evaluation.protocol import preset
 from ganatomy.evaluation.reference import EvalOptions, reference

@@ -57,6 +57,22 @@ unpack() {
       *) echo "there is no .gpu/data: only the data of the package is used" ;;
     esac
   done
+  if ls .gpu/wheels/*.whl > /dev/null 2>&1; then
+    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site" .gpu/wheels/*.whl
+  else
+    echo "there is no .gpu/wheels: nothing is installed"
+  fi
+}
+
+pack() {
+  mkdir -p "$work/data/MNIST/raw" "$work/site"
+  for file in .gpu/data/*.gz; do
+    case $file in
+      *ubyte.gz) gzip -dc "$file" > "$work/data/MNIST/raw/$(basename "$file" .gz)" ;;
+      *.tar.gz) cp "$file" "$work/data/" ;;
+      *) echo "there is no .gpu/data: only the data of the package is used" ;;
+    esac
+  done
   # what the machine has already stays
   for wheel in .gpu/wheels/*.whl; do
     [ -f "$wheel" ] || { echo "there is no .gpu/wheels: nothing is installed"; break; }

@@ -36,6 +36,8 @@ class Study(Command):
     $RAY_ADDRESS if that is set); by default serial for --jobs 1, else processes"""
     precision: Precision = "fp32"
     """precision of training; see: ganatomy train --help"""
+    device: str = "auto"
+    """device that trains and measures: auto, cpu, cuda, cuda:N or mps"""
     out: Path | None = None
     """study folder; by default studies/NAME"""
     plan: bool = False
@@ -48,7 +50,7 @@ class Study(Command):
         from ganatomy.studies.plan import plan_study
         from ganatomy.studies.run import run_study
 
-        options = RunOptions(precision=self.precision, data_root=self.data_root)
+        options = RunOptions(device=self.device, precision=self.precision, data_root=self.data_root)
         if self.plan:
             return plan_study(
                 self.name, seeds=self.seeds, jobs=self.jobs, scale=self.scale, options=options

@@ -41,7 +41,7 @@ def evaluate_run(
     assert protocol.weights != "given"
     for file in files:
         step, generator = load_generator(run, file, protocol.weights)
-        pixels = samples(generator, run.recipe, ref)
+        pixels = samples(generator.to(ref.space.device), run.recipe, ref)
         yield evaluate_samples(pixels, ref, metrics, force).replace(step=step)
 
 

@@ -45,6 +45,8 @@ class Space(NamedTuple):
     None without a classifier"""
     classifier: FittedClassifier | None = None
     """classifier whose features they are, if any"""
+    device: torch.device = CPU
+    """device that computes them, and the samples of runs"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def load_classifier(kind: str, wanted: FeatureRequest) -> Space:
             features, logits = classifier.extract(net, pixels.to(wanted.device))
         return features.cpu(), logits.cpu()
 
-    return Space(found.sha256, DIM, extract, found)
+    return Space(found.sha256, DIM, extract, found, wanted.device)
 
 
 def load_rotation(wanted: FeatureRequest) -> Space:
@@ -102,13 +104,17 @@ def load_rotation(wanted: FeatureRequest) -> Space:
     if wanted.train is not None and not classifier.cached_files("rotation", wanted.digest):
         fitting.fit_rotation(wanted.train, wanted.test, wanted.data)
     space = load_classifier("rotation", wanted)
-    return Space(space.sha256, DIM, lambda pixels: (space.extract(pixels)[0], None))
+    return space._replace(extract=lambda pixels: (space.extract(pixels)[0], None), classifier=None)
 
 
 def load_raw(wanted: FeatureRequest) -> Space:
     """Load the space of pixels, divided by 255."""
     dim = math.prod(wanted.shape)
-    return Space("none", dim, lambda pixels: (pixels.flatten(1).float() / 255, None))
+
+    def extract(pixels: Tensor) -> tuple[Tensor, None]:
+        return pixels.flatten(1).float() / 255, None
+
+    return Space("none", dim, extract, device=wanted.device)
 
 
 def load_inception(layer: str, wanted: FeatureRequest) -> Space:
@@ -136,7 +142,9 @@ def load_inception(layer: str, wanted: FeatureRequest) -> Space:
         found = [torch.cat(part) for part in zip(*parts, strict=True)]
         return found[0], found[-1] if layer in ("2048", "logits_unbiased") else None
 
-    return Space(sha256, 1008 if layer == "logits_unbiased" else int(layer), extract)
+    return Space(
+        sha256, 1008 if layer == "logits_unbiased" else int(layer), extract, device=wanted.device
+    )
 
 
 def inception_file() -> Path:

@@ -19,6 +19,7 @@ from ganatomy.evaluation.metrics import METRICS, Comparison, available
 from ganatomy.evaluation.protocol import Protocol, preset, require_same
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.statistics import least_p
+from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.storage.files import write_atomic
@@ -124,7 +125,9 @@ class Job(NamedTuple):
 
 def reference_for(recipe: Recipe, protocol: str, options: RunOptions) -> Reference:
     """Return the reference of a recipe's data under a protocol."""
-    place = EvalOptions(data_root(options.data_root), shape=recipe.data.shape)
+    place = EvalOptions(
+        data_root(options.data_root), device=pick_device(options.device), shape=recipe.data.shape
+    )
     return reference(preset(protocol), recipe.data.dataset, place)
 
 
