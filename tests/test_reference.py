@@ -163,7 +163,11 @@ def test_every_real_image_that_counts_is_in_the_fingerprint(
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_names_and_order_of_files_do_not_matter(tmp_path: Path, split: bool) -> None:
+def test_names_and_order_of_files_do_not_matter(
+    tmp_path: Path, split: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganatomy.evaluation.reference.REAL", 50)
+
     def folder(name: str, order: list[int]) -> Reference:
         for place, i in enumerate(order):
             part = ("train" if i % 5 else "test") if split else ""

@@ -131,21 +131,10 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
             test=images.test,
         )
     )
-    if space.classifier is not None and space.classifier.shape != train.shape:
-        protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
     drawn = draw(train, protocol.n_real or REAL, images.hashes)
     test = None if _file(space, train) else images.test
     held_out = None if test is None else draw(test, REAL)
-    whole, drawn_sha256 = protocol.n_real is None, digest_of(drawn)
-    protocol = protocol.replace(
-        dataset=Path(images.data).name,
-        reference_sha256=images.digest if whole else drawn_sha256,
-        drawn_n=len(drawn),
-        drawn_sha256=drawn_sha256,
-        held_out_sha256="" if held_out is None else digest_of(held_out),
-        features_sha256=space.sha256,
-        n_real=None if whole else len(drawn),
-    )
+    protocol = _described(protocol, space, images, drawn, held_out)
     found = _cached(protocol, space, train, drawn, held_out)
     return Reference(
         protocol=protocol,
@@ -155,6 +144,24 @@ def reference(protocol: Protocol, data: str, options: EvalOptions) -> Reference:
         moments=found.moments,
         held_out=found.held_out,
         class_shares=_class_shares(space),
+    )
+
+
+def _described(
+    protocol: Protocol, space: Space, images: _Images, drawn: Samples, held_out: Samples | None
+) -> Protocol:
+    """Return the protocol with everything that it measures against."""
+    if space.classifier is not None and space.classifier.shape != images.train.shape:
+        protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
+    whole, drawn_sha256 = protocol.n_real is None, digest_of(drawn)
+    return protocol.replace(
+        dataset=Path(images.data).name,
+        reference_sha256=images.digest if whole else drawn_sha256,
+        drawn_n=len(drawn),
+        drawn_sha256=drawn_sha256,
+        held_out_sha256="" if held_out is None else digest_of(held_out),
+        features_sha256=space.sha256,
+        n_real=None if whole else len(drawn),
     )
 
 
