@@ -1,5 +1,6 @@
 """Images from Python become uint8 samples, or are refused with what was expected."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from ganatomy.data.samples import Samples, as_samples, compact
+from ganatomy.data import samples
+from ganatomy.data.samples import Samples, as_samples, batch_indices, compact
 
 RNG = torch.Generator().manual_seed(0)
 GRAY = torch.randint(0, 256, (12, 1, 5, 7), dtype=torch.uint8, generator=RNG)
@@ -153,3 +155,34 @@ def test_many_identities_are_as_many_classes() -> None:
     labels, classes = compact(torch.arange(21_000) // 2 * 7)
     assert len(classes) == 10_500 and classes[-1] == str(7 * 10_499)
     assert torch.equal(labels, torch.arange(21_000) // 2)
+
+
+def test_orders_are_kept_for_every_seed_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    randperm = torch.randperm
+
+    def counted(n: int, **how: Any) -> Tensor:
+        drawn.append(n)
+        return randperm(n, **how)
+
+    monkeypatch.setattr(torch, "randperm", counted)
+    monkeypatch.setattr(samples, "_orders", OrderedDict())
+    for k in range(30):  # 20 images, batches of 3: four and a half epochs, some batches in two
+        for seed in range(8):
+            batch_indices(20, 3, seed, k)
+    assert len(drawn) == 8 * 5
+    assert all(len(kept) == 2 for kept in samples._orders.values())
+
+
+@pytest.mark.parametrize("most", [0, 8 * 20, 5 * 8 * 20])
+def test_memory_of_orders_is_bounded(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [batch_indices(20, 3, seed, k) for k in range(14) for seed in range(8)]
+    monkeypatch.setattr(samples, "ORDERS", most)
+    monkeypatch.setattr(samples, "_orders", OrderedDict())
+    found = []
+    for k in range(14):
+        for seed in range(8):
+            found.append(batch_indices(20, 3, seed, k))
+            held = samples._bytes_of_orders()
+            assert held <= max(most, 2 * 8 * 20)  # those of one seed are always kept
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

@@ -3,9 +3,10 @@
 import hashlib
 import mmap
 import sys
+from collections import OrderedDict
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from functools import lru_cache
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -231,6 +232,27 @@ def batch_indices(n: int, batch: int, seed: int, k: int) -> Tensor:
     return torch.cat([_order(n, seed, e)[places[places // n == e] % n] for e in epochs])
 
 
-@lru_cache(maxsize=2)
+ORDERS = 2**27
+"""Bytes of the orders of epochs that are kept: two for each seed that is in use."""
+
+_orders: OrderedDict[tuple[int, int], dict[int, Tensor]] = OrderedDict()
+_orders_lock = Lock()
+
+
 def _order(n: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(seed, epoch)))
+    """Return the order of an epoch, kept for the batches that follow."""
+    with _orders_lock:  # draws are made ahead by a thread
+        kept = _orders.setdefault((n, seed), {})
+        _orders.move_to_end((n, seed))
+        if epoch not in kept:
+            while len(kept) > 1:
+                del kept[next(iter(kept))]
+            rng = torch.Generator().manual_seed(derive_seed(seed, epoch))
+            kept[epoch] = torch.randperm(n, generator=rng)
+            while len(_orders) > 1 and _bytes_of_orders() > ORDERS:
+                _orders.popitem(last=False)
+        return kept[epoch]
+
+
+def _bytes_of_orders() -> int:
+    return sum(order.nbytes for kept in _orders.values() for order in kept.values())

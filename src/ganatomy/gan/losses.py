@@ -2,7 +2,7 @@
 
 A loss is a pair: the discriminator's objective, of logits and label targets of a real and a
 generated batch, and the generator's. To add one, write the pair and add an entry to LOSSES.
-docs/losses has a page for each.
+docs/losses has a page for each. Penalties also take samples (M, N, ...) of M members.
 """
 
 from collections.abc import Callable
@@ -165,7 +165,7 @@ def gradient_norm_penalty(logits: Tensor, samples: Tensor) -> Tensor:
 
     R1 at real samples, R2 at generated ones (Mescheder et al. 2018, arXiv 1801.04406).
     """
-    return _gradient(logits, samples).square().sum(1).mean() / 2
+    return _gradient(logits, samples).square().sum(-1).mean(-1) / 2
 
 
 def gradient_unit_norm_penalty(discriminator: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
@@ -175,12 +175,12 @@ def gradient_unit_norm_penalty(discriminator: Callable[[Tensor], Tensor], at: Te
     around real ones (Kodali et al. 2017, arXiv 1705.07215).
     """
     at = at.detach().requires_grad_()
-    return (_gradient(discriminator(at), at).norm(dim=1) - 1).square().mean()
+    return (_gradient(discriminator(at), at).norm(dim=-1) - 1).square().mean(-1)
 
 
 def interpolate_points(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """Return points on the lines from real to generated samples, at shares (N,) in [0, 1]."""
-    return torch.lerp(real, fake, share.view(-1, *[1] * (real.ndim - 1)))
+    return torch.lerp(real, fake, share.view(*share.shape, *[1] * (real.ndim - share.ndim)))
 
 
 def perturb_points(real: Tensor, noise: Tensor, share: Tensor) -> Tensor:
@@ -189,10 +189,18 @@ def perturb_points(real: Tensor, noise: Tensor, share: Tensor) -> Tensor:
     Noise (N, ...), uniform in [0, 1], is scaled by half the batch's standard deviation, as in
     DRAGAN's code.
     """
-    return interpolate_points(real, real + noise * (real.std() / 2), share)
+    deviation = real.flatten(share.ndim - 1).std(-1)
+    return interpolate_points(real, real + noise * spread(deviation / 2, real), share)
+
+
+def spread(scalar: float | Tensor, like: Tensor) -> float | Tensor:
+    """Return a number as it is, and numbers (M,) of members so that they multiply (M, ...)."""
+    if isinstance(scalar, Tensor) and scalar.ndim:
+        return scalar.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+    return scalar
 
 
 def _gradient(logits: Tensor, samples: Tensor) -> Tensor:
     """Return the gradient of each sample's logit at the sample, as (N, values)."""
     (gradient,) = torch.autograd.grad(logits.sum(), samples, create_graph=True)
-    return gradient.flatten(1)
+    return gradient.flatten(logits.ndim)

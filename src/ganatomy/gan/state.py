@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,22 @@ from ganatomy.validation import flat, leaves
 
 CHECKED = ("d_loss", "g_loss", "g_grad")
 """Logged values that must be finite: the losses cover all other logs, the gradient the weights."""
+
+
+class Scalars(NamedTuple):
+    """Numbers of a recipe that enter a step's arithmetic; tensors (M,) for M members."""
+
+    gp: float | Tensor
+    dragan: float | Tensor
+    r1: float | Tensor
+    r2: float | Tensor
+    ema: float | Tensor
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Return the numbers of a recipe."""
+        own = recipe.objective
+        return cls(own.gp, own.dragan, own.r1, own.r2, recipe.generator.ema)
 
 
 @dataclass
@@ -34,6 +50,8 @@ class State:
     nonfinite: Tensor | None = None
     """on a GPU, the first step with a value that is not finite and the values that CHECKED names,
     float64 (4,), all -1 as long as there is none; None on a CPU, where each step is checked"""
+    scalars: Scalars | None = None
+    """of members that are trained together, see fused.py; None takes the recipe's"""
 
     @classmethod
     def new(
@@ -60,8 +78,16 @@ class State:
         for net in (g, d):  # channels last: the order in which CPUs and GPUs read
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(g).requires_grad_(False) if recipe.generator.ema else g
-        opt_g = _optimizer(recipe.generator.optimizer, g, recipe.generator.lr, recipe)
-        opt_d = _optimizer(recipe.discriminator.optimizer, d, recipe.discriminator.lr, recipe)
+        opt_g, opt_d = (
+            make_optimizer(
+                section.optimizer,
+                [
+                    {"params": list(net.parameters())}
+                    | optimizer_settings(section.optimizer, section.lr, recipe)
+                ],
+            )
+            for section, net in ((recipe.generator, g), (recipe.discriminator, d))
+        )
         latch = None
         if torch.device(device).type == "cuda":
             latch = torch.full((1 + len(CHECKED),), -1, dtype=torch.float64, device=device)
@@ -186,16 +212,20 @@ def _check_model(recipe: Recipe) -> None:
     )
 
 
-def _optimizer(
-    kind: Optimizer, net: nn.Module, rate: float, recipe: Recipe
-) -> torch.optim.Optimizer:
-    weights = list(net.parameters())
-    # on a GPU a step can be captured, so rates are tensors there
-    gpu = weights[0].device.type == "cuda"
-    lr = torch.tensor(rate, device=weights[0].device) if gpu else rate
+def optimizer_settings(kind: Optimizer, rate: float, recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of a recipe's optimizer with this learning rate."""
+    betas = (recipe.training.beta1, recipe.training.beta2)
+    return {"lr": rate} | ({"betas": betas} if kind == "adam" else {})
+
+
+def make_optimizer(kind: Optimizer, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Make an optimizer of groups of parameters with their settings."""
+    device = groups[0]["params"][0].device
+    gpu = device.type == "cuda"
+    for group in groups if gpu else ():  # a step can be captured there, so rates are tensors
+        group["lr"] = torch.tensor(group["lr"], device=device)
     if kind == "adam":
-        betas = (recipe.training.beta1, recipe.training.beta2)
-        return torch.optim.Adam(weights, lr, betas, fused=True, capturable=gpu)
+        return torch.optim.Adam(groups, fused=True, capturable=gpu)
     if kind == "rmsprop":
-        return torch.optim.RMSprop(weights, lr, capturable=gpu)
-    return torch.optim.SGD(weights, lr, fused=gpu or None)
+        return torch.optim.RMSprop(groups, capturable=gpu)
+    return torch.optim.SGD(groups, fused=gpu or None)

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from ganatomy.data import Samples
 from ganatomy.gan import losses
 from ganatomy.gan.draws import CpuDraws, Draws, step_seed
-from ganatomy.gan.losses import Labels, Loss
+from ganatomy.gan.losses import Labels, Loss, spread
 from ganatomy.gan.schedules import SCHEDULES
-from ganatomy.gan.state import CHECKED, State, check_recipe
+from ganatomy.gan.state import CHECKED, Scalars, State, check_recipe
 from ganatomy.models import find_model
 from ganatomy.models.net import squeeze_logits
 from ganatomy.recipes.recipe import Precision, Recipe
 
 Logs = dict[str, Tensor]
+"""Scalars; (M,) of M members that are trained together, see fused.py."""
 
 
 def steps(
@@ -95,7 +96,7 @@ def take_step(
         fresh = k > 0 or not recipe.training.same_fakes
         fake = state.generator(draws.latent()).to(real.dtype) if fresh else fake
         logs |= update_generator(state, recipe, loss, real, fake)
-    update_ema(state.ema, state.generator, recipe.generator.ema)
+    update_ema(state.ema, state.generator, scalars(state, recipe).ema)
     return logs
 
 
@@ -127,14 +128,16 @@ def update_discriminator(
     real.requires_grad_(draws is not None and recipe.objective.r1 > 0)
     fake.requires_grad_(draws is not None and recipe.objective.r2 > 0)
     if _mixes(recipe) or real.requires_grad or fake.requires_grad:
-        on_real, on_fake = (discriminate(recipe, d, x) for x in (real, fake))
+        on_real, on_fake = (discriminate(state, recipe, x) for x in (real, fake))
     else:  # one pass over both gives the same logits
-        on_real, on_fake = discriminate(recipe, d, torch.cat([real, fake])).chunk(2)
+        axis = _axis(state, real)
+        both = discriminate(state, recipe, torch.cat([real, fake], axis))
+        on_real, on_fake = both.chunk(2, axis)
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
-    due = _penalties(recipe, d, (on_real, real), (on_fake, fake), draws) if draws else ()
+    due = _penalties(state, recipe, (on_real, real), (on_fake, fake), draws) if draws else ()
     penalties = [recipe.objective.penalty_every * penalty for penalty in due]
-    _descend(state.opt_d, sum(penalties, d_loss))
+    _descend(d, state.opt_d, sum(penalties, d_loss))
     if recipe.discriminator.clip:
         for weight in d.parameters():
             weight.data.clamp_(-recipe.discriminator.clip, recipe.discriminator.clip)
@@ -158,19 +161,19 @@ def update_generator(state: State, recipe: Recipe, loss: Loss, real: Tensor, fak
     Returns:
         Logs as in steps: g_loss, d_fake_after, g_grad.
     """
-    d = state.discriminator.requires_grad_(False)
-    on_fake = discriminate(recipe, d, fake)
-    g_loss = loss.g(lambda: discriminate(recipe, d, real), on_fake)
-    _descend(state.opt_g, g_loss)
+    state.discriminator.requires_grad_(False)
+    on_fake = discriminate(state, recipe, fake)
+    g_loss = loss.g(lambda: discriminate(state, recipe, real), on_fake)
+    _descend(state.generator, state.opt_g, g_loss)
     grads = [p.grad for p in state.generator.parameters() if p.grad is not None]
     return {
         "g_loss": g_loss.detach(),
         "d_fake_after": _mean_d(loss, on_fake),
-        "g_grad": torch.nn.utils.get_total_norm(grads),
+        "g_grad": _total_norm(grads, _axis(state, real)),
     }
 
 
-def discriminate(recipe: Recipe, d: nn.Module, samples: Tensor) -> Tensor:
+def discriminate(state: State, recipe: Recipe, samples: Tensor) -> Tensor:
     """Return the discriminator's logits (N,) of real or generated samples (N, ...).
 
     All samples that the discriminator sees in training pass here, so an augmentation belongs here.
@@ -178,21 +181,23 @@ def discriminate(recipe: Recipe, d: nn.Module, samples: Tensor) -> Tensor:
     Raises:
         ValueError: if the logits have another shape than (N,) or (N, 1).
     """
-    return squeeze_logits(d(samples), len(samples)).to(samples.dtype)
+    n = samples.shape[: _axis(state, samples) + 1]
+    return squeeze_logits(state.discriminator(samples), n).to(samples.dtype)
 
 
 def set_rates(state: State, recipe: Recipe, done: float) -> None:
     """Set both learning rates as the schedule has them at a share of the training, in [0, 1)."""
     factor = SCHEDULES[recipe.training.schedule].factor(done)
-    for optimizer, rate in (
+    for optimizer, own in (
         (state.opt_g, recipe.generator.lr),
         (state.opt_d, recipe.discriminator.lr),
     ):
         for group in optimizer.param_groups:
+            rate = group.get("initial_lr", own) * factor  # members have rates of their own
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate * factor)
+                group["lr"].fill_(rate)
             else:
-                group["lr"] = rate * factor
+                group["lr"] = rate
 
 
 def latch(latched: Tensor, step: Tensor, logs: Logs) -> None:
@@ -204,44 +209,63 @@ def latch(latched: Tensor, step: Tensor, logs: Logs) -> None:
         logs: logs of the step.
     """
     values = torch.stack([logs[name] for name in CHECKED]).double()
-    first = (latched[0] < 0) & ~values.isfinite().all()
-    latched.copy_(torch.where(first, torch.cat([step.double(), values]), latched))
+    first = (latched[0] < 0) & ~values.isfinite().all(0)
+    found = torch.cat([step.double().expand_as(values[:1]), values])
+    latched.copy_(torch.where(first, found, latched))
 
 
 @torch.no_grad()
-def update_ema(ema: nn.Module, source: nn.Module, decay: float) -> None:
+def update_ema(ema: nn.Module, source: nn.Module, decay: float | Tensor) -> None:
     """Move averaged weights towards the source and copy its buffers; nothing if both are one."""
     if ema is source:
         return
     for average, now in zip(ema.parameters(), source.parameters(), strict=True):
-        average.lerp_(now, 1 - decay)
+        average.lerp_(now, spread(1 - decay, now))
     for kept, buffer in zip(ema.buffers(), source.buffers(), strict=True):
         kept.copy_(buffer)
 
 
+def scalars(state: State, recipe: Recipe) -> Scalars:
+    """Return the numbers of the recipe, or those of members that are trained together."""
+    return state.scalars or Scalars.of(recipe)
+
+
+def _axis(state: State, samples: Tensor) -> int:
+    """Return the axis of samples: 0, or 1 after that of members that are trained together."""
+    return samples.ndim - 1 - len(state.shape)
+
+
+def _total_norm(grads: list[Tensor], axis: int) -> Tensor:
+    """Return the norm over all gradients, of each member if there is an axis of members."""
+    if axis == 0:
+        return torch.nn.utils.get_total_norm(grads)
+    return torch.stack([grad.reshape(len(grad), -1).norm(dim=1) for grad in grads]).norm(dim=0)
+
+
 def _penalties(
+    state: State,
     recipe: Recipe,
-    d: nn.Module,
     on_real: tuple[Tensor, Tensor],
     on_fake: tuple[Tensor, Tensor],
     draws: Draws,
 ) -> Iterator[Tensor]:
     """Yield the recipe's weighted gradient penalties, given logits and samples of both batches."""
     (_, real), (_, fake) = on_real, on_fake
-    scored = partial(discriminate, recipe, d)
+    scored, weights = partial(discriminate, state, recipe), scalars(state, recipe)
+    n, *sample = real.shape[_axis(state, real) :]
     if recipe.objective.gp:
-        yield recipe.objective.gp * losses.gradient_unit_norm_penalty(
-            scored, losses.interpolate_points(real, fake, draws.uniform(len(real)))
+        yield weights.gp * losses.gradient_unit_norm_penalty(
+            scored, losses.interpolate_points(real, fake, draws.uniform(n))
         )
     if recipe.objective.dragan:
-        noise = draws.uniform(*real.shape)
-        yield recipe.objective.dragan * losses.gradient_unit_norm_penalty(
-            scored, losses.perturb_points(real, noise, draws.uniform(len(real)))
+        noise = draws.uniform(n, *sample)
+        yield weights.dragan * losses.gradient_unit_norm_penalty(
+            scored, losses.perturb_points(real, noise, draws.uniform(n))
         )
     if recipe.objective.r1:
-        yield recipe.objective.r1 * losses.gradient_norm_penalty(*on_real)
+        yield weights.r1 * losses.gradient_norm_penalty(*on_real)
     if recipe.objective.r2:
-        yield recipe.objective.r2 * losses.gradient_norm_penalty(*on_fake)
+        yield weights.r2 * losses.gradient_norm_penalty(*on_fake)
 
 
 def _mixes(recipe: Recipe) -> bool:
@@ -270,11 +294,11 @@ def seed_all(seed: int, device: torch.device) -> None:
 
 def _mean_d(loss: Loss, logits: Tensor) -> Tensor:
     values = logits.detach()
-    return (values.sigmoid() if loss.probabilities else values).mean()
+    return (values.sigmoid() if loss.probabilities else values).mean(-1)
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=[w for group in optimizer.param_groups for w in group["params"]])
+def _descend(net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    net.zero_grad(set_to_none=True)
+    loss.backward(torch.ones_like(loss), inputs=list(net.parameters()))  # members add up
     optimizer.step()
     torch.clear_autocast_cache()  # of weights that were cast before the update

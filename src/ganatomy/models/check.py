@@ -81,7 +81,7 @@ def _same(a: nn.Module, b: nn.Module) -> bool:
 
 def _check_gradients(g: nn.Module, d: nn.Module, z: Tensor) -> None:
     require(bool(g(100 * z).abs().max() <= 1), "the generator's samples leave [-1, 1]")
-    squeeze_logits(d(g(z)), len(z)).sum().backward()
+    squeeze_logits(d(g(z)), z.shape[:1]).sum().backward()
     for net, player in ((g, "generator"), (d, "discriminator")):
         grads = [p.grad for p in net.parameters() if p.grad is not None]
         require(any(bool(grad.any()) for grad in grads), f"no gradient reaches the {player}")

@@ -115,17 +115,17 @@ def _of_function(make: Callable[..., Networks]) -> Model:
     return Model(make, about)
 
 
-def squeeze_logits(logits: Tensor, n: int) -> Tensor:
-    """Return a discriminator's output for n samples, (n,) or (n, 1), as (n,).
+def squeeze_logits(logits: Tensor, n: Sequence[int]) -> Tensor:
+    """Return a discriminator's output for samples (*n, ...), (*n,) or (*n, 1), as (*n,).
 
     Raises:
         ValueError: for another shape.
     """
-    if logits.shape == (n, 1):
-        return logits.squeeze(1)
-    if logits.shape != (n,):
+    if logits.shape == (*n, 1):
+        return logits.squeeze(-1)
+    if logits.shape != (*n,):
         raise ValueError(
-            f"the discriminator must return one logit per sample, of shape (N,) = ({n},), got "
+            f"the discriminator must return one logit per sample, of shape (N,) = {(*n,)}, got "
             f"{tuple(logits.shape)}"
         )
     return logits
@@ -151,7 +151,7 @@ def check_networks(g: nn.Module, d: nn.Module, shape: tuple[int, ...], z_dim: in
             f"the generator must return float32 samples of shape (N, *{shape}), got {fake.dtype} "
             f"{tuple(fake.shape)} for N = 2"
         )
-    squeeze_logits(logits, 2)
+    squeeze_logits(logits, (2,))
     g.train(), d.train()
 
 

@@ -1,0 +1,333 @@
+"""Members: M GANs of one structure trained as one program by the step of step.py.
+
+Their weights are stacked to (M, ...) and vmap runs all networks at once. Members may differ in the
+fields that FREE lists. Each member's numbers are those of its run alone, but for rounding, and it
+ends as an ordinary State. A member that is no longer finite does not change the others.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from ganatomy.data import Samples
+from ganatomy.gan.draws import CpuDraws
+from ganatomy.gan.losses import Labels, Loss
+from ganatomy.gan.members import Dropped, Stacked
+from ganatomy.gan.state import (
+    Scalars,
+    State,
+    check_recipe,
+    make_optimizer,
+    optimizer_settings,
+)
+from ganatomy.gan.step import Logs, computing, latch, penalties_due, set_rates, take_step
+from ganatomy.recipes.recipe import Precision, Recipe
+from ganatomy.validation import flat
+
+SWITCHES = frozenset({"gp", "dragan", "r1", "r2", "ema"})
+"""Fields in which members may differ, but not in whether they are 0."""
+
+FREE = SWITCHES | {"seed", "lr_g", "lr_d", "beta1", "beta2", "real_label", "fake_label"}
+"""Fields in which members may differ, by public name."""
+
+
+def groups(recipes: Sequence[Recipe]) -> list[list[int]]:
+    """Return the indices of the recipes in groups that can be trained as one program.
+
+    In a group, recipes with equal optimizer settings are next to each other.
+    """
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for i, recipe in enumerate(recipes):
+        found.setdefault(tuple(_structure(recipe).values()), []).append(i)
+    return [sorted(group, key=lambda i: _rates(recipes[i])) for group in found.values()]
+
+
+def check_members(recipes: Sequence[Recipe]) -> None:
+    """Check that recipes can be trained as one program.
+
+    Raises:
+        ValueError: naming the first field in which they must agree.
+    """
+    first = _structure(recipes[0])
+    for recipe in recipes:
+        for name, value in _structure(recipe).items():
+            if value != first[name]:
+                what = f"whether {name} is 0" if name in SWITCHES else name
+                a, b = (flat(r)[name] for r in (recipes[0], recipe))
+                raise ValueError(
+                    f"members that are trained together must agree in {what}, got {a} and {b}; "
+                    "train them apart"
+                )
+
+
+def _structure(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields in which members must agree; of a switch, whether it is on."""
+    values = flat(recipe)
+    fixed = {name: value for name, value in values.items() if name not in FREE}
+    return fixed | {name: bool(values[name]) for name in SWITCHES}
+
+
+def _rates(recipe: Recipe) -> tuple[float, ...]:
+    training = recipe.training
+    return (recipe.generator.lr, recipe.discriminator.lr, training.beta1, training.beta2)
+
+
+class MemberDraws:
+    """Draws of all members, each with its own generator of random numbers."""
+
+    def __init__(self, draws: Sequence[CpuDraws]) -> None:
+        self.members = draws
+
+    def begin(self, step: int) -> None:
+        """Start a step."""
+        for member in self.members:
+            member.begin(step)
+
+    def real(self) -> Tensor:
+        """Return the next batches of real samples (M, N, ...)."""
+        return torch.stack([member.real() for member in self.members])
+
+    def latent(self) -> Tensor:
+        """Return latent vectors (M, N, z_dim)."""
+        return torch.stack([member.latent() for member in self.members])
+
+    def labels(self) -> Labels:
+        """Return targets (M, N)."""
+        real, fake = zip(*(member.labels() for member in self.members), strict=True)
+        return Labels(torch.stack(real), torch.stack(fake))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return uniform random numbers (M, *shape)."""
+        return torch.stack([member.uniform(*shape) for member in self.members])
+
+
+class CpuMasks:
+    """Masks of dropout layers as the members' runs alone draw them on a CPU."""
+
+    def __init__(self, rngs: Sequence[torch.Generator]) -> None:
+        self.rngs = rngs
+
+    def __call__(self, layer: Dropped) -> Tensor:
+        """Return the next mask of every member."""
+        kept = 1 - layer.p
+        if kept == 0:  # PyTorch draws nothing then
+            return layer.like.new_zeros(len(self.rngs), *layer.like.shape)
+        drawn = [torch.empty_like(layer.like).bernoulli_(kept, generator=r) for r in self.rngs]
+        return torch.stack(drawn).div_(kept)
+
+
+class Members:
+    """M states as one, whose networks are stacked."""
+
+    def __init__(self, recipes: Sequence[Recipe], states: Sequence[State]) -> None:
+        """Stack states that are at one step.
+
+        Args:
+            recipes: of the members, which may differ in FREE.
+            states: of the members; they change only by write.
+
+        Raises:
+            ValueError: if the members cannot be trained together, naming the field.
+        """
+        check_members(recipes)
+        at = sorted({state.step for state in states})
+        if len(at) > 1:
+            raise ValueError(f"members must be at one step, got {at}; train them apart")
+        self.recipes, self.states = recipes, states
+        self.loss = members_loss(check_recipe(recipes[0]))
+        self.rngs = [torch.Generator() for _ in recipes]
+        self.state = self._stacked(CpuMasks(self.rngs))
+        self._try()
+
+    def __len__(self) -> int:
+        return len(self.recipes)
+
+    def write(self, m: int) -> State:
+        """Bring member m's own state up to date, and return it."""
+        ours, theirs = self.state, self.states[m]
+        for name in ("generator", "discriminator", "ema"):
+            stacked, net = getattr(ours, name), getattr(theirs, name)
+            if name != "ema" or theirs.ema is not theirs.generator:
+                stacked.write_member(m, net)
+        for name in ("opt_g", "opt_d"):
+            _write_optimizer(getattr(ours, name), m, getattr(theirs, name))
+        if ours.nonfinite is not None and theirs.nonfinite is not None:
+            theirs.nonfinite.copy_(ours.nonfinite[:, m])
+        theirs.step = ours.step
+        return theirs
+
+    def _stacked(self, masks: CpuMasks) -> State:
+        """Return the members' states as one."""
+        first, recipe = self.states[0], self.recipes[0]
+        weight = next(first.generator.parameters())
+        n = recipe.training.batch
+        z, x = weight.new_zeros(n, recipe.network.z_dim), weight.new_zeros(n, *first.shape)
+        try:
+            g = Stacked([state.generator for state in self.states], masks, z)
+            d = Stacked([state.discriminator for state in self.states], masks, x)
+            ema = g
+            if first.ema is not first.generator:
+                ema = Stacked([state.ema for state in self.states], masks, z).requires_grad_(False)
+        except RuntimeError as error:
+            raise _refused("model", recipe.network.model, error) from error
+        latched = None
+        if first.nonfinite is not None:
+            latched = torch.stack([s.nonfinite for s in self.states if s.nonfinite is not None], 1)
+        return State(
+            g,
+            d,
+            ema,
+            self._optimizer("opt_g", g),
+            self._optimizer("opt_d", d),
+            first.shape,
+            first.step,
+            latched,
+            self._scalars(weight),
+        )
+
+    def _scalars(self, like: Tensor) -> Scalars:
+        """Return numbers that all members share, and (M,) of those in which they differ."""
+        found: list[float | Tensor] = []
+        for name, each in zip(
+            Scalars._fields, zip(*map(Scalars.of, self.recipes), strict=True), strict=True
+        ):
+            dtype = torch.float64 if name == "ema" else like.dtype
+            different = len(set(each)) > 1
+            found.append(
+                torch.tensor(each, dtype=dtype, device=like.device) if different else each[0]
+            )
+        return Scalars(*found)
+
+    def _optimizer(self, name: str, net: Stacked) -> torch.optim.Optimizer:
+        """Return an optimizer with a group for each run of members with equal settings."""
+        parts: list[tuple[dict[str, Any], list[int]]] = []
+        for m, recipe in enumerate(self.recipes):
+            section = recipe.generator if name == "opt_g" else recipe.discriminator
+            settings = optimizer_settings(section.optimizer, section.lr, recipe)
+            if parts and parts[-1][0] == settings:
+                parts[-1][1].append(m)
+            else:
+                parts.append((settings, [m]))
+        weights = list(net.parameters())
+        slices = [slice(ms[0], ms[-1] + 1) for _, ms in parts]
+        found = make_optimizer(
+            section.optimizer,
+            [
+                settings
+                | {"initial_lr": settings["lr"], "members": of}
+                | {"params": [weight.detach()[of] for weight in weights]}
+                for (settings, _), of in zip(parts, slices, strict=True)
+            ],
+        )
+        _read_optimizers([getattr(state, name) for state in self.states], found)
+
+        def hand_gradients(*_: Any) -> None:
+            for group in found.param_groups:
+                for part, weight in zip(group["params"], weights, strict=True):
+                    part.grad = None if weight.grad is None else weight.grad[group["members"]]
+
+        found.register_step_pre_hook(hand_gradients)
+        return found
+
+    def _try(self) -> None:
+        """Run networks and loss once, and leave the state as it was."""
+        recipe, state = self.recipes[0], self.state
+        nets = (state.generator, state.discriminator)
+        before = [buffer.clone() for net in nets for buffer in net.buffers()]
+        z = next(state.generator.parameters()).new_zeros(
+            len(self), recipe.training.batch, recipe.network.z_dim
+        )
+        field, value = "model", recipe.network.model
+        try:
+            with torch.no_grad():
+                logits = state.discriminator(state.generator(z)).flatten(1)
+                field, value = "loss", recipe.objective.loss
+                self.loss.d(logits, logits, Labels(logits, logits))
+                self.loss.g(lambda: logits, logits)
+        except RuntimeError as error:
+            raise _refused(field, value, error) from error
+        for buffer, kept in zip((b for net in nets for b in net.buffers()), before, strict=True):
+            buffer.copy_(kept)
+
+
+def steps(members: Members, data: Samples, precision: Precision = "fp32") -> Iterator[Logs]:
+    """Train members from their step to the end, and yield the logs (M,) of each step.
+
+    Args:
+        members: their stacked state is updated in place; write updates their own.
+        data: the real samples.
+        precision: of matrix products and convolutions.
+    """
+    state, recipe = members.state, members.recipes[0]
+    device = next(state.generator.parameters()).device
+    pairs = zip(members.recipes, members.rngs, strict=True)
+    draws = MemberDraws([CpuDraws(member, data, device, rng) for member, rng in pairs])
+    total = recipe.total_steps(len(data))
+    while state.step < total:
+        set_rates(state, recipe, state.step / total)
+        draws.begin(state.step)
+        with computing(precision, device):
+            logs = take_step(state, recipe, members.loss, draws, penalties_due(recipe, state.step))
+        state.step += 1
+        if state.nonfinite is not None:
+            latch(state.nonfinite, torch.full((1,), state.step, device=device), logs)
+        yield logs
+
+
+def members_loss(loss: Loss) -> Loss:
+    """Return a loss of logits (M, N) whose objectives are (M,)."""
+    asked: list[Tensor] = []
+
+    def real_logits() -> Tensor:
+        asked.append(torch.zeros(2))
+        return asked[0]
+
+    loss.g(real_logits, torch.zeros(2))  # real logits are computed only for losses that use them
+
+    def g(real: Any, fake: Tensor) -> Tensor:
+        if asked:
+            return vmap(lambda a, b: loss.g(lambda: a, b))(real(), fake)
+        return vmap(lambda b: loss.g(real, b))(fake)
+
+    return dataclasses.replace(loss, d=vmap(loss.d), g=g)
+
+
+def _read_optimizers(lone: Sequence[torch.optim.Optimizer], into: torch.optim.Optimizer) -> None:
+    """Stack what the members' optimizers keep for each weight."""
+    for group in into.param_groups:
+        for k, part in enumerate(group["params"]):
+            kept = [_kept(optimizer, k) for optimizer in lone[group["members"]]]
+            if kept[0]:
+                into.state[part] = {
+                    name: value.clone()
+                    if name == "step"
+                    else torch.stack([one[name] for one in kept])
+                    for name, value in kept[0].items()
+                }
+
+
+def _write_optimizer(ours: torch.optim.Optimizer, m: int, into: torch.optim.Optimizer) -> None:
+    """Copy member m's part to its own optimizer, in the memory format of its weights."""
+    (group,) = (g for g in ours.param_groups if g["members"].start <= m < g["members"].stop)
+    rate = group["lr"]
+    into.param_groups[0]["lr"] = rate.clone() if isinstance(rate, Tensor) else rate
+    for weight, part in zip(into.param_groups[0]["params"], group["params"], strict=True):
+        for name, value in ours.state[part].items() if part in ours.state else ():
+            like, one = (
+                (value, value) if name == "step" else (weight, value[m - group["members"].start])
+            )
+            into.state[weight][name] = torch.empty_like(like, dtype=value.dtype).copy_(one)
+
+
+def _kept(optimizer: torch.optim.Optimizer, k: int) -> dict[str, Tensor]:
+    weight = optimizer.param_groups[0]["params"][k]
+    return optimizer.state.get(weight, {})
+
+
+def _refused(field: str, value: str, error: RuntimeError) -> ValueError:
+    reason = str(error).partition("\n")[0]
+    return ValueError(f"{field} {value} cannot be fused ({reason}); train its members apart")

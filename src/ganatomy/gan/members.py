@@ -1,0 +1,152 @@
+"""Networks of many members with one shape as one network, through torch.func.vmap."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import _SpectralNorm
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Input of a dropout layer in one pass."""
+
+    p: float
+    """probability of a zero"""
+    like: Tensor
+    """tensor of its shape; the strides decide in which order a CPU draws the mask"""
+
+
+class Masks(Protocol):
+    """Draws the masks of dropout layers."""
+
+    def __call__(self, layer: Dropped) -> Tensor:
+        """Return the next mask of every member, (M, *shape), of 0 and 1 / (1 - p)."""
+
+
+class Masked(nn.Module):
+    """nn.Dropout with a given mask."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones(()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x times the mask."""
+        return x * self.mask.to(x.dtype)
+
+
+class PowerIteration(nn.Module):
+    """PyTorch's spectral norm without `out=`, which vmap does not take; buffers of its names."""
+
+    _u: Tensor
+    _v: Tensor
+
+    def __init__(self, old: _SpectralNorm) -> None:
+        super().__init__()
+        self.matrix, self.eps = old._reshape_weight_to_matrix, old.eps
+        self.steps = old.n_power_iterations
+        self.register_buffer("_u", old._u)
+        self.register_buffer("_v", old._v)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the weight divided by its spectral norm."""
+        matrix = self.matrix(weight)
+        with torch.no_grad():
+            for _ in range(self.steps):
+                self._u.copy_(F.normalize(torch.mv(matrix, self._v), dim=0, eps=self.eps))
+                self._v.copy_(F.normalize(torch.mv(matrix.mT, self._u), dim=0, eps=self.eps))
+        u, v = self._u.clone(), self._v.clone()  # the next pass changes the buffers
+        return weight / torch.dot(u, torch.mv(matrix, v))
+
+
+class Stacked(nn.Module):
+    """M networks of one structure: inputs (M, N, ...) to outputs (M, N, ...).
+
+    Its parameters and buffers are those of the networks, in the same order, stacked to (M, ...).
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], masks: Masks, batch: Tensor) -> None:
+        """Stack networks.
+
+        Args:
+            nets: networks, which stay as they are.
+            masks: draws the masks of dropout layers.
+            batch: input of one network in training (N, ...).
+
+        Raises:
+            RuntimeError: if vmap cannot run the networks.
+        """
+        super().__init__()
+        self._masks = masks
+        self._net = (skeleton(nets[0]),)  # in a tuple, so that it is not a submodule
+        self._dropped = dropped(nets[0], batch)
+        self._weight_names = [name for name, _ in nets[0].named_parameters()]
+        self._buffer_names = [name for name, _ in nets[0].named_buffers()]
+        each = zip(*(net.parameters() for net in nets), strict=True)
+        self.weights = nn.ParameterList(nn.Parameter(torch.stack(part).detach()) for part in each)
+        for k, part in enumerate(zip(*(net.buffers() for net in nets), strict=True)):
+            self.register_buffer(f"buffer{k}", torch.stack(part))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply each network to its part of x, in training; buffers are updated."""
+        weights = dict(zip(self._weight_names, self.weights, strict=True))
+        buffers = dict(zip(self._buffer_names, self.buffers(), strict=True))
+        masks = {f"{name}.mask": self._masks(layer) for name, layer in self._dropped.items()}
+
+        def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+            made: Tensor = functional_call(self._net[0], (weights, buffers), (x,))
+            return made
+
+        found: Tensor = vmap(one)(weights, buffers | masks, x)
+        return found
+
+    @torch.no_grad()
+    def write_member(self, m: int, net: nn.Module) -> None:
+        """Copy member m's weights and buffers to a network, in its memory format."""
+        for theirs, ours in zip(net.parameters(), self.parameters(), strict=True):
+            theirs.copy_(ours[m])
+        for kept, stacked in zip(net.buffers(), self.buffers(), strict=True):
+            kept.copy_(stacked[m])
+
+
+def skeleton(net: nn.Module) -> nn.Module:
+    """Return a copy of a network, of the same parameters and buffers, that vmap can run."""
+    net = copy.deepcopy(net).requires_grad_(False).train()
+    for part in list(net.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(part, name, Masked())
+            elif isinstance(child, _SpectralNorm):
+                setattr(part, name, PowerIteration(child))
+    return net
+
+
+def dropped(net: nn.Module, batch: Tensor) -> dict[str, Dropped]:
+    """Return what the dropout layers of a network are given in a pass, by path, in their order.
+
+    Raises:
+        RuntimeError: if a layer is used more than once in a pass.
+    """
+    net = copy.deepcopy(net).train()
+    found: dict[str, Dropped] = {}
+
+    def note(name: str, p: float, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if name in found:
+            raise RuntimeError(f"the dropout layer {name} is used twice in a pass")
+        found[name] = Dropped(p, torch.empty_like(inputs[0]))
+
+    for name, part in net.named_modules():
+        if isinstance(part, nn.Dropout):
+            part.register_forward_pre_hook(partial(note, name, part.p))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        net(batch)
+    return found
