@@ -126,7 +126,7 @@ def test_shards(
             name = name.replace(old, new)
         write_parquet(tmp_path / "set" / name, first)
     (tmp_path / "set/README.md").write_text("x")
-    train, test = (load_images(tmp_path / "set", split) for split in ("train", "test"))  # type: ignore[arg-type]
+    train, test = (load_images(tmp_path / "set", split) for split in ("train", "test"))
     assert values(train) == [10, 11, 12, 20, 21, 22] and values(test) == [30, 31, 32]
     assert train.classes == test.classes == ("2", "7") and test.labels.tolist() == [1, 0, 1]
     assert sorted(values(load_images(tmp_path / "set"))) == sorted(values(train) + values(test))

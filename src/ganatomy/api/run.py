@@ -17,34 +17,39 @@ from ganatomy.api.evaluate import evaluate
 from ganatomy.evaluation.class_counts import ClassCounts, class_counts
 from ganatomy.evaluation.diagnose import Diagnosis, diagnose_run
 from ganatomy.evaluation.result import Evaluation
-from ganatomy.figures.images import encoded
-from ganatomy.runs import folder
+from ganatomy.figures.images import encoded, png, to_uint8
+from ganatomy.runs import film, folder
 from ganatomy.runs.sampling import (
     Interpolation,
+    check_draw,
     check_suffix,
     generate,
     interpolate,
     load_generator,
 )
-from ganatomy.storage.files import write_atomic
+from ganatomy.storage.files import write_atomic, write_folder
 
 
 @dataclass(frozen=True)
 class SavedSamples:
-    """A file of samples."""
+    """A file or folder of samples."""
 
     out: Path
     n: int
-    step: int
-    """training step of the generator"""
+    steps: tuple[int, ...]
+    """training step of the generator, or of each frame of a film"""
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON holds them."""
-        return dataclasses.asdict(self) | {"out": str(self.out)}
+        steps = {"step": self.steps[0]} if len(self.steps) == 1 else {"steps": list(self.steps)}
+        return {"out": str(self.out), "n": self.n, **steps, "seed": self.seed}
 
     def __str__(self) -> str:
-        return f"{self.n:,} samples of step {self.step:,}: {self.out}"
+        steps = f"step {self.steps[0]:,}"
+        if len(self.steps) > 1:
+            steps = f"{len(self.steps)} steps, {self.steps[0]:,} to {self.steps[-1]:,}"
+        return f"{self.n:,} samples of {steps}: {self.out}"
 
 
 class Run(folder.Run):
@@ -165,15 +170,42 @@ class Run(folder.Run):
         return class_counts(self, n, seed, out=out)
 
     def save_samples(self, path: str | Path, n: int = 64, seed: int = 0) -> SavedSamples:
-        """Write samples to a .png (one grid) or an .npz file (images, uint8 (N, H, W, C)).
+        """Write samples to a .png (one grid), an .npz (images, uint8 (N, H, W, C)) or a new folder.
+
+        A path without a suffix is a folder, with a PNG for each sample: 00.png, 01.png and so on.
 
         Raises:
-            ValueError: for another suffix, or as sample does.
+            ValueError: for another suffix, a folder with files, points in a folder, or as sample
+                does.
         """
-        path = check_suffix(path, ".png", ".npz")
-        step, made = self._made(n, seed)
-        write_atomic(path, encoded(made, path.suffix, math.ceil(n**0.5)))
-        return SavedSamples(path, n, step, seed)
+        path = Path(path)
+        if path.suffix in film.SUFFIXES:
+            raise ValueError(f"{path} is a film of all checkpoints; add --over_checkpoints")
+        if path.suffix and not path.is_dir():
+            check_suffix(path, ".png", ".npz")
+            step, made = self._made(n, seed)
+            write_atomic(path, encoded(made, path.suffix, math.ceil(n**0.5)))
+        else:
+            step, made = self._made(n, seed)
+            if made.ndim == 2:
+                raise ValueError("samples are points; write them to an .npz file")
+            digits = len(str(n - 1))
+            images = enumerate(to_uint8(made))
+            write_folder(path, ((f"{i:0{digits}d}.png", png(image)) for i, image in images))
+        return SavedSamples(path, n, (step,), seed)
+
+    def save_film(self, path: str | Path, n: int = 64, seed: int = 0) -> SavedSamples:
+        """Write a .gif or .mp4 whose frames are the same latent vectors at every checkpoint.
+
+        An .mp4 needs the program ffmpeg.
+
+        Raises:
+            ValueError: for another suffix, fewer than two checkpoints, or as sample does.
+        """
+        check_suffix(path, *film.SUFFIXES)
+        check_draw(n, seed)
+        found = film.frames(self, n, seed)
+        return SavedSamples(film.save_film(path, list(found.values())), n, tuple(found), seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return path, key, step and the newest logged values."""
@@ -195,7 +227,6 @@ class Run(folder.Run):
 
     def _made(self, n: int, seed: int) -> tuple[int, Tensor]:
         """Return the step of the newest checkpoint, and samples of it."""
-        if n < 1 or seed < 0:
-            raise ValueError(f"n must be at least 1 and seed at least 0, got {n} and {seed}")
+        check_draw(n, seed)
         step, generator = load_generator(self)
         return step, generate(generator, n, self.recipe, seed)

@@ -168,6 +168,16 @@ class Interpolation:
         return buffer.getvalue()
 
 
+def check_draw(n: int, seed: int) -> None:
+    """Check the number of samples and the seed of their latent vectors.
+
+    Raises:
+        ValueError: for n below 1 or a negative seed.
+    """
+    if n < 1 or seed < 0:
+        raise ValueError(f"n must be at least 1 and seed at least 0, got {n} and {seed}")
+
+
 def check_suffix(path: str | Path, *suffixes: str) -> Path:
     """Return a path that ends in one of the suffixes.
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -26,6 +28,29 @@ def write_atomic(path: str | Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
     sync_folder(path.parent)
+
+
+def write_folder(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write a new folder of files completely or not at all, under a temporary name at first.
+
+    Raises:
+        ValueError: if there is something in the folder already, or it is a file.
+        OSError: if it cannot be written.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise ValueError(f"{path} is not an empty folder; remove it, or use another --out")
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process
+    temporary.mkdir(parents=True)
+    try:
+        for name, content in files:
+            (temporary / name).write_bytes(content)
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    sync_folder(path.absolute().parent)
 
 
 def sync_folder(path: Path) -> None:
