@@ -329,7 +329,9 @@ def test_nothing_to_read(write: Callable[[Files], Path], tmp_path: Path) -> None
     refuses(tmp_path / "none", "there is no")
     refuses(write({}), r"has no images \(.png .*links to folders")
     (tmp_path / "other.rar").write_bytes(b"x")
-    refuses(tmp_path / "other.rar", r"is not a folder, .zip, .tar, .tar.gz, .tgz or .npz")
+    refuses(
+        tmp_path / "other.rar", r"is not a folder, .zip, .tar, .tar.gz, .tgz, .npz, .h5 or .parquet"
+    )
 
 
 def test_corrupt_archives(tmp_path: Path) -> None:
