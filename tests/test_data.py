@@ -101,7 +101,7 @@ def test_load_by_name_or_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", ["minst", "", "pics/none.zip"])
 def test_load_of_the_unknown(name: str) -> None:
     nearest = "did you mean 'mnist'" if name == "minst" else "there are: mnist, mnist10k"
-    with pytest.raises(ValueError, match=f"unknown dataset .*{nearest}.*folder, zip, tar or npz"):
+    with pytest.raises(ValueError, match=f"unknown dataset .*{nearest}.*npz, HDF5 or parquet"):
         load(name, Path(), "train")
 
 
