@@ -6,7 +6,9 @@ from typing import Any
 
 from ganatomy.api import parts
 from ganatomy.api.run import Run
+from ganatomy.gan.launch import rank
 from ganatomy.gan.losses import Loss
+from ganatomy.gan.parallel import processes
 from ganatomy.gan.state import unsupported
 from ganatomy.recipes.named import default_folder, read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
@@ -44,6 +46,8 @@ def train(
         loggers: functions that receive each logged row, such as wandb.log.
         progress: whether to show progress, or the style of it.
         **fields: recipe fields and run options by name, such as lr_g=1e-4 or device="cpu".
+
+    Started by torchrun, the processes train the run together.
 
     Returns:
         The finished run.
@@ -119,7 +123,8 @@ def resume(
             )
         return _train(recipe, opened.path, options, loggers, progress, longer=True)
     path = Path(out) if out else opened.path.with_name(f"{opened.path.name}-from-{step}")
-    branch.branch(opened, step, recipe, options, path)
+    if rank() == 0:
+        branch.branch(opened, step, recipe, options, path)
     return _train(recipe, path, options, loggers, progress)
 
 
@@ -142,11 +147,14 @@ def _train(
 ) -> Run:
     parts.check_given(recipe)
     style = progress if isinstance(progress, str) else "auto" if progress else "none"
-    steps = run_steps(recipe, path, options, longer, tuple(loggers))
-    showing.follow(
-        steps, path, recipe.images_per_step, style, stderr=True, lines_every=options.log_every
-    )
-    return load(path)
+    if rank() > 0:
+        style = "none"
+    with processes(recipe.training.batch, options.device) as share:
+        steps = run_steps(recipe, path, options, longer, tuple(loggers), share)
+        showing.follow(
+            steps, path, recipe.images_per_step, style, stderr=True, lines_every=options.log_every
+        )
+    return load(path) if rank() == 0 else Run(path)  # another machine has the folder
 
 
 def _split(fields: Mapping[str, Any], options: RunOptions) -> tuple[dict[str, Any], RunOptions]:

@@ -9,7 +9,7 @@ import re
 import sys
 import typing
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -34,8 +34,9 @@ from ganatomy.cli.sample import Sample
 from ganatomy.cli.study import Study, StudyNew
 from ganatomy.cli.summary import Summary
 from ganatomy.cli.theory import Theory
-from ganatomy.cli.train import Resume, Train
+from ganatomy.cli.train import Resume, Train, Training
 from ganatomy.cli.verify import Verify
+from ganatomy.gan import launch
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.validation import leaves, lookup
@@ -162,6 +163,27 @@ def _one_line(box: str) -> str:
     return re.sub(r"^Error parsing [\w.]+: ", "", text) or box
 
 
+def _run(command: Any, arguments: Sequence[str]) -> int:
+    """Run a command, if it says so in several processes."""
+    started = launch.size()
+    if not isinstance(command, Training):
+        if started > 1:
+            raise ValueError(
+                f"{started} processes were started together, which only train and resume take; "
+                "run this command without torchrun"
+            )
+        return command()
+    if started > 1 and command.devices not in (1, started):
+        raise ValueError(
+            f"{started} processes were started, but --devices is {command.devices}; leave it out"
+        )
+    if command.devices < 1:
+        raise ValueError(f"expected --devices of 1 or more, got {command.devices}")
+    if started > 1 or command.devices == 1 or not command.trains:
+        return command()
+    return launch.launch(command.devices, arguments)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for a mistake of the user, 1 for a failure."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -170,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments == ["--version"]:
             terminal.say(f"ganatomy {__version__}")
             return 0
-        return parse(arguments or ["--help"])()
+        return _run(parse(arguments or ["--help"]), arguments)
     except BrokenPipeError:  # the reader of our output has gone, as in: ganatomy recipes | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -182,9 +204,12 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         if isinstance(error, OSError) and error.strerror:
             where = f": {error.filename}" if error.filename else ""
-            terminal.complain(f"{error.strerror}{where}; what was saved before is kept")
+            text = f"{error.strerror}{where}; what was saved before is kept"
         else:
-            terminal.complain(str(error) or type(error).__name__)
+            text = str(error) or type(error).__name__
+        # an error that the first process has or knows of is not repeated by the others
+        known = isinstance(error, ValueError | ConnectionError | ArithmeticError)
+        terminal.complain(text, own=not known)
         return 2 if isinstance(error, ValueError) else 1
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of libraries in Rust, such as safetensors

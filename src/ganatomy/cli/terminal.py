@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ganatomy.gan import launch
+
 
 class Bar(NamedTuple):
     """A thing that goes on, as an overview shows it."""
@@ -68,6 +70,13 @@ def say(text: str) -> None:
     print(text)
 
 
-def complain(text: str) -> None:
-    """Print one line to standard error."""
-    print(f"ganatomy: {' '.join(text.split())}", file=sys.stderr)
+def complain(text: str, own: bool = False) -> None:
+    """Print one line to standard error; of processes that train together, the first one does.
+
+    Args:
+        text: the line.
+        own: whether it concerns this process alone, so that it prints it anyway.
+    """
+    if launch.rank() == 0 or own:
+        who = f"process {launch.rank()}: " if launch.rank() > 0 else ""
+        print(f"ganatomy: {who}{' '.join(text.split())}", file=sys.stderr)

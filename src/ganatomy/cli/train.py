@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ganatomy.cli import terminal
 from ganatomy.cli.output import Command
+from ganatomy.gan.launch import rank
 from ganatomy.recipes.named import RECIPES, default_folder
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 
@@ -27,6 +28,8 @@ class Training(Command):
     """a bar in a terminal and lines elsewhere, or lines as in PyTorch's DCGAN example"""
     quiet: bool = False
     """show no progress"""
+    devices: int = 1
+    """processes that share each batch, each with a GPU, or with some cores"""
     recipe: Annotated[Recipe, arg(name="")] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
     options: Annotated[OmitArgPrefixes[RunOptions], arg(name="run")] = dataclasses.field(
         default=RunOptions()
@@ -36,6 +39,11 @@ class Training(Command):
     def style(self) -> "Style":
         """How to show progress."""
         return "none" if self.quiet else self.log_style
+
+    @property
+    def trains(self) -> bool:
+        """Whether a training is carried out."""
+        return True
 
     @abstractmethod
     def folder(self) -> Path:
@@ -55,7 +63,7 @@ class Training(Command):
                 raise
             terminal.complain(f"stopped and saved; continue with: ganatomy resume {self.folder()}")
             return 128 + int(stop.args[0])
-        return self.answer(result)
+        return self.answer(result) if rank() == 0 else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +76,11 @@ class Train(Training):
     """run folder; by default runs/NAME-KEY"""
     dry_run: bool = False
     """print the plan of the training without training"""
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is more than a plan."""
+        return not self.dry_run
 
     def call(self) -> Any:
         """Train, or plan."""

@@ -207,7 +207,9 @@ class Captured:
         if pool is None:
             return program
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        # a thread of NCCL asks for events meanwhile
+        mode = "global" if state.share.size == 1 else "thread_local"
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode=mode):
             logs = program()
 
         def replay() -> Logs:

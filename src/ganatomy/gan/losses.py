@@ -183,13 +183,16 @@ def interpolate_points(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(real, fake, share.view(*share.shape, *[1] * (real.ndim - share.ndim)))
 
 
-def perturb_points(real: Tensor, noise: Tensor, share: Tensor) -> Tensor:
+def perturb_points(
+    real: Tensor, noise: Tensor, share: Tensor, deviation: Tensor | None = None
+) -> Tensor:
     """Return points on the lines from real samples to noisy ones, at shares (N,) in [0, 1].
 
     Noise (N, ...), uniform in [0, 1], is scaled by half the batch's standard deviation, as in
-    DRAGAN's code.
+    DRAGAN's code. The deviation is given where these are some samples of a batch only.
     """
-    deviation = real.flatten(share.ndim - 1).std(-1)
+    if deviation is None:
+        deviation = real.flatten(share.ndim - 1).std(-1)
     return interpolate_points(real, real + noise * spread(deviation / 2, real), share)
 
 

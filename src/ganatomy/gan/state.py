@@ -1,7 +1,7 @@
 """The state of a training: networks and optimizers, built from a recipe that fits together."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ganatomy.data import derive_seed
 from ganatomy.gan.losses import LOSSES, Loss, find_loss
+from ganatomy.gan.share import Share
 from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_model, initialize
 from ganatomy.models.net import Networks, Support, check_networks
 from ganatomy.recipes.recipe import Optimizer, Recipe
@@ -52,6 +53,8 @@ class State:
     float64 (4,), all -1 as long as there is none; None on a CPU, where each step is checked"""
     scalars: Scalars | None = None
     """of members that are trained together, see fused.py; None takes the recipe's"""
+    share: Share = field(default_factory=Share)
+    """of each batch, see share.py"""
 
     @classmethod
     def new(
@@ -92,6 +95,12 @@ class State:
         if torch.device(device).type == "cuda":
             latch = torch.full((1 + len(CHECKED),), -1, dtype=torch.float64, device=device)
         return cls(g, d, ema, opt_g, opt_d, shape, nonfinite=latch)
+
+    def join(self, share: Share) -> None:
+        """Take a share of each batch from now on; saved states do not depend on it."""
+        self.share = share
+        for net in (self.generator, self.discriminator):
+            share.adapt(net)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as plain tensors and numbers."""

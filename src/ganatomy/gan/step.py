@@ -15,6 +15,7 @@ from ganatomy.gan import losses
 from ganatomy.gan.draws import CpuDraws, Draws, step_seed
 from ganatomy.gan.losses import Labels, Loss, spread
 from ganatomy.gan.schedules import SCHEDULES
+from ganatomy.gan.share import Share
 from ganatomy.gan.state import CHECKED, Scalars, State, check_recipe
 from ganatomy.models import find_model
 from ganatomy.models.net import squeeze_logits
@@ -85,6 +86,7 @@ def take_step(
         Logs as in steps.
     """
     logs: Logs = {}
+    draws = state.share.draws(draws)
     for k, penalized in enumerate(due, 1):
         real, z, targets = draws.real(), draws.latent(), draws.labels()
         with torch.set_grad_enabled(recipe.training.same_fakes and k == len(due)):
@@ -115,8 +117,8 @@ def update_discriminator(
         state: networks and optimizers, updated in place.
         recipe: the settings.
         loss: the recipe's loss.
-        real: real samples (N, ...).
-        fake: generated samples (N, ...).
+        real: real samples (N, ...), of this process if there are several.
+        fake: generated samples (N, ...), likewise.
         labels: targets of both batches.
         draws: random numbers of gradient penalties; None if no penalty is due.
 
@@ -133,11 +135,12 @@ def update_discriminator(
         axis = _axis(state, real)
         both = discriminate(state, recipe, torch.cat([real, fake], axis))
         on_real, on_fake = both.chunk(2, axis)
+    on_real, on_fake = state.share.gather(on_real), state.share.gather(on_fake)
     lost_real, lost_fake = loss.d(on_real, on_fake, labels)
     d_loss = lost_real + lost_fake
     due = _penalties(state, recipe, (on_real, real), (on_fake, fake), draws) if draws else ()
-    penalties = [recipe.objective.penalty_every * penalty for penalty in due]
-    _descend(d, state.opt_d, sum(penalties, d_loss))
+    penalties = [recipe.objective.penalty_every * state.share.mean(penalty) for penalty in due]
+    _descend(d, state.opt_d, sum(penalties, d_loss), state.share)
     if recipe.discriminator.clip:
         for weight in d.parameters():
             weight.data.clamp_(-recipe.discriminator.clip, recipe.discriminator.clip)
@@ -162,9 +165,10 @@ def update_generator(state: State, recipe: Recipe, loss: Loss, real: Tensor, fak
         Logs as in steps: g_loss, d_fake_after, g_grad.
     """
     state.discriminator.requires_grad_(False)
-    on_fake = discriminate(state, recipe, fake)
-    g_loss = loss.g(lambda: discriminate(state, recipe, real), on_fake)
-    _descend(state.generator, state.opt_g, g_loss)
+    whole = state.share.gather
+    on_fake = whole(discriminate(state, recipe, fake))
+    g_loss = loss.g(lambda: whole(discriminate(state, recipe, real)), on_fake)
+    _descend(state.generator, state.opt_g, g_loss, state.share)
     grads = [p.grad for p in state.generator.parameters() if p.grad is not None]
     return {
         "g_loss": g_loss.detach(),
@@ -258,10 +262,9 @@ def _penalties(
             scored, losses.interpolate_points(real, fake, draws.uniform(n))
         )
     if recipe.objective.dragan:
-        noise = draws.uniform(n, *sample)
-        yield weights.dragan * losses.gradient_unit_norm_penalty(
-            scored, losses.perturb_points(real, noise, draws.uniform(n))
-        )
+        noise, deviation = draws.uniform(n, *sample), state.share.deviation(real)
+        at = losses.perturb_points(real, noise, draws.uniform(n), deviation)
+        yield weights.dragan * losses.gradient_unit_norm_penalty(scored, at)
     if recipe.objective.r1:
         yield weights.r1 * losses.gradient_norm_penalty(*on_real)
     if recipe.objective.r2:
@@ -297,8 +300,10 @@ def _mean_d(loss: Loss, logits: Tensor) -> Tensor:
     return (values.sigmoid() if loss.probabilities else values).mean(-1)
 
 
-def _descend(net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _descend(net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, share: Share) -> None:
     net.zero_grad(set_to_none=True)
-    loss.backward(torch.ones_like(loss), inputs=list(net.parameters()))  # members add up
+    weights = list(net.parameters())
+    loss.backward(torch.ones_like(loss), inputs=weights)  # members add up
+    share.add_gradients(weights)
     optimizer.step()
     torch.clear_autocast_cache()  # of weights that were cast before the update

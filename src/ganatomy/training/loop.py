@@ -25,6 +25,7 @@ from ganatomy.gan.machine import (
     pick_device,
     stop_signal,
 )
+from ganatomy.gan.share import Share
 from ganatomy.gan.state import CHECKED, State, check_recipe
 from ganatomy.gan.step import Logs
 from ganatomy.recipes.recipe import Recipe, RunOptions
@@ -94,8 +95,11 @@ def run_steps(
     options: RunOptions,
     longer: bool = False,
     loggers: Sequence[Logger] = (),
+    share: Share | None = None,
 ) -> Generator[StepInfo, None, None]:
     """Train as fit does, yielding once before the first step and then after every step.
+
+    Of several processes, the first one writes the folder, and the others help with the steps.
 
     Args:
         recipe: the settings of the GAN.
@@ -103,6 +107,7 @@ def run_steps(
         options: how to carry out the training.
         longer: replace the length that the folder holds by the recipe's.
         loggers: functions that receive each logged row.
+        share: of each batch, if there are several processes.
 
     Raises:
         ValueError: for a folder, dataset, part, device or length that cannot be used.
@@ -110,9 +115,13 @@ def run_steps(
         KeyboardInterrupt: after a stop signal, once the state is saved; its argument is the number
             of the signal.
     """
-    folder = Path(folder)
-    Run.check(folder, recipe, longer)  # before a download, which may take minutes
-    data, state = _prepare(recipe, options)
+    folder, share = Path(folder), share or Share()
+    if share.rank > 0:
+        yield from _assist(recipe, options, share)
+        return
+    with share.together():
+        Run.check(folder, recipe, longer)  # before a download, which may take minutes
+        data, state = _prepare(recipe, options, share)
     device = next(state.generator.parameters()).device
     monitor = create_monitor(recipe, options, device)
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
@@ -123,7 +132,7 @@ def run_steps(
     run = Run.create(folder, recipe, longer)
     computing = numerics(device, options.precision, options.fast)
     with run.lock(), stop_signal() as stopped, computing:
-        _restore(run, state, total, options.log_every, sample_every)
+        share.spread(_restore(run, state, total, options.log_every, sample_every))
         yield StepInfo(state.step, total, state.step / per_epoch, {})
         if state.step == total:
             return
@@ -133,7 +142,7 @@ def run_steps(
         monitor.logs.extend(run.rows("log"))
         with _board(run, state.step) as board, _noting_failure(run, session, monitor, state):
             for logs in captured.best_steps(device)(state, recipe, data, options.precision):
-                stop, last = stopped[:1], state.step == total
+                stop, last = share.stop(stopped), state.step == total
                 info = StepInfo(state.step, total, state.step / per_epoch, logs)
                 read = last or stop or any(n and state.step % n == 0 for n in intervals)
                 _check_finite(run, state, info, bool(read))
@@ -150,11 +159,29 @@ def run_steps(
                     _end(run, session, state.step)
                 yield info
                 if stop and not last:
-                    raise KeyboardInterrupt(stop[0])
+                    raise KeyboardInterrupt(stop)
 
 
-def _prepare(recipe: Recipe, options: RunOptions) -> tuple[Samples, State]:
-    device, state = pick_device(options.device), None
+def _assist(recipe: Recipe, options: RunOptions, share: Share) -> Generator[StepInfo, None, None]:
+    """Take the steps of a training whose folder another process writes."""
+    with share.together():
+        data, state = _prepare(recipe, options, share)
+    device = next(state.generator.parameters()).device
+    total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
+    with stop_signal() as stopped, numerics(device, options.precision, options.fast):
+        saved = share.spread(None)
+        if saved["step"]:
+            state.load_state_dict(saved)
+        yield StepInfo(state.step, total, state.step / per_epoch, {})
+        for logs in captured.best_steps(device)(state, recipe, data, options.precision):
+            stop = share.stop(stopped)
+            yield StepInfo(state.step, total, state.step / per_epoch, logs)
+            if stop and state.step < total:
+                raise KeyboardInterrupt(stop)
+
+
+def _prepare(recipe: Recipe, options: RunOptions, share: Share) -> tuple[Samples, State]:
+    device, state = share.device or pick_device(options.device), None
     with numerics(device, options.precision):  # refuse an impossible precision before a download
         pass
     if options.precision == "bf16" and not native_bf16(device):
@@ -168,11 +195,19 @@ def _prepare(recipe: Recipe, options: RunOptions) -> tuple[Samples, State]:
     data = load_data(recipe, options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    return data, state or State.new(recipe, data.shape, device)
+    state = state or State.new(recipe, data.shape, device)
+    state.join(share)
+    return data, state
 
 
-def _restore(run: Run, state: State, total: int, log_every: int, sample_every: int) -> None:
-    """Load the newest checkpoint into state and drop rows and grids that came after it."""
+def _restore(
+    run: Run, state: State, total: int, log_every: int, sample_every: int
+) -> dict[str, Any]:
+    """Load the newest checkpoint into state and drop rows and grids that came after it.
+
+    Returns:
+        What was loaded; step 0 alone without a checkpoint.
+    """
     file = run.newest_checkpoint()
     saved: dict[str, Any] = {"step": 0}
     if file is not None:
@@ -188,6 +223,7 @@ def _restore(run: Run, state: State, total: int, log_every: int, sample_every: i
         state.step - (ended and state.step % log_every > 0),
         state.step - (ended and state.step % sample_every > 0),
     )
+    return saved
 
 
 def _begin(run: Run, recipe: Recipe, options: RunOptions, state: State) -> Row:
@@ -195,10 +231,11 @@ def _begin(run: Run, recipe: Recipe, options: RunOptions, state: State) -> Row:
     device = next(state.generator.parameters()).device
     how: Row = {"device": str(device), "precision": options.precision}
     how |= {"fast": True} if options.fast else {}
+    how |= {"processes": state.share.size}
     session = {"from_step": state.step} | how | environment()
     if run.sessions:
         before = run.sessions[-1]
-        before.setdefault("precision", "fp32")  # the only one of older runs
+        before = {"precision": "fp32", "processes": 1} | before  # the only ones of older runs
         changed = [k for k in session if k != "from_step" and before.get(k) != session[k]]
         if changed:
             warnings.warn(
