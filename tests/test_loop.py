@@ -30,7 +30,8 @@ from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.storage.checksums import DamagedError
-from ganatomy.training import loop as fitting
+from ganatomy.training import loop
+from ganatomy.training import session as sessions
 from ganatomy.training.loop import fit, run_steps
 from ganatomy.validation import to_dict
 
@@ -54,7 +55,7 @@ def abandon(recipe: Recipe, folder: Path, after: int) -> None:
 def no_board(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Leave TensorBoard out, which is slow to import, of the tests that do not look at it."""
     if "board" not in request.keywords:
-        monkeypatch.setattr(fitting, "_board", _NoBoard)
+        monkeypatch.setattr(sessions, "_board", _NoBoard)
 
 
 class _NoBoard:
@@ -227,7 +228,7 @@ def test_an_infinite_weight_is_not_saved(tmp_path: Path, monkeypatch: pytest.Mon
                 next(state.generator.parameters()).data.fill_(math.inf)
             yield logs
 
-    monkeypatch.setattr(fitting, "steps", poisoned)
+    monkeypatch.setattr("ganatomy.gan.step.steps", poisoned)
     with pytest.raises(FloatingPointError, match=r"a weight is not finite at step 10"):
         fit(MLP, tmp_path / "run", OPTIONS)
     assert [p.name for p in Run(tmp_path / "run").checkpoints()] == ["step-00000005.pt"]
@@ -270,7 +271,7 @@ def test_a_run_without_its_images_goes_on(tmp_path: Path) -> None:
 
 def test_a_changed_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit(MLP.replace(steps=5), tmp_path / "run", OPTIONS)
-    monkeypatch.setattr(fitting, "environment", lambda: environment() | {"torch": "0.0"})
+    monkeypatch.setattr(sessions, "environment", lambda: environment() | {"torch": "0.0"})
     with pytest.warns(UserWarning, match="torch changed since this run was last trained"):
         next(itertools.islice(run_steps(MLP, tmp_path / "run", OPTIONS, longer=True), 1, None))
 
@@ -296,7 +297,7 @@ def test_a_run_from_before_there_was_a_precision_is_fp32(tmp_path: Path) -> None
 
 
 def test_bf16_that_is_slow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "native_bf16", lambda device: False)
+    monkeypatch.setattr(loop, "native_bf16", lambda device: False)
     half = dataclasses.replace(OPTIONS, precision="bf16")
     with pytest.warns(UserWarning, match="this cpu has no native bf16; --precision fp32"):
         next(run_steps(MLP, tmp_path / "run", half))
@@ -311,7 +312,7 @@ def test_tensorboard_has_the_rows(tmp_path: Path) -> None:
     run = fit(MLP, tmp_path / "run", OPTIONS)
     events = EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()
-    tags = {field: tag for field, tag in fitting.TAGS.items() if field != "d_penalty"}
+    tags = {field: tag for field, tag in sessions.TAGS.items() if field != "d_penalty"}
     assert set(events.Tags()["scalars"]) == {*tags.values()}
     assert {"Loss/real_discriminator", "Loss/fake_discriminator"} < {*tags.values()}  # R4.5's
     for field, tag in tags.items():

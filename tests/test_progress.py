@@ -9,7 +9,7 @@ import rich.console
 
 from ganatomy.cli import terminal
 from ganatomy.training import progress
-from ganatomy.training.loop import StepInfo
+from ganatomy.training.session import StepInfo
 
 LOGS = {"d_real": 0.5, "d_fake": 0.25, "d_loss": 1.0, "g_loss": 2.0, "d_fake_after": 0.2}
 LONG = [StepInfo(0, 10**6, 0.0, {}), *(StepInfo(i, 10**6, i / 600, LOGS) for i in range(1, 4))]  # type: ignore[arg-type]

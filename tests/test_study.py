@@ -144,7 +144,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
 
     rows = {job.folder: Run.open(job.folder).rows("metrics") for job in done[1]}
     assert {len(r) for r in rows.values()} == {1}
-    monkeypatch.setattr("ganatomy.training.loop.steps", None)  # nothing is trained again
+    monkeypatch.setattr("ganatomy.training.loop.captured", None)  # nothing is trained again
     train(two, tmp_path / "1", 1)
     assert {folder: Run.open(folder).rows("metrics") for folder in rows} == rows
     log = [row["d_real"] for row in Run.open(done[1][0].folder).rows("log")]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ganatomy.api.train import load as load
     from ganatomy.api.train import resume as resume
     from ganatomy.api.train import train as train
+    from ganatomy.api.train import train_many as train_many
     from ganatomy.data import check_dataset as check_dataset
     from ganatomy.data import register_dataset as register_dataset
     from ganatomy.evaluation.class_counts import ClassCounts as ClassCounts
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "train": "api.train",
+    "train_many": "api.train",
     "resume": "api.train",
     "load": "api.train",
     "evaluate": "api.evaluate",

@@ -65,7 +65,7 @@ class Run(folder.Run):
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """Logged rows, oldest first: step, epoch, and the values of training.loop.TAGS."""
+        """Logged rows, oldest first: step, epoch, and the values of training.session.TAGS."""
         return self.rows("log")
 
     def generator(self, weights: Literal["ema", "raw"] = "ema") -> nn.Module:

@@ -1,20 +1,24 @@
-"""train, resume and load: from a recipe to a run."""
+"""train, train_many, resume and load: from recipes to runs."""
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganatomy.api import parts
 from ganatomy.api.run import Run
-from ganatomy.gan.launch import rank
+from ganatomy.gan import fused as fusing
+from ganatomy.gan.launch import rank, size
 from ganatomy.gan.losses import Loss
+from ganatomy.gan.machine import pick_device
 from ganatomy.gan.parallel import processes
 from ganatomy.gan.state import unsupported
 from ganatomy.recipes.named import default_folder, read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs import branch, folder
 from ganatomy.training import progress as showing
-from ganatomy.training.loop import Logger, run_steps
+from ganatomy.training.loop import run_members, run_steps
+from ganatomy.training.session import Logger, StepInfo
 from ganatomy.validation import from_dict, leaves, nearest, to_dict
 
 
@@ -58,16 +62,75 @@ def train(
         KeyboardInterrupt: after Ctrl-C, once the state is saved; train again to continue.
     """
     recipe_fields, options = _split(fields, options or RunOptions())
-    chosen = recipe if isinstance(recipe, Recipe) else read(str(recipe))
     recipe_fields |= parts.given(data, networks, loss)
-    if recipe_fields:
-        chosen = chosen.replace(**recipe_fields)
-    if networks is not None:  # own networks rarely take a named recipe's norm or dropout
-        dropped = {k: v for k, v in unsupported(chosen).items() if k not in fields}
-        chosen = chosen.replace(**dropped)
-    name = "gan" if isinstance(recipe, Recipe) else recipe
-    path = Path(out) if out else default_folder(name, chosen)
-    return _train(chosen, path, options, loggers, progress)
+    chosen, path = _chosen(recipe, recipe_fields, {*fields}, networks is not None)
+    return _train(chosen, Path(out) if out else path, options, loggers, progress)
+
+
+def train_many(
+    recipes: Iterable[str | Path | Recipe],
+    out: str | Path | None = None,
+    *,
+    fused: bool | None = None,
+    data: Any = None,
+    networks: parts.Networks | None = None,
+    loss: str | Loss | None = None,
+    options: RunOptions | None = None,
+    loggers: Iterable[Logger] = (),
+    progress: bool | showing.Style = True,
+    **fields: Any,
+) -> list[Run]:
+    """Train many GANs, each in its own run folder; on a GPU those of one shape as one program.
+
+    Runs that are fused may differ in seed, learning rates, betas, penalty weights, label ranges and
+    ema. Each one follows its run alone within rounding. A run that is no longer finite ends with a
+    warning and a record of its failure, and the others continue.
+
+    >>> base = gan.Recipe.of(dataset="mnist10k", steps=2000)
+    >>> runs = gan.train_many([base.replace(steps=2000, seed=seed) for seed in range(8)])
+
+    Args:
+        recipes: names, files or Recipes, all different.
+        out: folder in which each run has a folder NAME-KEY; None means runs.
+        fused: whether to train runs of one shape as one program; None does so on CUDA only, because
+            a CPU is not faster with it.
+        data: as in train, for all runs.
+        networks: as in train.
+        loss: as in train.
+        options: how to carry out the training.
+        loggers: functions that receive each logged row of each run.
+        progress: whether to show progress, or the style of it.
+        **fields: recipe fields and run options by name, for all runs.
+
+    Returns:
+        The runs, in the order of the recipes.
+
+    Raises:
+        ValueError: as train does, for equal recipes, or for fused=True where it cannot be done.
+        KeyboardInterrupt: after Ctrl-C, once all states are saved; train again to continue.
+    """
+    if size() > 1:
+        raise ValueError("train_many trains in one process; start it without torchrun")
+    recipe_fields, options = _split(fields, options or RunOptions())
+    recipe_fields |= parts.given(data, networks, loss)
+    found = [_chosen(r, recipe_fields, {*fields}, networks is not None) for r in recipes]
+    chosen = [recipe for recipe, _ in found]
+    paths = [Path(out) / path.name if out else path for _, path in found]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"two recipes have the run folder {path}; leave one of them out")
+    together = pick_device(options.device).type == "cuda" if fused is None else fused
+    for group in fusing.groups(chosen) if together else [[i] for i in range(len(chosen))]:
+        these, folders = [chosen[i] for i in group], [paths[i] for i in group]
+        try:
+            _train_group(these, folders, options, tuple(loggers), progress)
+        except fusing.FusionError as error:
+            if fused:
+                raise
+            warnings.warn(f"{error}, which is done now", stacklevel=2)
+            for recipe, path in zip(these, folders, strict=True):
+                _train_group([recipe], [path], options, tuple(loggers), progress)
+    return [load(path) for path in paths]
 
 
 def resume(
@@ -137,6 +200,39 @@ def load(run: str | Path) -> Run:
     return Run(folder.Run.open(Path(run)).path)
 
 
+def _chosen(
+    recipe: str | Path | Recipe, fields: Mapping[str, Any], named: set[str], own_networks: bool
+) -> tuple[Recipe, Path]:
+    """Return a recipe with the given fields, and its default folder."""
+    chosen = recipe if isinstance(recipe, Recipe) else read(str(recipe))
+    if fields:
+        chosen = chosen.replace(**fields)
+    if own_networks:  # they rarely take a named recipe's norm or dropout
+        dropped = {k: v for k, v in unsupported(chosen).items() if k not in named}
+        chosen = chosen.replace(**dropped)
+    return chosen, default_folder("gan" if isinstance(recipe, Recipe) else recipe, chosen)
+
+
+def _train_group(
+    recipes: Sequence[Recipe],
+    paths: Sequence[Path],
+    options: RunOptions,
+    loggers: Sequence[Logger],
+    progress: bool | showing.Style,
+) -> None:
+    """Train runs as one program, or one run alone; a run that fails ends with a warning."""
+    if len(recipes) == 1:
+        try:
+            _train(recipes[0], paths[0], options, loggers, progress)
+        except FloatingPointError as error:
+            warnings.warn(f"{paths[0]} has ended: {error}", stacklevel=3)
+        return
+    for recipe in recipes:
+        parts.check_given(recipe)
+    steps = run_members(recipes, paths, options, loggers)
+    _follow(steps, paths[0], sum(r.images_per_step for r in recipes), options, progress)
+
+
 def _train(
     recipe: Recipe,
     path: Path,
@@ -146,15 +242,23 @@ def _train(
     longer: bool = False,
 ) -> Run:
     parts.check_given(recipe)
-    style = progress if isinstance(progress, str) else "auto" if progress else "none"
     if rank() > 0:
-        style = "none"
+        progress = False
     with processes(recipe.training.batch, options.device) as share:
         steps = run_steps(recipe, path, options, longer, tuple(loggers), share)
-        showing.follow(
-            steps, path, recipe.images_per_step, style, stderr=True, lines_every=options.log_every
-        )
+        _follow(steps, path, recipe.images_per_step, options, progress)
     return load(path) if rank() == 0 else Run(path)  # another machine has the folder
+
+
+def _follow(
+    steps: Iterable[StepInfo],
+    path: Path,
+    images_per_step: int,
+    options: RunOptions,
+    progress: bool | showing.Style,
+) -> None:
+    style = progress if isinstance(progress, str) else "auto" if progress else "none"
+    showing.follow(steps, path, images_per_step, style, stderr=True, lines_every=options.log_every)
 
 
 def _split(fields: Mapping[str, Any], options: RunOptions) -> tuple[dict[str, Any], RunOptions]:

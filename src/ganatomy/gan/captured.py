@@ -18,7 +18,9 @@ from torch import Tensor
 
 from ganatomy.data import Samples
 from ganatomy.gan import step as eager
-from ganatomy.gan.draws import Recorder, Request, step_seed
+from ganatomy.gan.draws import Draws, MemberDraws, Recorder, Request, step_seed
+from ganatomy.gan.losses import Loss
+from ganatomy.gan.members import Masks
 from ganatomy.gan.ring import Ring, RingMaker, RowDraws
 from ganatomy.gan.state import State, check_recipe
 from ganatomy.gan.step import (
@@ -61,26 +63,51 @@ def steps(
     Raises:
         ValueError: as check_recipe does.
     """
-    total = recipe.total_steps(len(data))
-    if state.step >= total:
+    loss = check_recipe(recipe)
+    yield from captured_or(
+        lambda found: Captured(state, recipe, loss, data, precision, found),
+        lambda: eager.steps(state, recipe, data, precision),
+        state.step,
+        recipe,
+        recipe.total_steps(len(data)),
+    )
+
+
+def captured_or(
+    capture: Callable[[Sequence[Pattern]], "Captured"],
+    otherwise: Callable[[], Iterator[Logs]],
+    step: int,
+    recipe: Recipe,
+    total: int,
+) -> Iterator[Logs]:
+    """Take the steps that are left captured, or otherwise with a warning.
+
+    Args:
+        capture: captures steps of some patterns of penalties.
+        otherwise: takes the steps if they cannot be captured.
+        step: number of steps taken.
+        recipe: the settings.
+        total: number of all steps.
+    """
+    if step >= total:
         return
     found = patterns(recipe, total)
     if len(found) > PATTERNS:
         warnings.warn(
             f"this recipe has {len(found)} patterns of penalties, more than the {PATTERNS} that "
             "are captured, so that it trains more slowly; use a penalty_every that d_steps divides",
-            stacklevel=2,
+            stacklevel=3,
         )
-        yield from eager.steps(state, recipe, data, precision)
+        yield from otherwise()
         return
     try:
-        captured = Captured(state, recipe, data, precision, found)
+        captured = capture(found)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         warnings.warn(
-            f"this step cannot be captured, so that it trains more slowly ({reason})", stacklevel=2
+            f"this step cannot be captured, so that it trains more slowly ({reason})", stacklevel=3
         )
-        yield from eager.steps(state, recipe, data, precision)
+        yield from otherwise()
         return
     yield from captured.run()
 
@@ -103,24 +130,38 @@ class Captured:
     def __init__(
         self,
         state: State,
-        recipe: Recipe,
+        recipes: Recipe | Sequence[Recipe],
+        loss: Loss,
         data: Samples,
         precision: Precision,
         found: Sequence[Pattern],
+        masks: Masks | None = None,
     ) -> None:
-        self.state, self.recipe, self.data, self.precision = state, recipe, data, precision
+        """Capture the steps of a recipe, or of members, see fused.py.
+
+        Args:
+            state: networks and optimizers; of members, stacked.
+            recipes: the settings.
+            loss: the recipe's loss; of members, for logits (M, N).
+            data: the real samples.
+            precision: of matrix products and convolutions.
+            found: patterns of penalties.
+            masks: draws the masks of members.
+        """
+        self.recipes = [recipes] if isinstance(recipes, Recipe) else recipes
+        self.fused, self.recipe, self.masks = recipes is self.recipes, self.recipes[0], masks
+        self.state, self.loss, self.data, self.precision = state, loss, data, precision
         self.device = next(state.generator.parameters()).device
-        self.loss = check_recipe(recipe)
-        self.total = recipe.total_steps(len(data))
+        self.total = self.recipe.total_steps(len(data))
+        self.cursor = torch.tensor([state.step], device=self.device)
         state.generator.train()
         state.discriminator.train()
         values = data.values.to(self.device) if _fits(data, self.device) else None
         self.resident = None if values is None else Samples(values, data.labels)
-        self.maker = RingMaker(recipe, data, self.resident is not None, self._warm_up(found))
+        self.maker = RingMaker(recipes, data, self.resident is not None, self._warm_up(found))
         gpu = self.device.type == "cuda"
         self.hosts = [self.maker.new(pin=gpu) for _ in range(2)]
         self.ring = Ring(*(torch.empty_like(part, device=self.device) for part in self.hosts[0]))
-        self.cursor = torch.tensor([state.step], device=self.device)
         self.copied = [torch.cuda.Event() if gpu else None for _ in self.hosts]
         pool = torch.cuda.graph_pool_handle() if gpu else None
         self.programs = {pattern: self._program(pattern, pool) for pattern in found}
@@ -152,7 +193,7 @@ class Captured:
         if not isinstance(self.state.opt_g.param_groups[0]["lr"], Tensor):
             set_rates(self.state, self.recipe, step / self.total)
         devices = [self.device] if self.device.type == "cuda" else []
-        if _random(self.recipe):
+        if _random(self.recipe) and not self.fused:
             with torch.random.fork_rng(devices):
                 seed_all(step_seed(self.recipe, step), self.device)
                 logs = program()
@@ -174,11 +215,11 @@ class Captured:
         try:
             with torch.random.fork_rng(devices), _side_stream(self.device):
                 for pattern in list(found) * WARM_UP:
-                    draws = Recorder(self.recipe, self.data, self.device)
+                    recorders = [Recorder(r, self.data, self.device) for r in self.recipes]
+                    draws = MemberDraws(recorders) if self.fused else recorders[0]
                     draws.begin(self.state.step)
-                    with computing(self.precision, self.device):
-                        take_step(self.state, self.recipe, self.loss, draws, pattern)
-                    requests[pattern] = draws.requests
+                    self._take_step(draws, pattern)
+                    requests[pattern] = recorders[0].requests
         finally:
             with torch.no_grad():
                 for tensor in _tensors(self.state):  # those of a new optimizer were zeros
@@ -187,18 +228,26 @@ class Captured:
                 optimizer.zero_grad(set_to_none=True)
         return requests
 
+    def _take_step(self, draws: Draws, pattern: Pattern) -> Logs:
+        """Take the step that the cursor has reached."""
+        if self.masks is not None:
+            self.masks.begin(self.cursor)
+        with computing(self.precision, self.device):
+            return take_step(self.state, self.recipe, self.loss, draws, pattern)
+
     def _program(self, pattern: Pattern, pool: Any) -> Program:
         """Return a step of one pattern: a graph, or on a CPU the function that it would capture."""
         state = self.state
 
         def program() -> Logs:
             draws = RowDraws(self.ring, self.cursor, self.recipe, self.resident)
-            for optimizer, rate in zip((state.opt_g, state.opt_d), draws.floats[-2:], strict=True):
+            rates = draws.floats[..., -2:].unbind(-1)
+            for optimizer, rate in zip((state.opt_g, state.opt_d), rates, strict=True):
                 for group in optimizer.param_groups:
                     if isinstance(group["lr"], Tensor):
-                        group["lr"].copy_(rate)
-            with computing(self.precision, self.device):
-                logs = take_step(state, self.recipe, self.loss, draws, pattern)
+                        own = rate[group["members"].start] if self.fused else rate
+                        group["lr"].copy_(own)
+            logs = self._take_step(draws, pattern)
             self.cursor.add_(1)
             if state.nonfinite is not None:
                 latch(state.nonfinite, self.cursor, logs)

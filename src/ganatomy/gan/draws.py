@@ -4,6 +4,7 @@ All of it is a function of (seed, step), drawn on the CPU, so that every device 
 executing a step gets the same numbers.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -123,3 +124,32 @@ class Recorder(CpuDraws):
         """Record, and return uniform random numbers."""
         self.requests.append(Request("uniform", shape))
         return super().uniform(*shape)
+
+
+class MemberDraws:
+    """Draws of all members, each with its own generator of random numbers."""
+
+    def __init__(self, draws: Sequence[CpuDraws]) -> None:
+        self.members = draws
+
+    def begin(self, step: int) -> None:
+        """Start a step."""
+        for member in self.members:
+            member.begin(step)
+
+    def real(self) -> Tensor:
+        """Return the next batches of real samples (M, N, ...)."""
+        return torch.stack([member.real() for member in self.members])
+
+    def latent(self) -> Tensor:
+        """Return latent vectors (M, N, z_dim)."""
+        return torch.stack([member.latent() for member in self.members])
+
+    def labels(self) -> Labels:
+        """Return targets (M, N)."""
+        real, fake = zip(*(member.labels() for member in self.members), strict=True)
+        return Labels(torch.stack(real), torch.stack(fake))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return uniform random numbers (M, *shape)."""
+        return torch.stack([member.uniform(*shape) for member in self.members])

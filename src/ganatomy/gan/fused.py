@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.func import vmap
 
 from ganatomy.data import Samples
-from ganatomy.gan.draws import CpuDraws
+from ganatomy.gan.captured import Captured, captured_or
+from ganatomy.gan.draws import CpuDraws, MemberDraws
 from ganatomy.gan.losses import Labels, Loss
-from ganatomy.gan.members import Dropped, Stacked
+from ganatomy.gan.members import CpuMasks, HashedMasks, Masks, Stacked
 from ganatomy.gan.state import (
     Scalars,
     State,
@@ -35,6 +36,10 @@ FREE = SWITCHES | {"seed", "lr_g", "lr_d", "beta1", "beta2", "real_label", "fake
 """Fields in which members may differ, by public name."""
 
 
+class FusionError(ValueError):
+    """Members cannot be trained as one program."""
+
+
 def groups(recipes: Sequence[Recipe]) -> list[list[int]]:
     """Return the indices of the recipes in groups that can be trained as one program.
 
@@ -50,7 +55,7 @@ def check_members(recipes: Sequence[Recipe]) -> None:
     """Check that recipes can be trained as one program.
 
     Raises:
-        ValueError: naming the first field in which they must agree.
+        FusionError: naming the first field in which they must agree.
     """
     first = _structure(recipes[0])
     for recipe in recipes:
@@ -58,7 +63,7 @@ def check_members(recipes: Sequence[Recipe]) -> None:
             if value != first[name]:
                 what = f"whether {name} is 0" if name in SWITCHES else name
                 a, b = (flat(r)[name] for r in (recipes[0], recipe))
-                raise ValueError(
+                raise FusionError(
                     f"members that are trained together must agree in {what}, got {a} and {b}; "
                     "train them apart"
                 )
@@ -76,71 +81,39 @@ def _rates(recipe: Recipe) -> tuple[float, ...]:
     return (recipe.generator.lr, recipe.discriminator.lr, training.beta1, training.beta2)
 
 
-class MemberDraws:
-    """Draws of all members, each with its own generator of random numbers."""
-
-    def __init__(self, draws: Sequence[CpuDraws]) -> None:
-        self.members = draws
-
-    def begin(self, step: int) -> None:
-        """Start a step."""
-        for member in self.members:
-            member.begin(step)
-
-    def real(self) -> Tensor:
-        """Return the next batches of real samples (M, N, ...)."""
-        return torch.stack([member.real() for member in self.members])
-
-    def latent(self) -> Tensor:
-        """Return latent vectors (M, N, z_dim)."""
-        return torch.stack([member.latent() for member in self.members])
-
-    def labels(self) -> Labels:
-        """Return targets (M, N)."""
-        real, fake = zip(*(member.labels() for member in self.members), strict=True)
-        return Labels(torch.stack(real), torch.stack(fake))
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Return uniform random numbers (M, *shape)."""
-        return torch.stack([member.uniform(*shape) for member in self.members])
-
-
-class CpuMasks:
-    """Masks of dropout layers as the members' runs alone draw them on a CPU."""
-
-    def __init__(self, rngs: Sequence[torch.Generator]) -> None:
-        self.rngs = rngs
-
-    def __call__(self, layer: Dropped) -> Tensor:
-        """Return the next mask of every member."""
-        kept = 1 - layer.p
-        if kept == 0:  # PyTorch draws nothing then
-            return layer.like.new_zeros(len(self.rngs), *layer.like.shape)
-        drawn = [torch.empty_like(layer.like).bernoulli_(kept, generator=r) for r in self.rngs]
-        return torch.stack(drawn).div_(kept)
-
-
 class Members:
     """M states as one, whose networks are stacked."""
 
-    def __init__(self, recipes: Sequence[Recipe], states: Sequence[State]) -> None:
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        states: Sequence[State],
+        masks: Masks | None = None,
+    ) -> None:
         """Stack states that are at one step.
 
         Args:
             recipes: of the members, which may differ in FREE.
             states: of the members; they change only by write.
+            masks: draws the masks of dropout layers; None means as the members' runs alone do on a
+                CPU, and from the members' seeds on another device.
 
         Raises:
-            ValueError: if the members cannot be trained together, naming the field.
+            FusionError: naming the field that the members cannot have.
         """
         check_members(recipes)
         at = sorted({state.step for state in states})
         if len(at) > 1:
-            raise ValueError(f"members must be at one step, got {at}; train them apart")
+            raise FusionError(f"members must be at one step, got {at}; train them apart")
         self.recipes, self.states = recipes, states
         self.loss = members_loss(check_recipe(recipes[0]))
         self.rngs = [torch.Generator() for _ in recipes]
-        self.state = self._stacked(CpuMasks(self.rngs))
+        self.device = next(states[0].generator.parameters()).device
+        if masks is None and self.device.type == "cpu":
+            masks = CpuMasks(self.rngs)
+        seeds = [recipe.training.seed for recipe in recipes]
+        self.masks = masks or HashedMasks(seeds, self.device)
+        self.state = self._stacked(self.masks)
         self._try()
 
     def __len__(self) -> int:
@@ -160,7 +133,7 @@ class Members:
         theirs.step = ours.step
         return theirs
 
-    def _stacked(self, masks: CpuMasks) -> State:
+    def _stacked(self, masks: Masks) -> State:
         """Return the members' states as one."""
         first, recipe = self.states[0], self.recipes[0]
         weight = next(first.generator.parameters())
@@ -257,19 +230,41 @@ class Members:
 def steps(members: Members, data: Samples, precision: Precision = "fp32") -> Iterator[Logs]:
     """Train members from their step to the end, and yield the logs (M,) of each step.
 
+    On CUDA the steps are captured, and logs are overwritten by the next step.
+
     Args:
         members: their stacked state is updated in place; write updates their own.
         data: the real samples.
         precision: of matrix products and convolutions.
     """
-    state, recipe = members.state, members.recipes[0]
-    device = next(state.generator.parameters()).device
+    taken = captured_steps if members.device.type == "cuda" else eager_steps
+    return taken(members, data, precision)
+
+
+def captured_steps(
+    members: Members, data: Samples, precision: Precision = "fp32"
+) -> Iterator[Logs]:
+    """Take steps as captured.steps does; those that cannot be captured as eager_steps does."""
+    state, recipes = members.state, members.recipes
+    return captured_or(
+        lambda found: Captured(state, recipes, members.loss, data, precision, found, members.masks),
+        lambda: eager_steps(members, data, precision),
+        state.step,
+        recipes[0],
+        recipes[0].total_steps(len(data)),
+    )
+
+
+def eager_steps(members: Members, data: Samples, precision: Precision = "fp32") -> Iterator[Logs]:
+    """Take steps one by one, with draws made when they are asked for."""
+    state, recipe, device = members.state, members.recipes[0], members.device
     pairs = zip(members.recipes, members.rngs, strict=True)
     draws = MemberDraws([CpuDraws(member, data, device, rng) for member, rng in pairs])
     total = recipe.total_steps(len(data))
     while state.step < total:
         set_rates(state, recipe, state.step / total)
         draws.begin(state.step)
+        members.masks.begin(torch.full((1,), state.step, device=device))
         with computing(precision, device):
             logs = take_step(state, recipe, members.loss, draws, penalties_due(recipe, state.step))
         state.step += 1
@@ -328,6 +323,6 @@ def _kept(optimizer: torch.optim.Optimizer, k: int) -> dict[str, Tensor]:
     return optimizer.state.get(weight, {})
 
 
-def _refused(field: str, value: str, error: RuntimeError) -> ValueError:
+def _refused(field: str, value: str, error: RuntimeError) -> FusionError:
     reason = str(error).partition("\n")[0]
-    return ValueError(f"{field} {value} cannot be fused ({reason}); train its members apart")
+    return FusionError(f"{field} {value} cannot be fused ({reason}); train its members apart")

@@ -12,6 +12,8 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import _SpectralNorm
 
+from ganatomy.data import derive_seed
+
 
 @dataclass(frozen=True)
 class Dropped:
@@ -26,8 +28,62 @@ class Dropped:
 class Masks(Protocol):
     """Draws the masks of dropout layers."""
 
+    def begin(self, step: Tensor) -> None:
+        """Start a step, whose number is (1,) on the device."""
+
     def __call__(self, layer: Dropped) -> Tensor:
         """Return the next mask of every member, (M, *shape), of 0 and 1 / (1 - p)."""
+
+
+class CpuMasks:
+    """Masks of dropout layers as the members' runs alone draw them on a CPU."""
+
+    def __init__(self, rngs: Sequence[torch.Generator]) -> None:
+        self.rngs = rngs
+
+    def begin(self, step: Tensor) -> None:
+        """Do nothing: whoever draws the rest of a step seeds the generators."""
+
+    def __call__(self, layer: Dropped) -> Tensor:
+        """Return the next mask of every member."""
+        kept = 1 - layer.p
+        if kept == 0:  # PyTorch draws nothing then
+            return layer.like.new_zeros(len(self.rngs), *layer.like.shape)
+        drawn = [torch.empty_like(layer.like).bernoulli_(kept, generator=r) for r in self.rngs]
+        return torch.stack(drawn).div_(kept)
+
+
+class HashedMasks:
+    """Masks that are functions of (seed, step, pass), drawn on a device without a generator."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.keys = torch.tensor([derive_seed(seed) % _WORD for seed in seeds], device=device)
+        self.step, self.passes = self.keys[:1], 0
+
+    def begin(self, step: Tensor) -> None:
+        """Start a step, whose number (1,) is read where masks are drawn."""
+        self.step, self.passes = step, 0
+
+    def __call__(self, layer: Dropped) -> Tensor:
+        """Return the next mask of every member."""
+        self.passes += 1
+        key = _hash(_hash(_hash(self.keys) + self.step) + self.passes)
+        places = torch.arange(layer.like.numel(), device=key.device)
+        share = _hash(_hash(places) ^ key[:, None]).double() / _WORD
+        kept = (share < 1 - layer.p).to(layer.like.dtype).view(-1, *layer.like.shape)
+        return kept / (1 - layer.p) if layer.p < 1 else kept
+
+
+_WORD = 2**32
+
+
+def _hash(x: Tensor) -> Tensor:
+    """Mix the lower 32 bits of integers."""
+    for _ in range(2):
+        x = x % _WORD
+        x = (x ^ (x >> 16)) * 0x45D9F3B
+    x = x % _WORD
+    return x ^ (x >> 16)
 
 
 class Masked(nn.Module):

@@ -26,10 +26,11 @@ class Ring(NamedTuple):
 
     floats: Tensor
     """float32 (rows, numbers): latent vectors, labels and uniform numbers in the order of use; the
-    last two are the learning rates of G and D"""
+    last two are the learning rates of G and D; (rows, M, numbers) of M members"""
     reals: Tensor
     """of each batch of real samples, their indices, int64 (rows, batches, N), if the device holds
-    the data; else the samples (rows, batches, N, ...) as the dataset holds them"""
+    the data; else the samples (rows, batches, N, ...) as the dataset holds them; (rows, batches, M,
+    N, ...) of M members"""
 
 
 class RowDraws:
@@ -60,33 +61,42 @@ class RowDraws:
     def uniform(self, *shape: int) -> Tensor:
         """Return the next numbers of the row."""
         first, self.used = self.used, self.used + math.prod(shape)
-        return self.floats[first : self.used].view(shape)
+        return self.floats[..., first : self.used].unflatten(-1, shape)
 
 
 class RingMaker:
-    """Makes rings of one recipe, and fills them as a function of (seed, step)."""
+    """Makes rings of a recipe, or of members, and fills them as a function of (seed, step)."""
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipes: Recipe | Sequence[Recipe],
         data: Samples,
         resident: bool,
         requests: Mapping[tuple[bool, ...], Sequence[Request]],
     ) -> None:
-        """Prepare for a recipe.
+        """Prepare for a recipe, or for members.
 
         Args:
-            recipe: the settings.
+            recipes: the settings.
             data: the real samples.
             resident: whether the device holds the data, so that it needs indices only.
             requests: what a step asks for, by its pattern of penalties.
         """
-        self.recipe, self.data, self.resident, self.requests = recipe, data, resident, requests
+        self.recipes: dict[tuple[int, ...], Recipe] = {}
+        """by place in a row"""
+        self.members: tuple[int, ...] = ()
+        if isinstance(recipes, Recipe):
+            self.recipes[()] = recipes
+        else:
+            self.recipes |= {(m,): recipe for m, recipe in enumerate(recipes)}
+            self.members = (len(recipes),)
+        self.data, self.resident, self.requests = data, resident, requests
 
     def new(self, pin: bool) -> Ring:
         """Return an empty ring on the host, in pinned memory for copies to a GPU."""
-        n, sample = self.recipe.training.batch, self.data.values
-        sizes = {"latent": n * self.recipe.network.z_dim, "labels": 2 * n}
+        recipe, sample = next(iter(self.recipes.values())), self.data.values
+        n = recipe.training.batch
+        sizes = {"latent": n * recipe.network.z_dim, "labels": 2 * n}
         floats = batches = 0
         for asked in self.requests.values():
             drawn = [sizes.get(r.method, math.prod(r.shape)) for r in asked if r.method != "real"]
@@ -95,29 +105,38 @@ class RingMaker:
         one = () if self.resident else tuple(sample.shape[1:])
         dtype = torch.int64 if self.resident else sample.dtype
         each = 4 * floats + batches * n * math.prod(one) * dtype.itemsize
-        rows = max(1, min(AHEAD, BYTES // each))
+        rows = max(1, min(AHEAD, BYTES // (each * len(self.recipes))))
         return Ring(
-            torch.empty(rows, floats, pin_memory=pin),
-            torch.empty(rows, batches, n, *one, dtype=dtype, pin_memory=pin),
+            torch.empty(rows, *self.members, floats, pin_memory=pin),
+            torch.empty(rows, batches, *self.members, n, *one, dtype=dtype, pin_memory=pin),
         )
 
     def fill(self, ring: Ring, begin: int, end: int) -> None:
         """Make the draws of the steps from begin that a ring has rows for, before end."""
-        rows, rates = len(ring.floats), (self.recipe.generator.lr, self.recipe.discriminator.lr)
-        draws = CpuDraws(self.recipe, self.data, torch.device("cpu"), torch.Generator())
-        for step in range(begin, min(begin + rows, end)):
+        for place, recipe in self.recipes.items():
+            self._fill(ring, place, recipe, range(begin, min(begin + len(ring.floats), end)), end)
+        self.data.release()
+
+    def _fill(
+        self, ring: Ring, place: tuple[int, ...], recipe: Recipe, steps: range, end: int
+    ) -> None:
+        """Make the draws of steps for a place in their rows."""
+        rates = (recipe.generator.lr, recipe.discriminator.lr)
+        draws = CpuDraws(recipe, self.data, torch.device("cpu"), torch.Generator())
+        for step in steps:
             draws.begin(step)
             numbers: list[Tensor] = []
-            reals = iter(ring.reals[step % rows])
-            for method, shape in self.requests[penalties_due(self.recipe, step)]:
+            k = step % len(ring.floats)
+            reals = iter(ring.reals[k])
+            for method, shape in self.requests[penalties_due(recipe, step)]:
                 if method == "real":
                     indices = draws.indices()
-                    next(reals).copy_(indices if self.resident else self.data.values[indices])
+                    batch = indices if self.resident else self.data.values[indices]
+                    next(reals)[place].copy_(batch)
                 else:
                     drawn = getattr(draws, method)(*shape)
                     numbers += drawn if method == "labels" else [drawn.flatten()]
             row = torch.cat(numbers)
-            ring.floats[step % rows, : len(row)] = row
-            factor = SCHEDULES[self.recipe.training.schedule].factor(step / end)
-            ring.floats[step % rows, -2:] = torch.tensor([rate * factor for rate in rates])
-        self.data.release()
+            ring.floats[k][place][: len(row)] = row
+            factor = SCHEDULES[recipe.training.schedule].factor(step / end)
+            ring.floats[k][place][-2:] = torch.tensor([rate * factor for rate in rates])

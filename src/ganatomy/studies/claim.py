@@ -16,7 +16,7 @@ from ganatomy.evaluation.metrics import metric_of, values
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.runs.folder import Run
 from ganatomy.runs.sampling import interpolate, load_generator
-from ganatomy.training.loop import TAGS
+from ganatomy.training.session import TAGS
 from ganatomy.validation import check, nearest
 
 WINDOW = 0.1

@@ -34,7 +34,7 @@ LIVE_SECONDS = 1.0
 
 
 class StepLike(Protocol):
-    """The part of training.loop.StepInfo that progress reads."""
+    """The part of training.session.StepInfo that progress reads."""
 
     @property
     def step(self) -> int:
