@@ -94,7 +94,7 @@ def run_steps(
         yield from _alone(session, stopped)
 
 
-def _alone(session: Session, stopped: Sequence[int]) -> Iterator[StepInfo]:
+def _alone(session: Session, stopped: list[int]) -> Iterator[StepInfo]:
     """Take the steps that a run has left."""
     state, precision = session.state, session.options.precision
     steps = captured.best_steps(next(state.generator.parameters()).device)
@@ -154,7 +154,7 @@ def run_members(
             yield from taken
 
 
-def _together(sessions: Sequence[Session], stopped: Sequence[int]) -> Iterator[StepInfo]:
+def _together(sessions: Sequence[Session], stopped: list[int]) -> Iterator[StepInfo]:
     """Take the steps that runs at one step have left, as one program."""
     members = fused.Members([s.recipe for s in sessions], [s.state for s in sessions])
     going = dict(enumerate(sessions))
