@@ -21,7 +21,7 @@ from ganatomy.data import DATASETS, Size, toy
 from ganatomy.data.mnist import MNIST
 from ganatomy.data.published import CIFAR10, FASHION_MNIST
 from ganatomy.gan import cost as cost_module
-from ganatomy.gan.cost import dataset_size, known_size, predict_cost
+from ganatomy.gan.cost import Allocations, dataset_size, known_size, predict_cost
 from ganatomy.gan.losses import LOSSES
 from ganatomy.gan.state import State
 from ganatomy.gan.step import steps
@@ -322,12 +322,37 @@ def test_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cost.step_seconds is not None and cost.timed * cost.step_seconds >= 0.1
 
 
+def test_counts_the_memory_of_a_step() -> None:
+    older = torch.ones(1000)
+    with Allocations() as allocated:
+        a = older + 1
+        b = a.view(10, 100) * 2
+        del a
+        c = b.add_(1).t()
+        d = torch.empty(500)
+        del older, b, c, d
+        torch.empty(1500)
+    assert allocated.most == 2 * 4000 and allocated.now == 0
+    size = SIZES["ring8"]
+    small, large = (predict_cost(SMALL.replace(batch=n), size, measure=False) for n in (100, 200))
+    assert small.gradients < small.working < large.working < 2 * small.working + 100
+    assert small.member == small.weights + small.optimizers + small.working
+    lazy = SMALL.replace(d_norm="none", r1=1.0, penalty_every=5, d_steps=2)
+    every = lazy.replace(penalty_every=1)
+    assert predict_cost(lazy, size, measure=False).working == pytest.approx(
+        predict_cost(every, size, measure=False).working, rel=0.05
+    )
+    assert small.members is None
+
+
 @pytest.mark.gpu
 def test_measures_on_a_gpu() -> None:
     recipe, size = SMALL.replace(g_widths=(2000, 2000)), SIZES["ring8"]
     cost = predict_cost(recipe, size, RunOptions(device="cuda"))
     assert cost.growth is not None and cost.growth >= cost.gradients + cost.optimizers
     on_cpu = predict_cost(recipe, size, RunOptions(device="cpu"), measure=False)
+    assert cost.members is not None and cost.members > 0
+    assert cost.working == pytest.approx(on_cpu.working, rel=0.5)
     assert (cost.d_flops, cost.g_flops) == (on_cpu.d_flops, on_cpu.g_flops)
 
 

@@ -133,10 +133,11 @@ def _show_plan(plan: "StudyPlan") -> None:
         ("condition", "runs", "steps each", "time each"),
         [(c.condition, str(c.runs), f"{c.steps:,}", duration(c.seconds)) for c in plan.conditions],
     )
+    on_device = f"{plan.device_bytes / 1e9:.1f} GB on the GPU, " if plan.device_bytes else ""
     terminal.say(
         f"\n{plan.runs} runs, {plan.at_once} at once: {duration(plan.seconds)} without evaluation, "
-        f"{plan.memory_bytes / 1e9:.1f} GB of memory, {plan.disk_bytes / 1e6:,.0f} MB on disk; "
-        "nothing written"
+        f"{plan.memory_bytes / 1e9:.1f} GB of memory, {on_device}"
+        f"{plan.disk_bytes / 1e6:,.0f} MB on disk; nothing written"
     )
 
 

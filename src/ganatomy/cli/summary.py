@@ -110,10 +110,15 @@ def _memory(found: "summary.Summary", data: str) -> Rows:
     where = "read from a file as needed" if found.data.mapped else "held in memory"
     growth = quantity(cost.growth, "B") if cost.growth else "-"
     first = "measured: growth of the process in its first step" if cost.timed else "not measured"
+    fitting = "weights, optimizers, working: one of several runs that a GPU trains together"
+    if cost.members is not None:
+        fitting = f"the device has room for {cost.members:,} runs that it trains together"
     return [
         ("weights", quantity(cost.weights, "B"), f"{nets}, with buffers"),
         ("gradients", quantity(cost.gradients, "B"), "G and D"),
         ("optimizers", quantity(cost.optimizers, "B"), f"G {g.optimizer}, D {d.optimizer}"),
+        ("working", quantity(cost.working, "B"), "counted: most that a step allocates at once"),
+        ("one member", quantity(cost.member, "B"), fitting),
         ("data", quantity(cost.data, "B"), f"{data}, {where}"),
         ("growth", growth, first),
         ("disk", quantity(cost.disk_bytes, "B"), "approximate: the run folder at its end"),

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import statistics
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganatomy.data import DATASETS, Samples, Size, data_root, load
@@ -24,6 +27,9 @@ from ganatomy.recipes.recipe import Recipe, RunOptions
 
 LEAST_SECONDS, LEAST_STEPS, MOST_SECONDS = 1.0, 3, 20.0
 """Timing goes on for at least this time and this many steps; no step begins after the last."""
+
+FREE_SHARE = 0.8
+"""Part of a device's free memory that a group may take; the rest is for libraries and rings."""
 
 ROW, POINTS_GRID, PNG_SHARE = 750, 10_000, 0.7
 """Bytes on disk of a logged row and of a plot of points, and of a PNG per pixel value: typical."""
@@ -60,12 +66,22 @@ class Cost:
     """bytes of memory"""
     optimizers: int
     """bytes of memory"""
+    working: int
+    """most bytes that a step with penalties has allocated at once, activations and gradients
+    included; workspaces of libraries are not"""
     data: int
     """bytes of the dataset: 1 for a pixel value, 4 for a coordinate of a point"""
+    members: int | None
+    """of a group that the free memory of the CUDA device holds, see fused.py; None on others"""
     growth: int | None
     """bytes by which the process (CUDA: the device) grew in its first step; None if unknown"""
     disk_bytes: int
     """approximate bytes of the finished run folder, without evaluations, to two digits"""
+
+    @property
+    def member(self) -> int:
+        """Bytes of memory of one member of a group, without data."""
+        return self.weights + self.optimizers + self.working
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cost as JSON holds it."""
@@ -97,6 +113,9 @@ def predict_cost(
         before = peak(device, reset=True)
         d_flops, g_flops = _count(state, stepping)
         growth = peak(device) - before if measure else 0
+        state.step = _with_penalties(recipe)
+        with Allocations() as allocated:
+            next(stepping)
         if device.type == "cuda":
             stepping = best_steps(device)(*arguments)
         seconds = [*_timed(stepping, device)] if measure else []
@@ -105,7 +124,7 @@ def predict_cost(
     weights = _bytes(t for net in {*nets, state.ema} for t in net.state_dict().values())
     slots = [*state.opt_g.state.values(), *state.opt_d.state.values()]  # none before a step
     optimizers = _bytes(t for slot in slots for t in slot.values() if torch.is_tensor(t))
-    return Cost(
+    cost = Cost(
         g_parameters=sum(p.numel() for p in state.generator.parameters()),
         d_parameters=sum(p.numel() for p in state.discriminator.parameters()),
         d_flops=d_flops,
@@ -118,10 +137,16 @@ def predict_cost(
         weights=weights,
         gradients=_bytes(p for net in nets for p in net.parameters()),
         optimizers=optimizers,
+        working=allocated.most,
+        members=None,
         data=size.n * math.prod(size.shape) * (1 if len(size.shape) == 3 else 4),
         growth=growth or None,
         disk_bytes=_disk(weights + optimizers, recipe, size, options),
     )
+    if device.type != "cuda":
+        return cost
+    free = torch.cuda.mem_get_info(device)[0] - cost.data
+    return dataclasses.replace(cost, members=max(0, int(FREE_SHARE * free) // cost.member))
 
 
 def known_size(recipe: Recipe) -> Size | None:
@@ -144,6 +169,43 @@ def dataset_size(recipe: Recipe, options: RunOptions) -> Size:
     root, data = data_root(options.data_root), recipe.data
     samples = load(data.dataset, root, "train", options.skip_bad, data.shape)
     return Size(len(samples), samples.shape, samples.mapped is not None)
+
+
+class Allocations(TorchDispatchMode):
+    """Counts the bytes of new tensors that are in use at once, on any device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for tensor in _tensors((args, kwargs)):
+            self._note(tensor.untyped_storage(), 0)  # an older tensor
+        result = func(*args, **(kwargs or {}))
+        for tensor in _tensors(result):
+            self._note(tensor.untyped_storage(), tensor.untyped_storage().nbytes())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage, size: int) -> None:
+        key = storage._cdata
+        if key not in self.sizes:
+            self.sizes[key] = size
+            self.now += size
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._free, key)
+
+    def _free(self, key: int) -> None:
+        self.now -= self.sizes.pop(key)
+
+
+def _tensors(nest: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(nest) if isinstance(leaf, Tensor))
+
+
+def _with_penalties(recipe: Recipe) -> int:
+    """Return the first step with a gradient penalty."""
+    return (recipe.objective.penalty_every - 1) // recipe.discriminator.steps
 
 
 def peak(device: torch.device, *, reset: bool = False) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ganatomy.gan.cost import dataset_size, peak, predict_cost
+from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.studies.run import prepare
 from ganatomy.studies.study import Study
@@ -37,6 +38,8 @@ class StudyPlan:
     seconds: int
     """expected time of all runs, without their evaluation"""
     memory_bytes: int
+    device_bytes: int
+    """memory on a CUDA device, without workspaces of libraries; 0 on a CPU"""
     disk_bytes: int
     conditions: tuple[ConditionPlan, ...]
 
@@ -60,13 +63,15 @@ def plan_study(
     Nothing is written. The arguments and errors are those of run_study.
     """
     plan, todo = prepare(study, None, seeds, jobs, scale, options)
-    conditions, disk_bytes, data_bytes = [], 0, 0
+    conditions, disk_bytes, data_bytes, on_device = [], 0, 0, 0
     for condition in plan.conditions:
         job = next(job for job in todo if job.condition == condition)
         recipe, steps = job.recipe, job.recipe.training.steps or 0
         cost = predict_cost(recipe, dataset_size(recipe, job.options), job.options)
         disk_bytes += plan.seeds * cost.disk_bytes
         data_bytes = max(data_bytes, cost.data)
+        if pick_device(job.options.device).type == "cuda":
+            on_device = max(on_device, cost.member + cost.data)
         conditions.append(ConditionPlan(condition, plan.seeds, steps, cost.run_seconds or 0.0))
     at_once = min(jobs, len(todo))
     total = sum(condition.runs * condition.seconds for condition in conditions)
@@ -77,6 +82,7 @@ def plan_study(
         at_once=at_once,
         seconds=round(max(longest, total / at_once)),
         memory_bytes=at_once * (peak(torch.device("cpu")) + data_bytes),
+        device_bytes=at_once * on_device,
         disk_bytes=disk_bytes,
         conditions=tuple(conditions),
     )
