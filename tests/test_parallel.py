@@ -186,6 +186,7 @@ def test_what_several_processes_cannot_train(monkeypatch: pytest.MonkeyPatch, ca
     with pytest.raises(ValueError, match="for several processes, got cuda:1"):
         processes(8, "cuda:1").__enter__()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda local: None)
     with pytest.raises(ValueError, match="1 CUDA devices of this machine, got 2; use --devices 1"):
         processes(8, "cuda").__enter__()
     code, _, err = call("recipes")
@@ -210,6 +211,27 @@ def test_devices_is_a_number_of_processes(call: Call, monkeypatch: pytest.Monkey
     monkeypatch.setattr(launch, "launch", lambda n, arguments: 10 + n)
     assert call("train", "basic-gan", "--devices", 2)[0] == 12
     assert call("train", "basic-gan", "--dataset", "mnist10k", "--devices", 2, "--dry_run")[0] == 0
+
+
+def test_processes_that_outlive_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "PATIENCE", 0.1)
+
+    def watched(*scripts: str) -> int:
+        started = [subprocess.Popen(["sh", "-c", script]) for script in scripts]
+        try:
+            return launch._watch(started)
+        finally:
+            assert all(process.returncode is not None for process in started)
+
+    assert watched("exit 2", "exec sleep 60") == 2
+    assert watched("exit 0", "exec sleep 60") == 0
+    assert watched("exit 0", "exit 1") == 0
+    with pytest.raises(ChildProcessError, match="process 1 of 2 was killed by signal 9; what was"):
+        watched("exec sleep 60", "kill -9 $$")
+    with pytest.raises(ChildProcessError, match="process 0 of 2 was killed by signal 15"):
+        watched("kill -15 $$", "exit 1")
+    with pytest.raises(ChildProcessError, match="process 1 of 2 ended with exit code 1"):
+        watched("exec sleep 60", "exit 1")
 
 
 TRAIN = ["train", "basic-gan", "--dataset", "mnist10k", "--g_widths", "8", "--d_widths", "8"]

@@ -103,6 +103,8 @@ def captured_or(
     try:
         captured = capture(found)
     except RuntimeError as error:
+        if state.share.size > 1 and isinstance(error, torch.OutOfMemoryError):
+            raise  # the other processes may have captured theirs
         reason = str(error).partition("\n")[0]
         warnings.warn(
             f"this step cannot be captured, so that it trains more slowly ({reason})", stacklevel=3

@@ -55,9 +55,11 @@ def launch(n: int, arguments: Sequence[str]) -> int:
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> int:
     """Wait for all processes; end those that outlive a failed one."""
     failed, since = None, 0.0
-    while any(process.poll() is None for process in started):
+    while None in [process.poll() for process in started]:
         if failed is None:
             failed = next((k for k, p in enumerate(started) if p.returncode), None)
+            if started[0].returncode == 0:  # the run is complete
+                failed = 0
             since = time.monotonic()
         elif time.monotonic() - since > PATIENCE:
             for process in started:
@@ -67,9 +69,10 @@ def _watch(started: Sequence[subprocess.Popen[bytes]]) -> int:
     if first >= 0:
         return first
     k = failed or 0
-    reason = f"killed by signal {-code}" if (code := started[k].returncode) < 0 else "ended"
+    code = started[k].returncode
+    reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     raise ChildProcessError(
-        f"process {k} of {len(started)} was {reason}; what was saved before is kept; repeat the "
+        f"process {k} of {len(started)} {reason}; what was saved before is kept; repeat the "
         "command to continue"
     )
 

@@ -58,8 +58,12 @@ def processes(batch: int, device: str) -> Iterator[Share]:
 
 def _own_device(name: str) -> torch.device:
     """Return the device of this process, one for each on a machine."""
-    device, local = pick_device(name), int(os.environ.get("LOCAL_RANK", 0))
-    count = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    local, count = (
+        int(os.environ.get(f"LOCAL_{k}", at)) for k, at in (("RANK", 0), ("WORLD_SIZE", 1))
+    )
+    if name != "cpu" and local < torch.cuda.device_count():
+        torch.cuda.set_device(local)  # before anything else takes memory of the first card
+    device = pick_device(name)
     if device.type not in ("cpu", "cuda") or ":" in name:
         raise ValueError(
             f"expected device cpu or cuda for several processes, got {name} ({device}); choose "
@@ -72,10 +76,7 @@ def _own_device(name: str) -> torch.device:
             f"expected at most {there} processes for the {there} {kind} of this machine, got "
             f"{count}; use --devices {there}"
         )
-    if device.type == "cpu":
-        return device
-    torch.cuda.set_device(local)
-    return torch.device("cuda", local)
+    return device if device.type == "cpu" else torch.device("cuda", local)
 
 
 def _check_cards(share: Share) -> None:
