@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganatomy.data import Samples
+from ganatomy.gan import launch
 from ganatomy.gan import step as eager
 from ganatomy.gan.draws import Draws, MemberDraws, Recorder, Request, step_seed
 from ganatomy.gan.losses import Loss
@@ -103,7 +104,7 @@ def captured_or(
     try:
         captured = capture(found)
     except RuntimeError as error:
-        if state.share.size > 1 and isinstance(error, torch.OutOfMemoryError):
+        if launch.size() > 1 and isinstance(error, torch.OutOfMemoryError):
             raise  # the other processes may have captured theirs
         reason = str(error).partition("\n")[0]
         warnings.warn(
