@@ -19,7 +19,7 @@ import torch
 from test_celeba import write_celeba
 from test_folder import Write, png, write_folder, write_tar, write_tgz, write_zip
 
-from ganatomy.data import Samples, decoding, digest, listing, load
+from ganatomy.data import Samples, decoding, digest, load, members
 from ganatomy.data import cache as caches
 from ganatomy.data.folder import load_images
 
@@ -402,7 +402,7 @@ def test_a_bar_in_a_terminal(
 def test_a_compressed_tar_need_not_fit_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    monkeypatch.setattr(listing, "IN_MEMORY", held)
+    monkeypatch.setattr(members, "IN_MEMORY", held)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spool"))
     (tmp_path / "spool").mkdir()
     same(

@@ -19,7 +19,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganatomy.data import Samples, Split, cache, digest, listing, pixels
+from ganatomy.data import Samples, Split, cache, digest, members, pixels
 from ganatomy.data.folder import load_images
 from ganatomy.data.inspection import inspect
 
@@ -181,7 +181,7 @@ def test_too_much_is_refused(
 ) -> None:
     path = write({"a.png": png(1), "b.png": png(1) + bytes(5000)})
     assert len(load_images(path)) == 2
-    monkeypatch.setattr(listing, "LIMIT", 4000)
+    monkeypatch.setattr(members, "LIMIT", 4000)
     monkeypatch.setattr(pixels, "LIMIT", 4000)
     refuses(path, "b.png .*more than 4,000 bytes")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
@@ -327,7 +327,7 @@ def test_images_outside_the_classes(tmp_path: Path) -> None:
 
 def test_nothing_to_read(write: Callable[[Files], Path], tmp_path: Path) -> None:
     refuses(tmp_path / "none", "there is no")
-    refuses(write({}), r"has no images \(.png .*links to folders")
+    refuses(write({}), r"has no images \(.png .*without a suffix")
     (tmp_path / "other.rar").write_bytes(b"x")
     refuses(
         tmp_path / "other.rar", r"is not a folder, .zip, .tar, .tar.gz, .tgz, .npz, .h5 or .parquet"
@@ -374,7 +374,10 @@ def test_paths_do_no_harm(tmp_path: Path) -> None:
     inside.mkdir()
     files = {"/abs.png": png(1), "../up.png": png(2), "a/../../up.png": png(3), "./b.png": png(4)}
     for write_archive in (write_zip, write_tar, write_tgz):
-        assert values(load_images(write_archive(files, inside / "pics"))) == [1, 4]
+        path = write_archive(files, inside / "pics")
+        refuses(path, "../up.png .*its name leads out of the archive")
+        with pytest.warns(UserWarning, match="left out 2 of 4"):
+            assert values(load_images(path, skip_bad=True)) == [1, 4]
     left = {p.name for p in tmp_path.rglob("*")}
     assert left == {"inside", "pics.zip", "pics.tar", "pics.tgz"}
 
@@ -386,6 +389,95 @@ def test_links_in_archives_are_refused(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
     refuses(path, "b.png .*a link")
+
+
+def test_suffixes_and_files_without_one(write: Callable[[Files], Path]) -> None:
+    """Every file that is an image is read, whatever its suffix or if it has none."""
+    forms = {"PNG": "png", "JPEG": "jpe jpg jfif JPEG", "PPM": "ppm pgm pnm PBM", "BMP": "bmp"}
+    forms |= {"GIF": "gif", "TIFF": "tif", "WEBP": "webp"}
+    forms |= {"AVIF": "avif"} if "AVIF" in pixels.FORMATS else {}
+    files = {f"{form}/a.{s}": encode(shade(9), form) for form in forms for s in forms[form].split()}
+    files |= {f"{form}/bare": encode(shade(9), form) for form in forms}
+    others = {"X/PNG": b"", "X/BM": b"BMW is a car", "X/P6": b"P6 is not a picture", "X/txt": b"x"}
+    samples = load_images(write(files | others))
+    assert len(samples) == len(files) and samples.classes == tuple(sorted(forms))
+    assert all(abs(value - 9) <= 2 for value in values(samples))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("b.heic", ".heic is not supported; convert it to PNG"),
+        ("b.NEF", ".nef is not supported"),
+        ("b.jpg_large", "it is a PNG whose name ends in .jpg_large; rename it"),
+        ("b.png.bak", "it is a PNG whose name ends in .bak"),
+    ],
+)
+def test_what_looks_like_an_image_is_not_left_out_silently(
+    write: Callable[[Files], Path], name: str, reason: str
+) -> None:
+    path = write({"a.png": png(1), name: png(2)})
+    refuses(path, f"{name} .*{reason}")
+    with pytest.warns(UserWarning, match=f"left out 1 of 2 images, {name}"):
+        assert values(load_images(path, skip_bad=True)) == [1]
+    found = inspect(path)
+    assert found.bad == 1 and reason in found.bad_examples[name] and found.todo
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    """All that is below them is read; a circle ends, a link to nothing is told."""
+    folder = write_folder({"x/a.png": png(1), "y/b.png": png(2)}, tmp_path / "pics")
+    other = write_folder({"deep/c.png": png(3), "d.png": png(4)}, tmp_path / "other")
+    (folder / "z").symlink_to(other)
+    (other / "deep/up").symlink_to(folder)  # a circle through two folders
+    (other / ".cache").symlink_to(tmp_path)
+    assert values(load_images(folder)) == [1, 2, 4, 3]
+    assert inspect(folder).images == 4
+    (folder / "w").symlink_to(tmp_path / "not mounted")
+    refuses(folder, "w cannot be read: it is a link to .*not mounted")
+    assert inspect(folder).bad == 1
+    (folder / "w").rename(folder / "notes.txt")
+    assert len(load_images(folder)) == 4
+
+
+def test_links_to_folders_in_archives_are_told(tmp_path: Path) -> None:
+    tarred, zipped = (
+        write({"x/a.png": png(1), "x/LICENSE": b""}, tmp_path / "pics")
+        for write in (write_tar, write_zip)
+    )
+    for name, target in (("y", "x"), ("z", "/elsewhere"), ("COPYING", "x/LICENSE")):
+        with tarfile.open(tarred, "a") as tar:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
+        with zipfile.ZipFile(zipped, "a") as archive:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o120777 << 16
+            archive.writestr(info, target)
+    for path in (tarred, zipped):
+        refuses(path, "y cannot be read: it is a link to x, which is not followed")
+        assert list(inspect(path).bad_examples) == ["y", "z"]
+
+
+@pytest.mark.parametrize("write_archive", WRITERS[1:])
+def test_members_of_one_name_are_refused(tmp_path: Path, write_archive: Write) -> None:
+    """Whichever is meant, none of them is dropped silently."""
+    files = {"x/a.png": png(1), "./x/a.png": png(2), "/x/a.png": png(3), "b.png": png(4)}
+    refuses(write_archive(files, tmp_path / "pics"), "2 images have the name of .*first x/a.png")
+    files = {"a.png": png(1), "a.txt": b"1", "./a.txt": b"2"}
+    assert len(load_images(write_archive(files, tmp_path / "pics"))) == 1
+
+
+def test_folders_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, real = write_folder({"a.png": png(1), "x/b.png": png(2)}, tmp_path / "pics"), os.scandir
+
+    def scandir(path: Path) -> Any:
+        if path.name == "x":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    refuses(folder, "Permission denied")
 
 
 def test_encrypted_zip(tmp_path: Path) -> None:
@@ -432,7 +524,7 @@ def test_tars_that_expand_too_much(
     path = write_tgz({name: bytes(2_000_000), "b.png": png(1)}, tmp_path / "pics")
     if name == "a.txt":
         assert len(load_images(path)) == 1
-    monkeypatch.setattr(listing, "EXPANDED", 1_000_000)
+    monkeypatch.setattr(members, "EXPANDED", 1_000_000)
     refuses(path, "it expands to more than 1,000,000 bytes")
     files = {"b.png": png(1)}
     path = write_tgz(files, tmp_path / "pics")
@@ -444,7 +536,7 @@ def test_tars_that_expand_too_much(
 def test_too_many_files(write: Callable[[Files], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path = write({"a.png": png(1), "b.txt": b"", "c.txt": b""})
     assert len(load_images(path)) == 1
-    monkeypatch.setattr(listing, "MEMBERS", 2)
+    monkeypatch.setattr(members, "MEMBERS", 2)
     refuses(path, "more than 2 files")
 
 

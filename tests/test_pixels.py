@@ -5,6 +5,7 @@ import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from test_folder import encode, png, refuses, shade, values, write_folder, write_npz, write_zip
 
 from ganatomy.data import pixels
 from ganatomy.data.folder import load_images
+from ganatomy.data.inspection import inspect
 
 FORMS = {"jpg": "JPEG", "tif": "TIFF"}
 
@@ -88,13 +91,14 @@ def test_gray_palette_among_colors(tmp_path: Path, what: str) -> None:
     assert load_images(write_zip(files, tmp_path / "pics")).shape == (1, 4, 6)
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    checked = kind + content
+    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+
 def deep_rgb() -> bytes:
     """A PNG of 16 bits a channel, which Pillow does not write."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checked = kind + content
-        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 6, 4, 16, 2, 0, 0, 0))
     rows = chunk(b"IDAT", zlib.compress((b"\0" + bytes(6 * 6)) * 4))
     return b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b"")
@@ -116,7 +120,11 @@ BAD = {
     "16-bit RGB": (deep_rgb(), "16-bit or float"),
     "float": (encode(np.zeros((4, 6), np.float32), "TIFF"), "16-bit or float"),
     "CMYK": (encode(COLORS, "JPEG", mode="CMYK"), "is CMYK"),
-    "other format": (encode(COLORS, "PPM"), "cannot identify"),
+    "other format": (encode(COLORS, "TGA"), "cannot identify"),
+    "16-bit PPM": (b"P6 6 4 65535 " + bytes(144), "16-bit or float"),
+    "16-bit plain PPM": (b"P3 6 4 999 " + b"1 " * 72, "16-bit or float"),
+    "10-bit PGM": (b"P5 6 4 1023 " + bytes(48), "16-bit or float"),
+    "cut PPM": (b"P6 6 4 255 " + bytes(70), "truncated|not enough"),
     "size": (png(0, 6, 4, 3), "is 4 x 6 RGB but the first, a/0.png, is 6 x 4 RGB"),
     "mode": (png(0, 4, 6), "is 6 x 4 gray but the first, a/0.png, is 6 x 4 RGB"),
 }
@@ -127,6 +135,82 @@ def test_bad_images_are_named(tmp_path: Path, what: str) -> None:
     content, reason = BAD[what]
     files = {"a/0.png": png(5), "a/1.png": content, "b/2.png": png(6)}
     refuses(write_folder(files, tmp_path / "pics"), f"a/1.png .*{reason}")
+
+
+TURNED: list[Callable[[NDArray[Any]], NDArray[Any]]] = [
+    lambda a: a,
+    lambda a: a[:, ::-1],
+    lambda a: a[::-1, ::-1],
+    lambda a: a[::-1],
+    lambda a: a.swapaxes(0, 1),
+    lambda a: np.rot90(a, -1),
+    lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    lambda a: np.rot90(a),
+]
+"""What EXIF orientations 1 to 8 ask for, of an array (H, W, C)."""
+OTHER_COLORS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8))
+TIFFS = ["raw", "tiff_lzw", "tiff_deflate", "jpeg"]
+
+
+def oriented(value: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif.tobytes()
+
+
+def upright(content: bytes) -> tuple[NDArray[np.uint8], bool]:
+    found = pixels.decode(lambda: io.BytesIO(content), 0)
+    return found.pixels.transpose(1, 2, 0), found.turned
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "MPO", *TIFFS])
+@pytest.mark.parametrize("value", [*range(1, 9), 0, 9])
+def test_exif_orientation(tmp_path: Path, form: str, value: int) -> None:
+    options: dict[str, Any] = {"lossless": True} if form == "WEBP" else {}
+    options |= {"compression": form} if form in TIFFS else {}
+    options["exif"] = oriented(value)
+    if form in TIFFS[1:] and value not in range(1, 9):
+        pytest.skip("libtiff does not write it")
+    content = encode(OTHER_COLORS, "TIFF" if form in TIFFS else form, **options)
+    flat = encode(OTHER_COLORS, "TIFF" if form in TIFFS else form, **(options | {"exif": b""}))
+    found, turned = upright(content)
+    wanted = TURNED[value - 1 if value in range(1, 9) else 0](upright(flat)[0])
+    assert np.array_equal(found, wanted) and turned == (value in range(2, 9))
+    files = {"a.jpg": content, "b.jpg": encode(OTHER_COLORS)}
+    assert inspect(write_folder(files, tmp_path / "pics")).turned == turned
+
+
+@pytest.mark.skipif("AVIF" not in pixels.FORMATS, reason="this Pillow does not read AVIF")
+@pytest.mark.parametrize("value", range(1, 9))
+def test_orientation_of_avif(value: int) -> None:
+    options: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
+    content = encode(OTHER_COLORS, "AVIF", exif=oriented(value), **options)
+    found, turned = upright(content)
+    assert np.array_equal(
+        found, TURNED[value - 1](upright(encode(OTHER_COLORS, "AVIF", **options))[0])
+    )
+    assert turned == (value > 1)
+
+
+def test_orientation_wherever_it_is_stated() -> None:
+    plain = encode(OTHER_COLORS)
+    exif = chunk(b"eXIf", oriented(6).removeprefix(b"Exif\0\0"))
+    packet = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    xmp = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+    ends = plain.index(b"IDAT") - 4, len(plain) - 12
+    for more, place in product((exif, xmp), ends):
+        found, turned = upright(plain[:place] + more + plain[place:])
+        assert turned and np.array_equal(found, TURNED[5](np.asarray(OTHER_COLORS)))
+    for mode in ("1", "L", "P"):
+        image = OTHER_COLORS.convert(mode)
+        made = upright(encode(image, exif=oriented(5)))[0]
+        assert np.array_equal(made, TURNED[4](upright(encode(image))[0]))
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0MM", b"Exif\0\0" + bytes(99), b"junk"])
+def test_damaged_metadata_states_no_orientation(exif: bytes) -> None:
+    for form in ("JPEG", "PNG", "WEBP"):
+        assert not upright(encode(OTHER_COLORS, form, exif=exif))[1]
 
 
 def test_warnings_about_metadata_are_not_passed_on(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from safetensors.torch import save
 from targets import KEPT, RECIPE, about
 
 from ganatomy.cli.main import COMMANDS
+from ganatomy.data.pixels import FORMATS
 from ganatomy.evaluation import classifier
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.storage.checksums import encode_row
@@ -44,6 +45,8 @@ NAMES += [
     "x/",
     "é/\u202e.png",
     "a" * 300,
+    "x/bare",
+    "x/b.heic",
 ]
 
 
@@ -79,10 +82,10 @@ def drawn() -> list[bytes]:
     rng, found = np.random.default_rng(0), []
     gray = Image.fromarray(rng.integers(0, 256, (5, 7), np.uint8))
     colors = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
-    for form in ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"):
+    for form in FORMATS:
         for image, mode in ((gray, "L"), (colors, "RGB"), (gray, "1"), (colors, "P")):
             options: dict[str, Any] = {"transparency": 3} if mode == "P" and form == "PNG" else {}
-            if mode in ("1", "P") and form in ("JPEG", "WEBP"):
+            if mode in ("1", "P") and form in ("JPEG", "WEBP", "AVIF", "PPM"):
                 mode, options = "RGB", {"progressive": True, "lossless": True}
             file = io.BytesIO()
             image.convert(mode).save(file, form, **options)

@@ -71,7 +71,7 @@ def a_study(content: bytes) -> None:
 
 def an_image(content: bytes) -> None:
     header(content)
-    assert decode(lambda: io.BytesIO(content), 0).shape[0] in (1, 3)
+    assert decode(lambda: io.BytesIO(content), 0).pixels.shape[0] in (1, 3)
 
 
 def an_array(name: str, content: bytes) -> None:

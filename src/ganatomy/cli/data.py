@@ -52,6 +52,7 @@ def _show(found: "Findings") -> None:
     rows += [
         ("formats", _counts(found.formats)),
         ("modes", _counts(found.modes)),
+        ("turned upright", f"{found.turned:,} by EXIF orientation" if found.turned else "none"),
         ("sizes", _counts(found.sizes)),
         ("copies", _pairs(found.copies, found.copy_pairs)),
     ]

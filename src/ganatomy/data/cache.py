@@ -33,7 +33,7 @@ from ganatomy.storage.files import write_atomic
 LARGE = 2000
 """Smallest number of images that are cached; fewer are decoded faster than looked up."""
 
-FORMAT = 3
+FORMAT = 4
 """Version of the files and of the policy that makes them; part of the key."""
 
 Rows = Iterator[tuple[int, NDArray[np.uint8]]]

@@ -91,7 +91,7 @@ def usable(
         try:
             if label < 0:
                 raise ValueError("lies outside the class folders")
-            pixels = decode(source.files[name], known[0])
+            pixels = decode(source.files[name], known[0]).pixels
             if shape is not None:
                 pixels = reshape(pixels, shape)
             elif first and pixels.shape != known:

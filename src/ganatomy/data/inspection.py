@@ -16,7 +16,8 @@ from ganatomy.data.arrays import is_arrays, read_arrays
 from ganatomy.data.decoding import with_progress
 from ganatomy.data.folder import choose, located
 from ganatomy.data.layout import Layout, Place, part_of, split_notes
-from ganatomy.data.listing import Listing, Open
+from ganatomy.data.listing import Listing, is_hidden
+from ganatomy.data.members import Open
 from ganatomy.data.pixels import LIMIT, decode, header
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape
@@ -41,6 +42,8 @@ class Findings:
     """images by file format"""
     modes: dict[str, int]
     """images by pixel type"""
+    turned: int
+    """images that their EXIF orientation turns or mirrors, which is done"""
     sizes: dict[str, int]
     """images by size, W x H; the most frequent sizes"""
     distinct_sizes: int
@@ -83,6 +86,8 @@ class Inspected(NamedTuple):
     """W x H"""
     shape: Shape = ()
     """(C, H, W) of a usable image"""
+    turned: bool = False
+    """whether its EXIF orientation is another than upright"""
     digest: bytes = b""
     """SHA-256 of the pixels of a usable image"""
     problem: str = ""
@@ -149,10 +154,16 @@ def _inspect_file(name: str, place: Place, opened: Open, channels: int) -> Inspe
     form, mode, size = header(content) or ("unknown", "unknown", None)
     image = Inspected(name, *place, form, mode, f"{size[0]} x {size[1]}" if size else "unknown")
     try:
-        pixels = decode(opened, channels)
+        found = decode(opened, channels)
     except ValueError as error:
         return image._replace(problem=str(error))
-    return image._replace(shape=pixels.shape, digest=_digest(pixels))
+    shape = found.pixels.shape
+    return image._replace(
+        size=f"{shape[2]} x {shape[1]}",
+        shape=shape,
+        turned=found.turned,
+        digest=_digest(found.pixels),
+    )
 
 
 def _inspect_array(part: str, samples: Samples) -> Iterator[Inspected]:
@@ -161,7 +172,12 @@ def _inspect_array(part: str, samples: Samples) -> Iterator[Inspected]:
     for i, pixels in enumerate(samples.values.numpy()):
         kind = samples.classes[samples.labels[i]] if samples.classes else ""
         yield Inspected(
-            f"{part}/{i}".lstrip("/"), part, kind, *looks, pixels.shape, _digest(pixels)
+            f"{part}/{i}".lstrip("/"),
+            part,
+            kind,
+            *looks,
+            shape=pixels.shape,
+            digest=_digest(pixels),
         )
 
 
@@ -186,6 +202,7 @@ def _findings(
         used=used,
         formats=dict(Counter(image.format for image in images).most_common()),
         modes=dict(Counter(image.mode for image in images).most_common()),
+        turned=sum(image.turned for image in images),
         sizes=dict(sizes.most_common(SIZES)),
         distinct_sizes=len(sizes),
         copies=len(copies),
@@ -214,8 +231,8 @@ def _leaks(train: Sequence[Inspected], test: Sequence[Inspected]) -> list[tuple[
 
 
 def _suffix(name: str) -> str:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-    return "hidden" if hidden else PurePosixPath(name).suffix.lower() or "no suffix"
+    path = PurePosixPath(name)
+    return "hidden" if is_hidden(path) else path.suffix.lower() or "no suffix"
 
 
 def _todo(needed: Sequence[Inspected], leaks: int) -> list[str]:

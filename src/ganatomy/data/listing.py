@@ -1,46 +1,43 @@
 """Image files of a folder or an archive, by name.
 
-Archives are never unpacked to disk; the names in them give the order and the labels only.
+A file is an image if its suffix says so, or if it has no suffix and its content is one. What looks
+like an image and cannot be read is listed too, so that it is counted and named.
 """
 
 import errno
-import gzip
+import posixpath
 import re
-import tarfile
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
-from ganatomy.data.pixels import LIMIT, check_packing, unreadable
+from ganatomy.data.members import HEAD, Member, Open, list_members
+from ganatomy.data.pixels import LIMIT, header, unreadable
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+SUFFIXES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".avif",
+)  # fmt: skip
 """Suffixes of images, in lower or upper case; of several frames the first is read."""
+
+UNSUPPORTED = (
+    ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpf", ".tga", ".exr", ".hdr", ".psd", ".dng",
+    ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf",
+)  # fmt: skip
+"""Suffixes of images in formats that are not read."""
+
+MAGIC = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|BM|RIFF....WEBP|GIF8|II\*\0|MM\0\*|P[1-6]\s|....ftypavi[fs]", re.DOTALL
+)
+"""First bytes of image files; of other files too, so that a match is looked at more closely."""
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
-IN_MEMORY = 2**28
-"""Bytes of the images of a compressed tar that stay in memory; more go to a temporary file in
-$TMPDIR, because going back in a compressed tar is slow."""
-
-MEMBERS = 2_000_000
-"""Largest number of files, of any kind, in a folder or an archive."""
-
-EXPANDED, TIMES = 2**30, 100
-"""Bytes that a compressed tar may expand to, or multiple of its own size if that is more."""
-
-HEADER = 2**16
-"""Bytes of the longest header in a tar, which holds little more than a name."""
-
 UNSHOWN = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control and formatting characters, which a terminal would obey and a file name may not hold."""
-
-Open = Callable[[], IO[bytes]]
 
 
 @dataclass(frozen=True)
@@ -71,124 +68,106 @@ def listing(path: Path, stack: ExitStack) -> Listing:
         raise ValueError(
             f"{path} is not a folder, {', '.join(ARCHIVES)}, .npz, .h5 or .parquet of images"
         )
-    opens: dict[str, Open] = {}
-    others: list[str] = []
+    found = _Found()
     try:
-        for count, (member, opened) in enumerate(_members(path, stack)):
-            if count == MEMBERS:
-                raise OverflowError(f"more than {MEMBERS:,} files")
-            raw = UNSHOWN.sub(lambda sign: sign[0].encode("unicode_escape").decode(), member)
-            if name := image_name(raw):
-                opens[name] = opened
-            else:
-                others.append(raw)
+        for member in list_members(path, stack, _may_be_image):
+            found.add(member)
     except Exception as error:  # damaged archives raise many kinds
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             space = f"no space left in {tempfile.gettempdir()} for the images of {path}"
             raise OSError(f"{space}; free some or set TMPDIR") from error
         raise ValueError(unreadable(path, error)) from error
-    if not opens:
+    if found.repeated:
+        raise ValueError(
+            f"{path}: {len(found.repeated):,} images have the name of an earlier one, first "
+            f"{found.repeated[0]}; give each another name and pack them again"
+        )
+    found.add_links()
+    if not found.images:
         wanted = " ".join(SUFFIXES)
-        raise ValueError(f"{path} has no images ({wanted}; links to folders are not followed)")
-    return Listing({name: opens[name] for name in sorted(opens)}, tuple(sorted(others)))
+        raise ValueError(f"{path} has no images ({wanted}, or any of these without a suffix)")
+    return Listing(dict(sorted(found.images.items())), tuple(sorted(found.others)))
 
 
-def _members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
-    """Yield every file by its name relative to path."""
-    if path.is_dir():
-        for file in path.rglob("*"):
-            if not file.is_dir():
-                yield file.relative_to(path).as_posix(), partial(_open_file, file)
-    elif path.name.lower().endswith(".zip"):
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        for info in archive.infolist():
-            if not info.is_dir():
-                yield info.filename.replace("\\", "/"), partial(_open_member, archive, info)
-    else:
-        yield from _tar_members(path, stack)
+@dataclass(frozen=True)
+class _Found:
+    """Files that have been listed so far."""
+
+    images: dict[str, Open] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    """links without the suffix of an image, and their targets"""
+    repeated: list[str] = field(default_factory=list)
+    """names of images that several members have"""
+
+    def add(self, member: Member) -> None:
+        """Sort a file into one of the kinds."""
+        raw = _shown(member.name)
+        name = PurePosixPath(raw.lstrip("/"))
+        suffix = name.suffix.lower()
+        if is_hidden(name):
+            self.others.append(raw)
+        elif suffix in SUFFIXES:
+            self._add_image(str(name), member.opened)
+        elif suffix in UNSUPPORTED:
+            reason = f"{suffix} is not supported; convert it to PNG"
+            self._add_image(str(name), partial(_refuse, reason))
+        elif member.link:
+            self.links[str(name)] = _shown(member.link)
+        elif not (form := _sniff(member.opened)):
+            self.others.append(raw)
+        elif not suffix:
+            self._add_image(str(name), member.opened)
+        else:
+            reason = f"it is a {form} whose name ends in {suffix}; rename it"
+            self._add_image(str(name), partial(_refuse, reason))
+
+    def _add_image(self, name: str, opened: Open) -> None:
+        if name in self.images:
+            self.repeated.append(name)
+        if ".." in PurePosixPath(name).parts:
+            opened = partial(_refuse, "its name leads out of the archive; pack it again")
+        self.images[name] = opened
+
+    def add_links(self) -> None:
+        """Count links to folders, and to what is not there, as images that cannot be read."""
+        files = {*self.images, *self.others}
+        for name, link in self.links.items():
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), link))
+            if target in files or PurePosixPath(name).suffix:
+                self.others.append(name)
+            else:
+                reason = f"it is a link to {link}, which is not followed; put the files there"
+                self.images[name] = partial(_refuse, reason)
 
 
-def _tar_members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Open]]:
-    size = path.stat().st_size
-    raw = stack.enter_context(path.open("rb"))
-    packed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    file: Any = raw
-    held: IO[bytes] = raw
-    if packed:
-        file = stack.enter_context(gzip.open(raw))  # noqa: SIM115
-        held = stack.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
-    headers: Any = _Headers(file, max(EXPANDED, TIMES * size) if packed else size)
-    with tarfile.open(fileobj=headers, mode="r:") as tar:
-        for member in iter(tar.next, None):
-            tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
-            if member.isdir():
-                continue
-            if member.size < 0:
-                raise ValueError(f"a file of {member.size:,} bytes")
-            whole = member.isfile() and not member.issparse()
-            size, place = min(member.size, LIMIT + 1) if whole else 0, member.offset_data
-            if packed and image_name(member.name):
-                file.seek(place)
-                place = held.tell()
-                held.write(file.read(size))
-            yield member.name, partial(_part, held, place, size)
-        headers.check_end(tar.offset)
+def is_hidden(name: PurePosixPath) -> bool:
+    """Whether a file or one of its folders is hidden, or is one of macOS's companions of files."""
+    hidden = (part.startswith(".") and part != ".." for part in name.parts)
+    return any(hidden) or "__MACOSX" in name.parts
 
 
-class _Headers:
-    """File from which tarfile reads headers: it does not go back, nor on without end."""
-
-    def __init__(self, file: IO[bytes], most: int) -> None:
-        self.file, self.most = file, most
-        self.tell = file.tell
-
-    def seek(self, place: int) -> None:
-        if place < self.tell():  # a negative size, which tarfile would follow forever
-            raise ValueError("a file in it ends before it begins")
-        self._see(place)
-        self.file.seek(place)
-
-    def read(self, count: int) -> bytes:
-        self._see(self.tell())
-        if not 0 <= count <= HEADER:
-            raise OverflowError(f"a header of {count:,} bytes")
-        content = self.file.read(count)
-        if count > tarfile.BLOCKSIZE and re.search(rb"\d{100}", content):
-            raise ValueError("a header of digits alone")  # on which tarfile's search takes minutes
-        return content
-
-    def check_end(self, place: int) -> None:
-        """Check that a tar is complete, which tarfile does not, and read on to the checksum."""
-        self.file.seek(place)
-        if self.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise EOFError("it is cut short")
-        while self.read(HEADER):
-            pass
-
-    def _see(self, place: int) -> None:
-        if place > self.most:
-            raise OverflowError(f"it expands to more than {self.most:,} bytes")
+def is_image_name(name: str) -> bool:
+    """Whether the suffix of a file that is not hidden says that it is an image."""
+    return name.lower().endswith(SUFFIXES) and not is_hidden(PurePosixPath(name))
 
 
-def _open_file(file: Path) -> IO[bytes]:
-    if not file.is_file():  # opening a FIFO would wait for a writer
-        raise OSError("it is not a regular file")
-    return file.open("rb")
+def _may_be_image(name: str, head: bytes) -> bool:
+    return name.lower().endswith(SUFFIXES) or MAGIC.match(head) is not None
 
 
-def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
-    check_packing(info)
-    return archive.open(info)
+def _shown(name: str) -> str:
+    return UNSHOWN.sub(lambda sign: sign[0].encode("unicode_escape").decode(), name)
 
 
-def _part(file: IO[bytes], place: int, size: int) -> IO[bytes]:
-    file.seek(place)
-    return BytesIO(file.read(size))
+def _sniff(opened: Open) -> str:
+    """Return the format of an image file, by its content; empty if it is another file."""
+    with suppress(Exception), opened() as file:
+        head = file.read(HEAD)
+        if MAGIC.match(head) and (found := header(head + file.read(LIMIT))):
+            return found[0]
+    return ""
 
 
-def image_name(raw: str) -> str:
-    """Return the name of a member as in a folder; empty if it is hidden or not an image."""
-    name = PurePosixPath(raw.lstrip("/"))
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-    return "" if hidden or name.suffix.lower() not in SUFFIXES else str(name)
+def _refuse(reason: str) -> IO[bytes]:
+    raise ValueError(reason)

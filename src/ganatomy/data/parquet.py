@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from ganatomy.data.arrays import IMAGES, LABELS, UnusableError, check_memory, library, whole
 from ganatomy.data.layout import Layout, Place, role, split_notes
-from ganatomy.data.listing import MEMBERS, UNSHOWN, Listing, Open, image_name
+from ganatomy.data.listing import UNSHOWN, Listing, is_image_name
+from ganatomy.data.members import MEMBERS, Open
 
 ROWS = 64
 """Rows that are held in memory at a time."""
@@ -34,7 +35,7 @@ def parquet_files(path: Path) -> list[Path]:
         return [path] if path.name.lower().endswith(".parquet") else []
     found = []
     for file in path.rglob("*"):
-        if image_name(file.name):  # where most folders end
+        if is_image_name(file.name):  # where most folders end
             return []
         if file.suffix.lower() == ".parquet" and file.is_file():
             found.append(file)

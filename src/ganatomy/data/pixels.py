@@ -8,15 +8,19 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile, features
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 """Formats by Pillow's names; its other decoders never see files of unknown origin."""
+
+if "avif" in features.get_supported_modules():
+    FORMATS = (*FORMATS, "AVIF")
 
 LIMIT = 100_000_000
 """Bytes of the largest image file that is read."""
@@ -32,6 +36,17 @@ CONTAINER = [
 DEEP = ";16[BLN]"
 """Pattern of 16-bit channels in Pillow's description of how it decodes them."""
 
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Operation that makes an image upright, by its EXIF orientation; other values mean upright."""
+
 MODES = {
     "1": "black and white",
     "L": "gray",
@@ -46,8 +61,18 @@ MODES = {
 """Pillow's modes in words; others, such as RGB, RGBA and CMYK, keep their names."""
 
 
-def decode(opened: Callable[[], IO[bytes]], channels: int) -> NDArray[np.uint8]:
-    """Read the first frame of an image file as uint8 (C, H, W) with 1 or 3 channels.
+@dataclass(frozen=True)
+class DecodedImage:
+    """The first frame of an image file, upright."""
+
+    pixels: NDArray[np.uint8]
+    """(C, H, W) with 1 or 3 channels"""
+    turned: bool
+    """whether its EXIF orientation is another than upright"""
+
+
+def decode(opened: Callable[[], IO[bytes]], channels: int) -> DecodedImage:
+    """Read the first frame of an image file.
 
     Args:
         opened: function that opens the file.
@@ -58,7 +83,7 @@ def decode(opened: Callable[[], IO[bytes]], channels: int) -> NDArray[np.uint8]:
     """
     with warnings.catch_warnings(action="ignore"):  # of metadata, which does not change pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = _load(opened)
+        image, turned = _load(opened)
         palette = image.mode in ("P", "PA") or image.format == "GIF"
         if image.has_transparency_data:
             image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
@@ -71,10 +96,11 @@ def decode(opened: Callable[[], IO[bytes]], channels: int) -> NDArray[np.uint8]:
         raise ValueError(f"is {image.mode}; save it as gray or RGB of 8 bits")
     pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
     gray = palette and channels != 3 and (pixels == pixels[:1]).all()
-    return pixels[:1] if gray else pixels
+    return DecodedImage(pixels[:1] if gray else pixels, turned)
 
 
-def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
+def _load(opened: Callable[[], IO[bytes]]) -> tuple[Image.Image, bool]:
+    """Return an upright image, and whether it had to be turned."""
     try:
         with opened() as file:
             content = file.read(LIMIT + 1)
@@ -85,13 +111,36 @@ def _load(opened: Callable[[], IO[bytes]]) -> Image.Image:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         if math.prod(image.size) > MOST_PIXELS:
             raise OverflowError(f"more than {MOST_PIXELS:,} pixels")
-        deep = re.search(DEEP, str(image.tile))  # of RGB, which Pillow would cut to 8 bits
+        deep = _is_deep(image)  # RGB would be cut to 8 bits
+        form = image.format
+        turn = None if form == "PNG" else _turn(image)
         image.load()
+        turn = _turn(image) if form == "PNG" else turn  # a PNG may state it after its pixels
     except Exception as error:  # Pillow and zipfile raise many kinds
         raise ValueError(f"cannot be read: {_reason(error)}") from error
     if deep or image.mode.startswith(("I", "F")):
         raise ValueError("has 16-bit or float pixels; save it as gray or RGB of 8 bits")
-    return image
+    if turn is not None and form != "TIFF":  # which Pillow turns by itself
+        image = image.transpose(turn)
+        image.format = form
+    return image, turn is not None
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return the operation that makes an image upright, if there is one."""
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged metadata states no orientation
+        return None
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an opened image has channels of more than 8 bits."""
+    if image.format == "PPM" and isinstance(image, ImageFile.ImageFile):
+        return any(isinstance(t.args, tuple) and t.args[-1] > 255 for t in image.tile) or (
+            image.mode == "I"
+        )
+    return re.search(DEEP, str(getattr(image, "tile", ""))) is not None
 
 
 def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
@@ -105,7 +154,7 @@ def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
             Image.open(io.BytesIO(content), formats=FORMATS) as image,
         ):
             mode = MODES.get(image.mode, image.mode)
-            if re.search(DEEP, str(image.tile)):
+            if _is_deep(image):
                 mode = "16-bit RGB" if image.mode in ("RGB", "RGBA") else "16-bit gray"
             return image.format or "unknown", mode, image.size
     except Exception:  # Pillow raises many kinds
