@@ -12,6 +12,8 @@ from test_folder import WRITERS, Files, encode, png, write_folder, write_npz, wr
 from test_pixels import BAD, GOOD
 
 from ganatomy.cli.data import Data
+from ganatomy.data import as_dataset
+from ganatomy.data.convert import FLAG
 from ganatomy.data.folder import load_images
 from ganatomy.data.inspection import inspect, suggested
 
@@ -75,7 +77,8 @@ def test_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str],
         made = load_images(path, shape=(3, 4, 6))
     else:
         assert found["bad"] == 1 and list(found["bad_examples"]) == ["a/1.png"]
-        assert found["todo"][0].startswith("--skip_bad: leave out 1 ")
+        how = FLAG if FLAG in found["bad_examples"]["a/1.png"] else "--skip_bad: leave out 1 "
+        assert found["todo"][0].startswith(how)
         with pytest.warns(UserWarning, match="left out 1 of 3"):
             made = load_images(path, skip_bad=True)
     assert len(made) == 3 - found["bad"]
@@ -139,13 +142,46 @@ def test_many_of_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "and 2 more" in shown and all(len(line) <= 80 for line in shown.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("seen", "brightest"),
+    [
+        ([0, 1], "1 of 255;"),
+        ([0], "0 of 255;"),
+        ([0, 1, 255], "1 of 255 except"),
+        ([255, 1], "1 of 255 except"),
+        ([0, 255], None),
+        ([0, 2], None),
+        ([0, 1, 254], None),
+        ([1], None),
+    ],
+)
+def test_floats_that_were_cast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seen: list[int], brightest: str | None
+) -> None:
+    """From files as from arrays, in training as in the check."""
+    images = np.resize(np.array(seen, np.uint8), (3, 5, 7))
+    files = {f"{i}.png": encode(image) for i, image in enumerate(images)}
+    paths = write_folder(files, tmp_path / "pics"), write_npz(tmp_path / "a.npz", images=images)
+    for path in paths:
+        code, found = check(path, capsys)
+        if brightest is None:
+            assert code == 0 and len(load_images(path)) == 3
+            continue
+        assert code == 1 and f"the brightest value is {brightest}" in found["todo"][0]
+        with pytest.warns(UserWarning, match=f"the brightest value is {brightest}"):
+            load_images(path)
+    if brightest is not None:
+        with pytest.warns(UserWarning, match=f"the brightest value is {brightest}"):
+            as_dataset(images)
+
+
 def test_none_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = check(write_zip({"a.png": b"bad"}, tmp_path / "pics"), capsys)
     assert code == 1 and found["todo"] == ["no image can be used; repair them"]
 
 
 def test_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    images = np.zeros((4, 5, 6), np.uint8)
+    images = np.full((4, 5, 6), 7, np.uint8)
     path = write_npz(tmp_path / "a.npz", images=images, labels=np.array([0, 1, 1, 1]))
     code, found = check(path, capsys)
     assert code == 0 and found["splits"] == {"": {"0": 1, "1": 3}} and found["copies"] == 3

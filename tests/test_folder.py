@@ -109,6 +109,7 @@ BATCHES = st.tuples(
 ).flatmap(lambda shape: arrays(np.uint8, shape))
 
 
+@pytest.mark.filterwarnings("ignore:.*the brightest value")
 @settings(max_examples=40)
 @given(BATCHES)
 def test_the_same_from_anywhere(
@@ -229,11 +230,11 @@ def test_names_of_classes(write: Callable[[Files], Path], name: str) -> None:
 def load_tree(tmp_path: Path, names: str, split: Split | None = None) -> str:
     """Write files of these names, and return those that are loaded with their classes."""
     listed = names.split()
-    path = write_zip({f"{n}.png": png(i) for i, n in enumerate(listed)}, tmp_path / "pics")
+    path = write_zip({f"{n}.png": png(i + 9) for i, n in enumerate(listed)}, tmp_path / "pics")
     samples = load_images(path, split)
     kinds = samples.classes or ("",)
     found = zip(values(samples), samples.labels.tolist(), strict=True)
-    return " ".join(f"{listed[i]}:{kinds[k]}" for i, k in found)
+    return " ".join(f"{listed[i - 9]}:{kinds[k]}" for i, k in found)
 
 
 @pytest.mark.parametrize(
@@ -372,12 +373,11 @@ def test_flipped_archives(tmp_path: Path, write_archive: Write) -> None:
 def test_paths_do_no_harm(tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
-    files = {"/abs.png": png(1), "../up.png": png(2), "a/../../up.png": png(3), "./b.png": png(4)}
+    files = {"/abs.png": png(1), "./b.png": png(4)}
+    out = {"../up.png": png(2), "a/../../up.png": png(3)}
     for write_archive in (write_zip, write_tar, write_tgz):
-        path = write_archive(files, inside / "pics")
-        refuses(path, "../up.png .*its name leads out of the archive")
-        with pytest.warns(UserWarning, match="left out 2 of 4"):
-            assert values(load_images(path, skip_bad=True)) == [1, 4]
+        refuses(write_archive(files | out, inside / "pics"), "2 images lead out of it, first ../up")
+        assert values(load_images(write_archive(files, inside / "pics"))) == [1, 4]
     left = {p.name for p in tmp_path.rglob("*")}
     assert left == {"inside", "pics.zip", "pics.tar", "pics.tgz"}
 
@@ -463,7 +463,7 @@ def test_links_to_folders_in_archives_are_told(tmp_path: Path) -> None:
 def test_members_of_one_name_are_refused(tmp_path: Path, write_archive: Write) -> None:
     """Whichever is meant, none of them is dropped silently."""
     files = {"x/a.png": png(1), "./x/a.png": png(2), "/x/a.png": png(3), "b.png": png(4)}
-    refuses(write_archive(files, tmp_path / "pics"), "2 images have the name of .*first x/a.png")
+    refuses(write_archive(files, tmp_path / "pics"), "2 images repeat an earlier one, first x/a")
     files = {"a.png": png(1), "a.txt": b"1", "./a.txt": b"2"}
     assert len(load_images(write_archive(files, tmp_path / "pics"))) == 1
 

@@ -533,6 +533,33 @@ def cached_images(place: Place) -> str:
     return "same values"
 
 
+def damaged_images(place: Place) -> str:
+    """An image to train on loses its second half, or it becomes zeros, or it has a wrong bit."""
+    from PIL import Image
+
+    source = place.path / "images"
+    source.mkdir()
+    suffix = place.rng.choice(["png", "jpg", "webp"])
+    for i in range(5):
+        noise = Image.frombytes("L", (8, 8), place.rng.randbytes(64))
+        noise.resize((64, 64)).convert("RGB").save(source / f"{i}.{suffix}")
+    file = source / f"{place.rng.randrange(5)}.{suffix}"
+    content = bytearray(file.read_bytes())
+    half = len(content) // 2
+    if suffix == "png" and place.rng.random() < 0.5:
+        content[place.rng.randrange(8, len(content))] ^= 1 << place.rng.randrange(8)
+    elif place.rng.random() < 0.5:
+        content[half:] = bytes(len(content) - half)
+    else:
+        del content[half:]
+    file.write_bytes(content)
+    train = ["train", str(place.whole / "mine.json"), "--dataset", str(source)]
+    assert do(place, [*train, "--out", str(place.run), *HOW]) == 2
+    code = start(place, ["data", "check", str(source), "--json"]).wait()
+    assert code == 1
+    return "refused"
+
+
 # studies
 
 
@@ -608,6 +635,7 @@ FAULTS: dict[Callable[[Place], str], int] = {
     evaluation_killed: 6,
     cached_numbers: 8,
     cached_images: 12,
+    damaged_images: 12,
     worker_killed: 8,
 }
 """what befalls -> with how many seeds it is tried"""

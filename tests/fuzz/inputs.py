@@ -90,6 +90,21 @@ def drawn() -> list[bytes]:
             file = io.BytesIO()
             image.convert(mode).save(file, form, **options)
             found.append(file.getvalue())
+    deep = Image.fromarray(rng.integers(0, 2**16, (5, 7), np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    converted = [
+        ("RGBA", "PNG"),
+        ("RGBA", "WEBP"),
+        ("LA", "PNG"),
+        ("CMYK", "JPEG"),
+        ("CMYK", "TIFF"),
+    ]
+    for mode, form in (*converted, ("I;16", "PNG"), ("I;16", "TIFF")):
+        file = io.BytesIO()
+        image = deep if mode == "I;16" else colors.convert(mode)
+        image.save(file, form, exif=exif.tobytes())
+        found.append(file.getvalue())
     for compression in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg", "group4"):
         file = io.BytesIO()
         image = gray.convert("1") if compression == "group4" else colors
@@ -100,7 +115,8 @@ def drawn() -> list[bytes]:
 
 @cache
 def named() -> dict[str, bytes]:
-    return {name: drawn()[i % 4] for i, name in enumerate(NAMES)}
+    names = [name for name in NAMES if not name.startswith(("/", ".."))]
+    return {name: drawn()[i % 4] for i, name in enumerate(names)}
 
 
 @cache

@@ -71,7 +71,11 @@ def a_study(content: bytes) -> None:
 
 def an_image(content: bytes) -> None:
     header(content)
-    assert decode(lambda: io.BytesIO(content), 0).pixels.shape[0] in (1, 3)
+    try:
+        found = decode(lambda: io.BytesIO(content), 0)
+    except ValueError:
+        found = decode(lambda: io.BytesIO(content), 0, "white")
+    assert found.pixels.shape[0] in (1, 3)
 
 
 def an_array(name: str, content: bytes) -> None:

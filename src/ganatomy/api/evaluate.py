@@ -75,6 +75,7 @@ def evaluate(
     data_root: str | Path | None = None,
     inception_weights: str | Path | None = None,
     skip_bad: bool = False,
+    convert: Literal["none", "white", "black"] | None = None,
     force: bool = False,
 ) -> Evaluation:
     """Measure a run, or images from anywhere, against real images.
@@ -99,6 +100,8 @@ def evaluate(
         data_root: folder of full datasets; None means the run's.
         inception_weights: file of Inception's weights; None means torch-fidelity's download.
         skip_bad: skip unreadable images of a path instead of stopping.
+        convert: background, white or black, on which CMYK, 16-bit and transparent images of a path
+            become 8-bit gray or RGB; "none" refuses them; None means as the run does.
         force: measure too few samples, or with other Inception weights.
 
     Returns:
@@ -117,6 +120,7 @@ def evaluate(
         shape=shape,
         weights=weights,
         skip_bad=skip_bad,
+        convert=convert,
         inception_weights=None if inception_weights is None else Path(inception_weights),
         device=device,
         data_root=None if data_root is None else Path(data_root),
@@ -214,7 +218,9 @@ def _measure_images(images: Any, settings: EvaluationSettings) -> Measurements:
     if callable(images) and not isinstance(images, nn.Module):
         images = images(settings.n or preset(settings.protocol).n)
     given = (
-        load(str(images), Path(), None, settings.skip_bad, settings.shape)
+        load(
+            str(images), Path(), None, settings.skip_bad, settings.shape, settings.convert or "none"
+        )
         if isinstance(images, str | Path)
         else reshape_all(as_samples(images), settings.shape)
     )
@@ -241,5 +247,6 @@ def _reference(settings: EvaluationSettings, run: Run | None) -> Reference:
         force=settings.force,
         shape=settings.shape or (own.recipe.data.shape if own else None),
         skip_bad=settings.skip_bad or (own.options.skip_bad if own else False),
+        convert=settings.convert or (own.recipe.data.convert if own else "none"),
     )
     return reference(protocol, data, options)

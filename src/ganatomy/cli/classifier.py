@@ -31,6 +31,8 @@ class Classifier(Command):
     """channels, height and width that images are cropped and resized to"""
     skip_bad: bool = False
     """skip unreadable images instead of stopping"""
+    convert: Literal["none", "white", "black"] = "none"
+    """background on which CMYK, 16-bit and transparent images become 8-bit gray or RGB"""
     seed: int = 0
     """seed of initial weights, order and augmentation"""
     threads: int | None = None
@@ -51,7 +53,9 @@ class Classifier(Command):
 
         root = data_root(self.data_root)
         if self.action == "show":
-            return find_classifier(self.data, root, self.kind, self.shape, self.skip_bad)
+            return find_classifier(
+                self.data, root, self.kind, self.shape, self.skip_bad, self.convert
+            )
         if self.threads:
             torch.set_num_threads(self.threads)
 
@@ -67,6 +71,7 @@ class Classifier(Command):
             seed=self.seed,
             shape=self.shape,
             skip_bad=self.skip_bad,
+            convert=self.convert,
             progress=say,
         )
         if self.out is not None:

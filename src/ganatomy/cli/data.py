@@ -26,11 +26,14 @@ class Data(Command):
     path: Annotated[Positional[Path], arg(metavar="DIR|ARCHIVE")]
     """a folder, zip, tar, npz, HDF5 or parquet of images"""
 
+    convert: Literal["none", "white", "black"] = "none"
+    """background on which images that are not 8-bit gray or RGB would be converted"""
+
     def call(self) -> Any:
         """Inspect."""
         from ganatomy.data.inspection import inspect
 
-        return inspect(self.path, quiet=self.json)
+        return inspect(self.path, quiet=self.json, convert=self.convert)
 
     def show(self, result: Any) -> None:
         """Print the findings."""

@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from ganatomy.data import mnist, published, toy
+from ganatomy.data.brightness import brightness_warning
 from ganatomy.data.celeba import celeba
+from ganatomy.data.convert import Convert
 from ganatomy.data.dataset import Dataset, Load, as_dataset, check_dataset, data_root
 from ganatomy.data.folder import load_images
 from ganatomy.data.samples import (
@@ -103,6 +105,7 @@ def load(
     split: Split | None,
     skip_bad: bool = False,
     shape: Shape | None = None,
+    convert: Convert = "none",
 ) -> Samples:
     """Load a dataset by name, or from a folder, zip, tar, npz, HDF5 or parquet of images.
 
@@ -113,6 +116,7 @@ def load(
         split: None means the training split of a name, and all images of a path.
         skip_bad: skip unreadable images of a path, with a warning.
         shape: (C, H, W) that images are cropped and resized to (see shape.py); None keeps them.
+        convert: how to convert images of a path that are not 8-bit gray or RGB (see convert.py).
 
     Raises:
         ValueError: if there is no such name or path, or it cannot be used.
@@ -126,11 +130,12 @@ def load(
             f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar, "
             "npz, HDF5 or parquet of images, or package.module:object, works too"
         )
-    return load_images(Path(name), split, skip_bad, shape)
+    return load_images(Path(name), split, skip_bad, shape, convert)
 
 
 __all__ = [
     "DATASETS",
+    "Convert",
     "Dataset",
     "Load",
     "Samples",
@@ -139,6 +144,7 @@ __all__ = [
     "Split",
     "as_dataset",
     "batch_indices",
+    "brightness_warning",
     "check_dataset",
     "data_root",
     "derive_seed",

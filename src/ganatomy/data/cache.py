@@ -74,7 +74,7 @@ def source_key(source: Source, *policy: object) -> str:
         with suppress(Exception), source.files[name]() as file:  # decoding reports the error
             content = hashlib.sha256(file.read(LIMIT + 1)).hexdigest()
         sha.update(json.dumps([name, label, content]).encode())
-    return _key(sha.hexdigest(), source.classes, source.notes, *policy)
+    return _key(sha.hexdigest(), source.classes, source.convert, source.notes, *policy)
 
 
 def _key(*parts: object) -> str:

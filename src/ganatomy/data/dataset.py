@@ -1,6 +1,7 @@
 """Dataset: a loader of samples by name, and its conformance check."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Protocol
 
 import torch
 
+from ganatomy.data.brightness import brightness_warning
 from ganatomy.data.samples import Samples, Size, Split, as_samples, digest
 from ganatomy.data.shape import Shape, reshape_all
 from ganatomy.storage.cache import cache_root
@@ -58,6 +60,8 @@ def as_dataset(part: object) -> Dataset:
     if callable(part):
         return Dataset(part, (part.__doc__ or "").partition("\n")[0])
     samples = as_samples(part)
+    if len(samples.shape) == 3 and (warning := brightness_warning(samples.values)):
+        warnings.warn(warning, stacklevel=2)
     return Dataset(partial(_given, samples), size=Size(len(samples), samples.shape))
 
 

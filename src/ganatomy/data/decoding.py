@@ -11,6 +11,7 @@ from rich import get_console
 from rich.markup import escape
 from rich.progress import track
 
+from ganatomy.data.convert import Convert
 from ganatomy.data.pixels import decode, memory, size
 from ganatomy.data.samples import Samples
 from ganatomy.data.shape import Shape, reshape
@@ -34,6 +35,8 @@ class Source:
     """advice for an unusable image, with which messages end"""
     notes: tuple[str, ...] = ()
     """choices that could have been others, a sentence each"""
+    convert: Convert = "none"
+    """how to convert images that are not 8-bit gray or RGB, see convert.py"""
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,9 @@ def usable(
     known: Shape = shape or (0,)
     for name, label in with_progress(source.labels.items(), source.name, len(source.labels)):
         try:
+            pixels = decode(source.files[name], known[0], source.convert).pixels
             if label < 0:
                 raise ValueError("lies outside the class folders")
-            pixels = decode(source.files[name], known[0]).pixels
             if shape is not None:
                 pixels = reshape(pixels, shape)
             elif first and pixels.shape != known:

@@ -5,7 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ganatomy.data.arrays import is_arrays, joined, read_arrays
+from ganatomy.data.brightness import brightness_warning
 from ganatomy.data.cache import archive_key, collect, recall
+from ganatomy.data.convert import Convert
 from ganatomy.data.decoding import Decoded, Source, describe
 from ganatomy.data.layout import Layout, layout, selected
 from ganatomy.data.listing import Listing, listing
@@ -17,7 +19,11 @@ FIX = "repair or remove it, or leave such images out with skip_bad"
 
 
 def load_images(
-    path: str | Path, split: Split | None = None, skip_bad: bool = False, shape: Shape | None = None
+    path: str | Path,
+    split: Split | None = None,
+    skip_bad: bool = False,
+    shape: Shape | None = None,
+    convert: Convert = "none",
 ) -> Samples:
     """Read the images of a folder, .zip, .tar, .tar.gz, .tgz, .npz, .h5 or .parquet, by name.
 
@@ -35,6 +41,8 @@ def load_images(
         split: split to read, None for all; without split folders all are training images.
         skip_bad: leave out damaged images and images of another size, with one warning.
         shape: (C, H, W) that images are cropped and resized to; None keeps them.
+        convert: how to convert images of other modes: on a background of this color (see
+            convert.py); none refuses them.
 
     Raises:
         ValueError: if there is nothing to read, or naming the first unusable image.
@@ -46,24 +54,28 @@ def load_images(
         parts, notes = read_arrays(path, split)
         made = Decoded(reshape_all(joined(path, parts.values()), shape), notes=notes)
     else:
-        made = _collect(path, split, skip_bad, shape)
-    for note in made.notes:
-        warnings.warn(f"{path}: {note}", stacklevel=2)
+        made = _collect(path, split, skip_bad, shape, convert)
+    for note in (*made.notes, brightness_warning(made.samples.values)):
+        if note:
+            warnings.warn(f"{path}: {note}", stacklevel=2)
+    made.samples.release()
     if made.left_out:
         count = len(made.samples) + len(made.left_out)
         warnings.warn(f"{path}: {describe(made.left_out, count)}", stacklevel=2)
     return made.samples
 
 
-def _collect(path: Path, split: Split | None, skip_bad: bool, shape: Shape | None) -> Decoded:
-    key = archive_key(path, split, shape, skip_bad) if path.is_file() else ""
+def _collect(
+    path: Path, split: Split | None, skip_bad: bool, shape: Shape | None, convert: Convert
+) -> Decoded:
+    key = archive_key(path, split, shape, skip_bad, convert) if path.is_file() else ""
     if key and (kept := recall(key)):  # first, because a large archive is slow to list
         return kept
     with ExitStack() as stack:
         files, found = located(path, stack)
         labels, classes = choose(path, found, split)
         notes = found.notes if split else ()
-        source = Source(str(path), labels, files.images, classes, FIX, notes)
+        source = Source(str(path), labels, files.images, classes, FIX, notes, convert)
         return collect(source, shape, skip_bad, key)
 
 

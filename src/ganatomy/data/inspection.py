@@ -1,6 +1,7 @@
 """Inspection of a folder or an archive of images before training on it."""
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -9,16 +10,15 @@ from pathlib import Path, PurePosixPath
 from statistics import median_low
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ganatomy.data.arrays import is_arrays, read_arrays
+from ganatomy.data.brightness import brightness_warning, cast_values
+from ganatomy.data.convert import FLAG, Convert
 from ganatomy.data.decoding import with_progress
 from ganatomy.data.folder import choose, located
 from ganatomy.data.layout import Layout, Place, part_of, split_notes
 from ganatomy.data.listing import Listing, is_hidden
 from ganatomy.data.members import Open
-from ganatomy.data.pixels import LIMIT, decode, header
+from ganatomy.data.pixels import LIMIT, DecodedImage, decode, header
 from ganatomy.data.samples import Samples, Split
 from ganatomy.data.shape import Shape
 
@@ -88,18 +88,21 @@ class Inspected(NamedTuple):
     """(C, H, W) of a usable image"""
     turned: bool = False
     """whether its EXIF orientation is another than upright"""
+    values: frozenset[int] = frozenset()
+    """distinct values of a usable image that has few, see brightness.py"""
     digest: bytes = b""
     """SHA-256 of the pixels of a usable image"""
     problem: str = ""
     """reason why it is unusable"""
 
 
-def inspect(path: str | Path, quiet: bool = False) -> Findings:
+def inspect(path: str | Path, quiet: bool = False, convert: Convert = "none") -> Findings:
     """Inspect every image of a folder, archive or npz file; nothing is written or unpacked.
 
     Args:
         path: the folder or file.
         quiet: show no progress bar.
+        convert: how training would convert images that are not 8-bit gray or RGB.
 
     Raises:
         ValueError: if the path cannot be read, or has no images.
@@ -113,7 +116,7 @@ def inspect(path: str | Path, quiet: bool = False) -> Findings:
     with ExitStack() as stack:
         found, placed = located(path, stack)
         used = _used({place.part for place in placed.places.values()})
-        images = list(_inspect_files(path, found, placed, used, quiet))
+        images = list(_inspect_files(path, found, placed, used, quiet, convert))
         return replace(_findings(path, images, used, found.others), notes=placed.notes)
 
 
@@ -132,6 +135,7 @@ def _inspect_files(
     placed: Layout,
     used: dict[str, str],
     quiet: bool,
+    convert: Convert,
 ) -> Iterator[Inspected]:
     names = list(found.images)
     outside = set[str]()
@@ -140,49 +144,44 @@ def _inspect_files(
         outside.update(name for name, label in choose(path, placed, split)[0].items() if label < 0)
     channels = 0
     for name in with_progress(names, str(path), len(names), quiet):
-        image = _inspect_file(name, placed.places[name], found.images[name], channels)
+        image = _inspect_file(name, placed.places[name], found.images[name], channels, convert)
         if name in outside and not image.problem:
             image = image._replace(problem="lies outside the class folders")
         channels = channels or (0 if image.problem else image.shape[0])
         yield image
 
 
-def _inspect_file(name: str, place: Place, opened: Open, channels: int) -> Inspected:
+def _inspect_file(
+    name: str, place: Place, opened: Open, channels: int, convert: Convert
+) -> Inspected:
     content = b""
     with suppress(Exception), opened() as file:  # decode reports the fault
         content = file.read(LIMIT + 1)
-    form, mode, size = header(content) or ("unknown", "unknown", None)
-    image = Inspected(name, *place, form, mode, f"{size[0]} x {size[1]}" if size else "unknown")
     try:
-        found = decode(opened, channels)
+        found = decode((lambda: io.BytesIO(content)) if content else opened, channels, convert)
     except ValueError as error:
-        return image._replace(problem=str(error))
-    shape = found.pixels.shape
-    return image._replace(
-        size=f"{shape[2]} x {shape[1]}",
-        shape=shape,
-        turned=found.turned,
-        digest=_digest(found.pixels),
-    )
+        form, mode, size = header(content) or ("unknown", "unknown", None)
+        looks = form, mode, f"{size[0]} x {size[1]}" if size else "unknown"
+        return Inspected(name, *place, *looks, problem=str(error))
+    return _usable(name, place, found)
 
 
 def _inspect_array(part: str, samples: Samples) -> Iterator[Inspected]:
-    channels, height, width = samples.shape
-    looks = "array", "gray" if channels == 1 else "RGB", f"{width} x {height}"
+    mode = "gray" if samples.shape[0] == 1 else "RGB"
     for i, pixels in enumerate(samples.values.numpy()):
-        kind = samples.classes[samples.labels[i]] if samples.classes else ""
-        yield Inspected(
-            f"{part}/{i}".lstrip("/"),
-            part,
-            kind,
-            *looks,
-            shape=pixels.shape,
-            digest=_digest(pixels),
-        )
+        place = Place(part, samples.classes[samples.labels[i]] if samples.classes else "")
+        found = DecodedImage(pixels, "array", mode, turned=False)
+        yield _usable(f"{part}/{i}".lstrip("/"), place, found)
 
 
-def _digest(pixels: NDArray[np.uint8]) -> bytes:
-    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
+def _usable(name: str, place: Place, found: DecodedImage) -> Inspected:
+    shape, content = found.pixels.shape, found.pixels.tobytes()
+    size = f"{shape[2]} x {shape[1]}"
+    digest = hashlib.sha256(str(shape).encode() + content).digest()
+    values = frozenset(cast_values(content))
+    return Inspected(
+        name, *place, found.format, found.mode, size, shape, found.turned, values, digest
+    )
 
 
 def _findings(
@@ -238,15 +237,20 @@ def _suffix(name: str) -> str:
 def _todo(needed: Sequence[Inspected], leaks: int) -> list[str]:
     todo = []
     good = [image for image in needed if not image.problem]
-    bad = len(needed) - len(good)
-    if not good:
+    bad = [image for image in needed if image.problem]
+    other = sum(FLAG in image.problem for image in bad)
+    if not good and not other:
         return ["no image can be used; repair them"]
-    if bad:
-        todo.append(f"--skip_bad: leave out {bad:,} unusable images, or repair them")
+    if other:
+        todo.append(f"{FLAG} (or black): convert {other:,} images that are not 8-bit gray or RGB")
+    if len(bad) > other:
+        todo.append(f"--skip_bad: leave out {len(bad) - other:,} unusable images, or repair them")
     shapes = Counter(image.shape for image in good)
     if len(shapes) > 1:
         wanted = " ".join(map(str, suggested(shapes)))
         todo.append(f"--shape {wanted}: resize all to one shape, this one or another")
+    if dark := brightness_warning(set(image.values) for image in good):
+        todo.append(dark)
     if leaks:
         todo.append(
             f"remove {leaks:,} test images that are also training images, as they would hide "

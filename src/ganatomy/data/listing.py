@@ -77,11 +77,13 @@ def listing(path: Path, stack: ExitStack) -> Listing:
             space = f"no space left in {tempfile.gettempdir()} for the images of {path}"
             raise OSError(f"{space}; free some or set TMPDIR") from error
         raise ValueError(unreadable(path, error)) from error
-    if found.repeated:
-        raise ValueError(
-            f"{path}: {len(found.repeated):,} images have the name of an earlier one, first "
-            f"{found.repeated[0]}; give each another name and pack them again"
-        )
+    outside = [name for name in found.images if ".." in PurePosixPath(name).parts]
+    for names, how in ((found.repeated, "repeat an earlier one"), (outside, "lead out of it")):
+        if names:
+            raise ValueError(
+                f"{path}: the names of {len(names):,} images {how}, first {names[0]}; rename them "
+                "and pack the archive again"
+            )
     found.add_links()
     if not found.images:
         wanted = " ".join(SUFFIXES)
@@ -125,8 +127,6 @@ class _Found:
     def _add_image(self, name: str, opened: Open) -> None:
         if name in self.images:
             self.repeated.append(name)
-        if ".." in PurePosixPath(name).parts:
-            opened = partial(_refuse, "its name leads out of the archive; pack it again")
         self.images[name] = opened
 
     def add_links(self) -> None:

@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, features
 
+from ganatomy.data.convert import Convert, flatten, to_8_bits, to_rgb
+from ganatomy.data.damage import damage
+
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 """Formats by Pillow's names; its other decoders never see files of unknown origin."""
 
@@ -67,40 +70,45 @@ class DecodedImage:
 
     pixels: NDArray[np.uint8]
     """(C, H, W) with 1 or 3 channels"""
+    format: str
+    """file format, by Pillow's name"""
+    mode: str
+    """pixels of the file, in words"""
     turned: bool
     """whether its EXIF orientation is another than upright"""
 
 
-def decode(opened: Callable[[], IO[bytes]], channels: int) -> DecodedImage:
+def decode(
+    opened: Callable[[], IO[bytes]], channels: int, convert: Convert = "none"
+) -> DecodedImage:
     """Read the first frame of an image file.
 
     Args:
         opened: function that opens the file.
         channels: channels of an image with a palette, whose colors may all be gray; 0 for any.
+        convert: how to convert what is not 8-bit gray or RGB, see convert.py.
 
     Raises:
         ValueError: with the fault, in words that follow the name of the file.
     """
     with warnings.catch_warnings(action="ignore"):  # of metadata, which does not change pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image, turned = _load(opened)
+        image, mode, turned = _load(opened, convert)
+        form = image.format or ""
         palette = image.mode in ("P", "PA") or image.format == "GIF"
         if image.has_transparency_data:
-            image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
-            if image.getchannel("A").getextrema() != (255, 255):
-                raise ValueError("is partly transparent; put it on a background")
-            image = image.convert(image.mode[:-1])
+            image = flatten(image, convert)
         if palette or image.mode == "1":
             image = image.convert("RGB" if palette else "L")
-    if image.mode not in ("L", "RGB"):
-        raise ValueError(f"is {image.mode}; save it as gray or RGB of 8 bits")
+        if image.mode not in ("L", "RGB"):
+            image = to_rgb(image, convert)
     pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
     gray = palette and channels != 3 and (pixels == pixels[:1]).all()
-    return DecodedImage(pixels[:1] if gray else pixels, turned)
+    return DecodedImage(pixels[:1] if gray else pixels, form, mode, turned)
 
 
-def _load(opened: Callable[[], IO[bytes]]) -> tuple[Image.Image, bool]:
-    """Return an upright image, and whether it had to be turned."""
+def _load(opened: Callable[[], IO[bytes]], convert: Convert) -> tuple[Image.Image, str, bool]:
+    """Return an upright image, its mode in words, and whether it had to be turned."""
     try:
         with opened() as file:
             content = file.read(LIMIT + 1)
@@ -111,19 +119,21 @@ def _load(opened: Callable[[], IO[bytes]]) -> tuple[Image.Image, bool]:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         if math.prod(image.size) > MOST_PIXELS:
             raise OverflowError(f"more than {MOST_PIXELS:,} pixels")
-        deep = _is_deep(image)  # RGB would be cut to 8 bits
+        deep, mode = _is_deep(image), _mode(image)  # Pillow would cut RGB to 8 bits
         form = image.format
         turn = None if form == "PNG" else _turn(image)
         image.load()
         turn = _turn(image) if form == "PNG" else turn  # a PNG may state it after its pixels
     except Exception as error:  # Pillow and zipfile raise many kinds
         raise ValueError(f"cannot be read: {_reason(error)}") from error
+    if found := damage(content, image):
+        raise ValueError(found)
     if deep or image.mode.startswith(("I", "F")):
-        raise ValueError("has 16-bit or float pixels; save it as gray or RGB of 8 bits")
+        image = to_8_bits(image, convert)
     if turn is not None and form != "TIFF":  # which Pillow turns by itself
         image = image.transpose(turn)
-        image.format = form
-    return image, turn is not None
+    image.format = form  # which a changed image has lost
+    return image, mode, turn is not None
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -143,6 +153,13 @@ def _is_deep(image: Image.Image) -> bool:
     return re.search(DEEP, str(getattr(image, "tile", ""))) is not None
 
 
+def _mode(image: Image.Image) -> str:
+    """Describe the pixels of an opened image."""
+    if _is_deep(image):
+        return "16-bit RGB" if image.mode in ("RGB", "RGBA") else "16-bit gray"
+    return MODES.get(image.mode, image.mode)
+
+
 def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
     """Return an image file's format, mode, and width and height; None if it is not an image.
 
@@ -153,10 +170,7 @@ def header(content: bytes) -> tuple[str, str, tuple[int, int]] | None:
             warnings.catch_warnings(action="ignore"),
             Image.open(io.BytesIO(content), formats=FORMATS) as image,
         ):
-            mode = MODES.get(image.mode, image.mode)
-            if _is_deep(image):
-                mode = "16-bit RGB" if image.mode in ("RGB", "RGBA") else "16-bit gray"
-            return image.format or "unknown", mode, image.size
+            return image.format or "unknown", _mode(image), image.size
     except Exception:  # Pillow raises many kinds
         return None
 

@@ -98,8 +98,13 @@ def class_counts(
     if points:
         return _of_points(run, n, seed, out)
     folder = data_root(Path(root) if root else run.options.data_root)
-    place = EvalOptions(folder, shape=run.recipe.data.shape, skip_bad=run.options.skip_bad)
-    if not load(run.recipe.data.dataset, folder, "train", place.skip_bad, place.shape).classes:
+    section = run.recipe.data
+    place = EvalOptions(
+        folder, shape=section.shape, skip_bad=run.options.skip_bad, convert=section.convert
+    )
+    if not load(
+        run.recipe.data.dataset, folder, "train", place.skip_bad, place.shape, place.convert
+    ).classes:
         raise ValueError(
             f"{run.recipe.data.dataset} has no classes to count; ganatomy diagnose finds samples "
             "that repeat, and the recall of ganatomy evaluate falls where images are missing"

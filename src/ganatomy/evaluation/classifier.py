@@ -19,7 +19,7 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import Samples, Shape, is_name, scaled
+from ganatomy.data import Convert, Samples, Shape, is_name, scaled
 from ganatomy.data import load as read_images
 from ganatomy.data.content import digest_of, hold_out_tenth, image_hashes, label_digest
 from ganatomy.data.shape import check
@@ -234,6 +234,7 @@ def find_classifier(
     kind: str | None = None,
     shape: Shape | None = None,
     skip_bad: bool = False,
+    convert: Convert = "none",
 ) -> FittedClassifier:
     """Return the classifier of a dataset or path: the one that comes with ganatomy, or the newest.
 
@@ -245,7 +246,7 @@ def find_classifier(
     lookup(KINDS, kind or "conv", "kind of classifier")
     if data == "mnist" and shape is None and (kind or "conv") in SHIPPED:
         return shipped(kind or "conv")
-    train, _ = train_test_split(data, root, shape, skip_bad)
+    train, _ = train_test_split(data, root, shape, skip_bad, convert)
     kind, hashes = kind or default_kind(train), image_hashes(train)
     labels = label_digest(train, hashes) if KINDS[kind].labeled else ""
     return find(kind, digest_of(train, hashes), data, train.shape, labels)
@@ -257,7 +258,11 @@ def default_kind(train: Samples) -> str:
 
 
 def train_test_split(
-    data: str, root: Path, shape: Shape | None = None, skip_bad: bool = False
+    data: str,
+    root: Path,
+    shape: Shape | None = None,
+    skip_bad: bool = False,
+    convert: Convert = "none",
 ) -> tuple[Samples, Samples | None]:
     """Return training and test images of a dataset or a path.
 
@@ -269,13 +274,14 @@ def train_test_split(
         root: folder of full datasets.
         shape: shape (C, H, W) that images are brought to; None leaves them as they are.
         skip_bad: skip unreadable images of a path instead of stopping.
+        convert: how to convert images of a path that are not 8-bit gray or RGB.
 
     Raises:
         ValueError: for an unknown dataset or path.
     """
-    train = read_images(data, root, "train", skip_bad, shape)
+    train = read_images(data, root, "train", skip_bad, shape, convert)
     try:
-        return train, read_images(data, root, "test", skip_bad, shape)
+        return train, read_images(data, root, "test", skip_bad, shape, convert)
     except ValueError:
         if is_name(data) and not data.startswith("tensor-"):  # given from Python, as undivided
             return train, None

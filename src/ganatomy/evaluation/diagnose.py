@@ -128,6 +128,7 @@ def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Di
         data_root(root or run.options.data_root),
         device=pick_device(device),
         shape=run.recipe.data.shape,
+        convert=run.recipe.data.convert,
         skip_bad=run.options.skip_bad,
     )
     ref, left_out = _reference(run.recipe.data.dataset, options)

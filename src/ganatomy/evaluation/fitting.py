@@ -13,7 +13,7 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganatomy.data import Samples, Shape, derive_seed, scaled
+from ganatomy.data import Convert, Samples, Shape, derive_seed, scaled
 from ganatomy.data.content import content_order, digest_of, draw, image_hashes, label_digest
 from ganatomy.evaluation.classifier import (
     CHUNK,
@@ -68,6 +68,7 @@ def fit_classifier(
     seed: int = 0,
     shape: Shape | None = None,
     skip_bad: bool = False,
+    convert: Convert = "none",
     progress: Callable[[Progress], object] = lambda progress: None,
 ) -> tuple[FittedClassifier, Path]:
     """Fit a classifier and put it into the cache, where reference() finds it.
@@ -81,6 +82,7 @@ def fit_classifier(
         seed: seed of weights, order and augmentation, at least 0.
         shape: shape (C, H, W) that images are brought to.
         skip_bad: skip unreadable images of a path instead of stopping.
+        convert: how to convert images of a path that are not 8-bit gray or RGB.
         progress: called after every epoch.
 
     Returns:
@@ -91,7 +93,7 @@ def fit_classifier(
     """
     _check_numbers(epochs, seed)
     lookup(KINDS, kind or "conv", "kind of classifier")
-    train, test = train_test_split(data, root, shape, skip_bad)
+    train, test = train_test_split(data, root, shape, skip_bad, convert)
     kind = kind or default_kind(train)
     content = b""
     for at in fit(train, test, data, kind, epochs, seed):

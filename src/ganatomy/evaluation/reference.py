@@ -15,7 +15,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
 
-from ganatomy.data import Samples, Shape
+from ganatomy.data import Convert, Samples, Shape
 from ganatomy.data.content import (
     content_order,
     digest_of,
@@ -77,6 +77,8 @@ class EvalOptions:
     """
     skip_bad: bool = False
     """whether to skip unreadable images of a path instead of stopping"""
+    convert: Convert = "none"
+    """how to convert images of a path that are not 8-bit gray or RGB"""
     fit: bool = True
     """whether to fit a network to images without classes, if there is none"""
 
@@ -173,7 +175,7 @@ def _load(features: str, data: str, options: EvalOptions) -> _Images:
         train, test, data = natural(), None, "mnist"
     else:
         train, test = classifier.train_test_split(
-            data, options.root, options.shape, options.skip_bad
+            data, options.root, options.shape, options.skip_bad, options.convert
         )
         if digits and data == "mnist10k":
             train = reshape_all(natural(), options.shape)

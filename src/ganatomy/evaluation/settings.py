@@ -32,6 +32,9 @@ class EvaluationSettings:
     """weights of the generator: averaged, if the recipe averages them, or raw"""
     skip_bad: bool = False
     """skip unreadable images of a path instead of stopping"""
+    convert: Literal["none", "white", "black"] | None = None
+    """background on which CMYK, 16-bit and transparent images of a path become 8-bit gray or RGB;
+    none refuses them; by default the run's"""
     inception_weights: Path | None = None
     """file of Inception's weights; None means torch-fidelity's download"""
     device: str = "auto"

@@ -167,7 +167,7 @@ def dataset_size(recipe: Recipe, options: RunOptions) -> Size:
     if (known := known_size(recipe)) is not None:
         return known
     root, data = data_root(options.data_root), recipe.data
-    samples = load(data.dataset, root, "train", options.skip_bad, data.shape)
+    samples = load(data.dataset, root, "train", options.skip_bad, data.shape, data.convert)
     return Size(len(samples), samples.shape, samples.mapped is not None)
 
 

@@ -16,6 +16,7 @@ Norm = Literal["batch", "batch_all", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Precision = Literal["fp32", "tf32", "bf16"]
+Convert = Literal["none", "white", "black"]
 
 _WEIGHT = Range(0, 1e6)
 
@@ -36,6 +37,9 @@ class DataSection(Section):
     """name (see: ganatomy datasets), folder or file of images, or package.module:loader"""
     shape: Annotated[tuple[int, ...] | None, public("shape"), Range(1, 4096)] = None
     """channels, height and width that images are center-cropped and resized to; None keeps them"""
+    convert: Annotated[Convert, public("data.convert", "--convert")] = "none"
+    """background on which CMYK, 16-bit and transparent images of a path become 8-bit gray or RGB;
+    none refuses them"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,10 @@ class Job(NamedTuple):
 def reference_for(recipe: Recipe, protocol: str, options: RunOptions) -> Reference:
     """Return the reference of a recipe's data under a protocol."""
     place = EvalOptions(
-        data_root(options.data_root), device=pick_device(options.device), shape=recipe.data.shape
+        data_root(options.data_root),
+        device=pick_device(options.device),
+        shape=recipe.data.shape,
+        convert=recipe.data.convert,
     )
     return reference(preset(protocol), recipe.data.dataset, place)
 

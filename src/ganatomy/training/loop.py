@@ -39,6 +39,7 @@ def load_data(recipe: Recipe, options: RunOptions) -> Samples:
         "train",
         options.skip_bad,
         recipe.data.shape,
+        recipe.data.convert,
     )
 
 

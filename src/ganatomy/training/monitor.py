@@ -46,6 +46,7 @@ def create_monitor(recipe: Recipe, options: RunOptions, device: torch.device) ->
         data_root(options.data_root),
         device=device,
         shape=recipe.data.shape,
+        convert=recipe.data.convert,
         skip_bad=options.skip_bad,
     )
     measured = None

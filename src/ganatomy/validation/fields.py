@@ -27,11 +27,11 @@ class Range(NamedTuple):
     high: float
 
 
-def public(name: str) -> Any:
-    """Annotation: the name of a field in flags, files, grids and keys."""
+def public(name: str, *flags: str) -> Any:
+    """Annotation: the name of a field in flags, files, grids and keys, and other flags for it."""
     from tyro.conf import arg
 
-    return arg(name=name, prefix_name=False)
+    return arg(name=name, prefix_name=False, aliases=flags or None)
 
 
 class Leaf(NamedTuple):
