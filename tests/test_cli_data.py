@@ -11,11 +11,13 @@ import tyro
 from test_folder import WRITERS, Files, encode, png, write_folder, write_npz, write_zip
 from test_pixels import BAD, GOOD
 
+from ganatomy.api.evaluate import _load
 from ganatomy.cli.data import Data
 from ganatomy.data import as_dataset
 from ganatomy.data.convert import FLAG
 from ganatomy.data.folder import load_images
 from ganatomy.data.inspection import inspect, suggested
+from ganatomy.evaluation.settings import EvaluationSettings
 
 SPLITS = {
     f"{part}/{kind}/{i}.png": png(40 * j + 20 * k + i)
@@ -173,6 +175,8 @@ def test_floats_that_were_cast(
     if brightest is not None:
         with pytest.warns(UserWarning, match=f"the brightest value is {brightest}"):
             as_dataset(images)
+        with pytest.warns(UserWarning, match=f"the brightest value is {brightest}"):
+            _load(images, EvaluationSettings())
 
 
 def test_none_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """evaluate and compare: from runs or images to numbers and pages."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from ganatomy.api import parts
-from ganatomy.data import Shape, data_root, load
+from ganatomy.data import Samples, Shape, brightness_warning, data_root, load
 from ganatomy.data.samples import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import checkpoints, tables
@@ -217,19 +218,24 @@ def _measure_images(images: Any, settings: EvaluationSettings) -> Measurements:
     name = str(images) if isinstance(images, str | Path) else type(images).__name__
     if callable(images) and not isinstance(images, nn.Module):
         images = images(settings.n or preset(settings.protocol).n)
-    given = (
-        load(
-            str(images), Path(), None, settings.skip_bad, settings.shape, settings.convert or "none"
-        )
-        if isinstance(images, str | Path)
-        else reshape_all(as_samples(images), settings.shape)
-    )
+    given = _load(images, settings)
     require(len(given), 2, "generated")
     n = settings.n or min(len(given), preset(settings.protocol).n)
     ref = _reference(replace(settings, n=n), None)
     pixels = measuring.choose(given.values, n, ref.protocol.seed)
     found = measuring.evaluate(pixels, ref, settings.metrics, settings.force)
     return Measurements({"images": name, "found": len(given)}, (found,))
+
+
+def _load(images: Any, settings: EvaluationSettings) -> Samples:
+    """Load the images to measure from a path, or take those given."""
+    if isinstance(images, str | Path):
+        convert = settings.convert or "none"
+        return load(str(images), Path(), None, settings.skip_bad, settings.shape, convert)
+    given = as_samples(images)
+    if warning := brightness_warning(given.values):
+        warnings.warn(warning, stacklevel=5)
+    return reshape_all(given, settings.shape)
 
 
 def _reference(settings: EvaluationSettings, run: Run | None) -> Reference:

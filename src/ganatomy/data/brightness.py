@@ -20,9 +20,11 @@ def brightness_warning(images: Tensor | Iterable[set[int]]) -> str:
     """Return a warning if images look like floats that were cast to uint8; empty if they do not.
 
     Args:
-        images: uint8 images (N, C, H, W), or the cast_values of each.
+        images: uint8 images (N, C, H, W), or the cast_values of each; of points there is none.
     """
     if isinstance(images, Tensor):
+        if images.is_floating_point():
+            return ""
         parts = images.split(max(1, PART // images[0].numel()))
         images = (cast_values(part.numpy().tobytes()) for part in parts)
     seen = set[int]()

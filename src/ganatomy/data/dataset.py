@@ -60,7 +60,7 @@ def as_dataset(part: object) -> Dataset:
     if callable(part):
         return Dataset(part, (part.__doc__ or "").partition("\n")[0])
     samples = as_samples(part)
-    if len(samples.shape) == 3 and (warning := brightness_warning(samples.values)):
+    if warning := brightness_warning(samples.values):
         warnings.warn(warning, stacklevel=2)
     return Dataset(partial(_given, samples), size=Size(len(samples), samples.shape))
 
