@@ -107,12 +107,12 @@ def _folder_members(path: Path) -> Iterator[Member]:
         with os.scandir(path / folder) as entries:
             for entry in entries:
                 name, file, link = f"{folder}{entry.name}", Path(entry.path), entry.is_symlink()
-                if link and not file.exists():
-                    yield Member(name, partial(_open_file, file), str(file.readlink()))
-                elif not file.is_dir() if link else not entry.is_dir():
-                    yield Member(name, partial(_open_file, file))
-                elif not (link and entry.name.startswith(".")):
-                    inside.append((f"{name}/", above | {here}))
+                if file.is_dir() if link else entry.is_dir():
+                    if not (link and entry.name.startswith(".")):
+                        inside.append((f"{name}/", above | {here}))
+                else:
+                    target = str(file.readlink()) if link and not file.exists() else ""
+                    yield Member(name, partial(_open_file, file), target)
 
 
 def _tar_members(
