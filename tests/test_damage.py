@@ -116,7 +116,7 @@ def test_what_is_said(tmp_path: Path) -> None:
     files = {
         "b.png": (whole[:place] + b"\0\0" + whole[place + 2 :], "has a wrong checksum at byte"),
         "c.png": (whole[:-12], CUT),
-        "d.jpg": (half["j"], CUT),
+        "d.jpg": (jpeg[:-2] + bytes(100), CUT),
         "e.webp": (half["w"], LOST),
         "f.jpg": (half["j"][:-2] + b"\xff\xd9", LOST),
     }
