@@ -19,11 +19,10 @@ from PIL import ExifTags, Image, ImageFile, features
 from ganatomy.data.convert import Convert, flatten, to_8_bits, to_rgb
 from ganatomy.data.damage import damage
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
-"""Formats by Pillow's names; its other decoders never see files of unknown origin."""
+_AVIF = ("AVIF",) if "avif" in features.get_supported_modules() else ()
 
-if "avif" in features.get_supported_modules():
-    FORMATS = (*FORMATS, "AVIF")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM", *_AVIF)
+"""Formats by Pillow's names; its other decoders never see files of unknown origin."""
 
 LIMIT = 100_000_000
 """Bytes of the largest image file that is read."""
@@ -116,7 +115,7 @@ def _load(opened: Callable[[], IO[bytes]], convert: Convert) -> tuple[Image.Imag
             raise EOFError("it is empty, a link or not a regular file")
         if len(content) > LIMIT:
             raise OverflowError(f"more than {LIMIT:,} bytes")
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         if math.prod(image.size) > MOST_PIXELS:
             raise OverflowError(f"more than {MOST_PIXELS:,} pixels")
         deep, mode = _is_deep(image), _mode(image)  # Pillow would cut RGB to 8 bits
