@@ -66,7 +66,8 @@ def test_transparency(what: str) -> None:
     content, white, black = TRANSPARENT[what]
     with pytest.raises(ValueError, match=f"is partly transparent; {FLAG}"):
         converted(content, "none")
-    for convert, expected in (("white", white), ("black", black)):
+    backgrounds: dict[Convert, tuple[int, ...]] = {"white": white, "black": black}
+    for convert, expected in backgrounds.items():
         made = converted(content, convert)
         assert made.shape == (4, 6, len(expected)) and (made == expected).all()
 

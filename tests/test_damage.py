@@ -75,8 +75,9 @@ def fault(content: bytes) -> str:
 def test_whole_files_are_read(way: str, side: int) -> None:
     form, options = WAYS[way]
     for image in (*flat(side), photo(side), photo(side, 0)):
-        exif = {"exif": PADDED.tobytes(), "icc_profile": bytes(3000)}
-        for more in ({}, exif if form != "PNG" else {"exif": exif["exif"]}):
+        padded: dict[str, Any] = {"exif": PADDED.tobytes()}
+        padded |= {"icc_profile": bytes(3000)} if form != "PNG" else {}
+        for more in ({}, padded):
             content = encode(image, form, **options, **more)
             assert fault(content) == "", (image, more)
             assert fault(content + bytes(500)) == "" or form == "AVIF"  # behind its end
