@@ -34,6 +34,8 @@ class Study(Command):
     executor: Executor | None = None
     """serial (one run after the other), processes on this machine, or ray (the cluster at
     $RAY_ADDRESS if that is set); by default serial for --jobs 1, else processes"""
+    threads: int | None = None
+    """CPU threads of each run; by default this machine's cores divided by jobs"""
     precision: Precision = "fp32"
     """precision of training; see: ganatomy train --help"""
     device: str = "auto"
