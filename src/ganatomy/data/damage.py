@@ -13,7 +13,7 @@ from typing import Literal
 
 from PIL import Image
 
-RUN = 64
+RUN = 32
 """Equal bytes that no encoder writes into compressed pixels of a small image."""
 
 FLAT = {"JPEG": 3 / 16, "VP8 ": 1 / 32, "VP8L": 1 / 8}
