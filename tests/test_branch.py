@@ -26,7 +26,8 @@ def test_an_unchanged_branch_ends_as_its_parent_did(parent: Run, tmp_path: Path)
     child = fit(MLP, tmp_path / "child", OPTIONS)
     for name in ("step-00000010.pt", "step-00000014.pt", "log.jsonl", "samples/step-00000014.png"):
         assert (child.path / name).read_bytes() == (parent.path / name).read_bytes()
-    assert child.parent == {"run": "parent", "key": MLP.key, "step": 5, "changed": {}}
+    about = {"run": "parent", "key": MLP.key, "step": 5, "changed": {}}
+    assert child.parent == about | {"data": parent.sessions[-1]["data"]}
     assert "It branched off at step 5 of `parent`" in (child.path / "README.md").read_text()
 
 

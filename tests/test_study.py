@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Call
 from executor_jobs import dies, fails_once, fails_or_not
 from test_study_page import finish, image
@@ -24,7 +25,7 @@ from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.page import contents
 from ganatomy.studies.reports import STUDIES, study
 from ganatomy.studies.result import StudyResult
-from ganatomy.studies.run import Pace, pace, run_job, run_jobs, run_study
+from ganatomy.studies.run import Pace, pace, run_job, run_jobs, run_study, spread
 from ganatomy.studies.study import (
     Job,
     Study,
@@ -124,6 +125,22 @@ def train(study: Study, out: Path, at_once: int, executor: Executor | None = Non
     outcomes = list(run_jobs(study.jobs(out, 1.0, options), at_once, executor))
     assert all(isinstance(came, float) for _, came in outcomes)
     return sorted(job for job, _ in outcomes)
+
+
+def test_runs_at_once_take_the_cuda_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto, chosen = (TINY.jobs(Path("x"), 1.0, RunOptions(device=d)) for d in ("auto", "cuda:1"))
+    for count, at_once, executor, wanted in (
+        (2, 2, None, ["cuda:0", "cuda:1"] * 3),
+        (4, 2, "processes", ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:0", "cuda:1"]),
+        (1, 2, None, ["auto"] * 6),
+        (0, 2, None, ["auto"] * 6),
+        (2, 1, None, ["auto"] * 6),
+        (2, 2, "serial", ["auto"] * 6),
+        (2, 2, "ray", ["auto"] * 6),
+    ):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        assert [job.options.device for job in spread(auto, at_once, executor)] == wanted  # type: ignore[arg-type]
+        assert spread(chosen, at_once, executor) == chosen  # type: ignore[arg-type]
 
 
 def test_studies_run_alike_in_processes_and_are_found_again(

@@ -23,6 +23,7 @@ from ganatomy.evaluation.text import text_table
 from ganatomy.figures.charts import curves
 from ganatomy.gan.machine import pick_device
 from ganatomy.pages import comparison
+from ganatomy.runs.data import source
 from ganatomy.runs.folder import Run
 from ganatomy.storage.files import write_atomic
 
@@ -74,6 +75,7 @@ def evaluate(
     checkpoint: str | int = "last",
     device: str = "auto",
     data_root: str | Path | None = None,
+    data: Any = None,
     inception_weights: str | Path | None = None,
     skip_bad: bool = False,
     convert: Literal["none", "white", "black"] | None = None,
@@ -99,6 +101,8 @@ def evaluate(
         checkpoint: last, a step, or best, which is picked by FD on other samples.
         device: auto, cpu, cuda, cuda:N or mps.
         data_root: folder of full datasets; None means the run's.
+        data: place of the run's own images, or the images; None means where they were when it was
+            trained.
         inception_weights: file of Inception's weights; None means torch-fidelity's download.
         skip_bad: skip unreadable images of a path instead of stopping.
         convert: background, white or black, on which CMYK, 16-bit and transparent images of a path
@@ -125,6 +129,7 @@ def evaluate(
         inception_weights=None if inception_weights is None else Path(inception_weights),
         device=device,
         data_root=None if data_root is None else Path(data_root),
+        data=parts.given_place(data),
         force=force,
     )
     if checkpoint == "all":
@@ -153,6 +158,10 @@ def measure(
             images = Run.open(path)
     if isinstance(images, Run):
         return _measure_run(images, settings, checkpoint, audit)
+    if settings.data is not None:
+        raise ValueError(
+            "data is the place of a run's images; real is what images are compared with"
+        )
     if audit or checkpoint != "last" or settings.weights != "ema":
         raise ValueError("audit, checkpoint and weights are for runs, not for images")
     return _measure_images(images, settings)
@@ -177,7 +186,8 @@ def _measure_run(
     run: Run, settings: EvaluationSettings, checkpoint: str, audit: bool
 ) -> Measurements:
     """Measure checkpoints of a run, and add the evaluations to its folder."""
-    parts.check_given(run.recipe)
+    options = replace(run.options, data=settings.data or run.options.data)
+    parts.check_given(run.recipe, options)
     picked, best = None, checkpoint == "best"
     files = checkpoints.select_checkpoints(run, "all" if best else checkpoint)
     ref = _reference(settings, run)
@@ -245,7 +255,7 @@ def _reference(settings: EvaluationSettings, run: Run | None) -> Reference:
         **{name: value for name, value in changes.items() if value is not None}
     )
     own = run if settings.real is None else None
-    data = settings.real or (run.recipe.data.dataset if run else "")
+    data = settings.real or (source(run, settings.data) if run else "")
     options = EvalOptions(
         data_root(settings.data_root or (run.options.data_root if run else None)),
         device=pick_device(settings.device),

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from ganatomy.data import DATASETS, as_dataset
-from ganatomy.data.samples import Samples, as_samples, digest
+from ganatomy.data import DATASETS, Content, as_dataset
+from ganatomy.data.samples import as_samples
 from ganatomy.gan.losses import LOSSES, Loss
 from ganatomy.models import MODELS, Model
 from ganatomy.models.net import as_model
-from ganatomy.recipes.recipe import Recipe
+from ganatomy.recipes.recipe import Recipe, RunOptions
 
 Networks = Callable[..., tuple[nn.Module, nn.Module]]
 """Builds a generator and a discriminator, see check_model."""
@@ -39,7 +39,7 @@ def given(data: Any, networks: Networks | Model | None, loss: str | Loss | None)
         fields["dataset"] = str(data)
     elif data is not None:
         samples = as_samples(data)
-        fields["dataset"] = f"tensor-{_fingerprint(samples)}"
+        fields["dataset"] = Content.of(samples).name("tensor")
         DATASETS[fields["dataset"]] = as_dataset(samples)
     if networks is not None:
         make = networks.build if isinstance(networks, Model) else networks
@@ -53,8 +53,18 @@ def given(data: Any, networks: Networks | Model | None, loss: str | Loss | None)
     return fields
 
 
-def check_given(recipe: Recipe) -> None:
+def given_place(data: Any) -> Path | None:
+    """Return the path of a run's images; make images that are not a path available, for None."""
+    if data is None or isinstance(data, str | Path):
+        return None if data is None else Path(data)
+    given(data, None, None)
+    return None
+
+
+def check_given(recipe: Recipe, options: RunOptions) -> None:
     """Check that parts which were given from Python are available in this process.
+
+    Images are available too if the options have their place.
 
     Raises:
         ValueError: naming the argument to pass.
@@ -65,18 +75,13 @@ def check_given(recipe: Recipe) -> None:
         ("loss", recipe.objective.loss, LOSSES),
     )
     for argument, name, table in wanted:
-        if name.startswith(("tensor-", "python-")) and name not in table:
+        placed = argument == "data" and options.data is not None
+        own = name.startswith(("tensor-", "python-")) and not placed
+        if own and name not in table:
             raise ValueError(
                 f"this recipe uses {name}, which was given from Python; pass the same object again "
                 f"as {argument}="
             )
-
-
-def _fingerprint(samples: Samples) -> str:
-    sha = hashlib.sha256(digest(samples).encode())
-    sha.update(samples.labels.numpy().tobytes())
-    sha.update(repr(samples.classes).encode())
-    return sha.hexdigest()[:8]
 
 
 def _name(table: MutableMapping[str, T], thing: object, part: T, *functions: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from PIL import Image
 from torch import Tensor, nn
 
+from ganatomy.api import parts
 from ganatomy.api.evaluate import evaluate
 from ganatomy.evaluation.class_counts import ClassCounts, class_counts
 from ganatomy.evaluation.diagnose import Diagnosis, diagnose_run
@@ -100,6 +101,7 @@ class Run(folder.Run):
         n: int | None = None,
         checkpoint: str | int = "last",
         device: str = "auto",
+        data: Any = None,
     ) -> Evaluation:
         """Measure a checkpoint and add the result to metrics.jsonl; see evaluate for more settings.
 
@@ -109,27 +111,37 @@ class Run(folder.Run):
             n: number of samples; None means the protocol's number.
             checkpoint: last, a step, or best, which is picked by FD on other samples.
             device: auto, cpu, cuda, cuda:N or mps.
+            data: place of the run's own images, or the images; None means where they were when it
+                was trained.
 
         Raises:
             ValueError: as evaluate does.
         """
         return evaluate(
-            self, protocol=protocol, metrics=metrics, n=n, checkpoint=checkpoint, device=device
+            self,
+            protocol=protocol,
+            metrics=metrics,
+            n=n,
+            checkpoint=checkpoint,
+            device=device,
+            data=data,
         )
 
     def diagnose(
-        self, device: str = "auto", data_root: str | Path | None = None
+        self, device: str = "auto", data_root: str | Path | None = None, data: Any = None
     ) -> Sequence[Diagnosis]:
         """Return what goes wrong, or went wrong, in this run; empty if nothing is found.
 
         Args:
             device: auto, cpu, cuda, cuda:N or mps.
             data_root: folder of full datasets; None means the run's.
+            data: as for evaluate.
 
         Raises:
             ValueError: for a run without log and checkpoint, or a dataset without a classifier.
         """
-        return diagnose_run(self, device, None if data_root is None else Path(data_root))
+        root = None if data_root is None else Path(data_root)
+        return diagnose_run(self, device, root, parts.given_place(data))
 
     def interpolate(
         self, pairs: int = 5, k: int = 10, seed: int = 0, slerp: bool = False
@@ -154,7 +166,7 @@ class Run(folder.Run):
         return dataclasses.replace(made, step=step)
 
     def class_counts(
-        self, n: int = 256, seed: int = 0, out: str | Path | None = None
+        self, n: int = 256, seed: int = 0, out: str | Path | None = None, data: Any = None
     ) -> ClassCounts:
         """Count the classes that a classifier predicts in n samples; see ClassCounts.
 
@@ -162,12 +174,13 @@ class Run(folder.Run):
             n: number of samples, at least 2.
             seed: seed of the latent vectors.
             out: .png, .svg or .pdf file for a figure.
+            data: as for evaluate.
 
         Raises:
             ValueError: for a number out of range, another suffix, or a dataset without a
                 classifier.
         """
-        return class_counts(self, n, seed, out=out)
+        return class_counts(self, n, seed, out=out, data=parts.given_place(data))
 
     def save_samples(self, path: str | Path, n: int = 64, seed: int = 0) -> SavedSamples:
         """Write samples to a .png (one grid), an .npz (images, uint8 (N, H, W, C)) or a new folder.

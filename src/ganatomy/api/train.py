@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ganatomy.api import parts
 from ganatomy.api.run import Run
+from ganatomy.data import Content, is_name
 from ganatomy.gan import fused as fusing
 from ganatomy.gan.launch import rank, size
 from ganatomy.gan.losses import Loss
@@ -16,6 +18,7 @@ from ganatomy.gan.state import unsupported
 from ganatomy.recipes.named import default_folder, read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 from ganatomy.runs import branch, folder
+from ganatomy.runs.data import Placed, check_data, load_data, place, place_all
 from ganatomy.training import progress as showing
 from ganatomy.training.loop import run_members, run_steps
 from ganatomy.training.session import Logger, StepInfo
@@ -63,8 +66,13 @@ def train(
     """
     recipe_fields, options = _split(fields, options or RunOptions())
     recipe_fields |= parts.given(data, networks, loss)
-    chosen, path = _chosen(recipe, recipe_fields, {*fields}, networks is not None)
-    return _train(chosen, Path(out) if out else path, options, loggers, progress)
+    chosen = _chosen(recipe, recipe_fields, {*fields}, networks is not None)
+    parts.check_given(chosen, options)
+    placed = Placed(chosen, options, None)
+    if out is None or not _holds(Path(out), chosen):  # a run of an older version has the path
+        placed = place(chosen, options)
+    path = Path(out) if out else _default_folder(recipe, placed.recipe)
+    return _train(path, placed, loggers, progress)
 
 
 def train_many(
@@ -113,23 +121,28 @@ def train_many(
         raise ValueError("train_many trains in one process; start it without torchrun")
     recipe_fields, options = _split(fields, options or RunOptions())
     recipe_fields |= parts.given(data, networks, loss)
-    found = [_chosen(r, recipe_fields, {*fields}, networks is not None) for r in recipes]
-    chosen = [recipe for recipe, _ in found]
-    paths = [Path(out) / path.name if out else path for _, path in found]
+    named = list(recipes)
+    chosen = [_chosen(r, recipe_fields, {*fields}, networks is not None) for r in named]
+    for recipe in chosen:
+        parts.check_given(recipe, options)
+    placed = place_all(chosen, options)
+    paths = [_default_folder(name, p.recipe) for name, p in zip(named, placed, strict=True)]
+    paths = [Path(out) / path.name if out else path for path in paths]
     for path in paths:
         if paths.count(path) > 1:
             raise ValueError(f"two recipes have the run folder {path}; leave one of them out")
     together = pick_device(options.device).type == "cuda" if fused is None else fused
-    for group in fusing.groups(chosen) if together else [[i] for i in range(len(chosen))]:
-        these, folders = [chosen[i] for i in group], [paths[i] for i in group]
+    recipes = [p.recipe for p in placed]
+    for group in fusing.groups(recipes) if together else [[i] for i in range(len(recipes))]:
+        these, folders = [placed[i] for i in group], [paths[i] for i in group]
         try:
-            _train_group(these, folders, options, tuple(loggers), progress)
+            _train_group(these, folders, tuple(loggers), progress)
         except fusing.FusionError as error:
             if fused:
                 raise
             warnings.warn(f"{error}, which is done now", stacklevel=2)
-            for recipe, path in zip(these, folders, strict=True):
-                _train_group([recipe], [path], options, tuple(loggers), progress)
+            for one, path in zip(these, folders, strict=True):
+                _train_group([one], [path], tuple(loggers), progress)
     return [load(path) for path in paths]
 
 
@@ -141,6 +154,7 @@ def resume(
     data: Any = None,
     networks: parts.Networks | None = None,
     loss: str | Loss | None = None,
+    accept_data: bool = False,
     options: RunOptions | None = None,
     loggers: Iterable[Logger] = (),
     progress: bool | showing.Style = True,
@@ -153,9 +167,11 @@ def resume(
         step: checkpoint to branch off; the branch is a run of its own, which records its parent
             and may change other fields too.
         out: folder of the branch; None means RUN-from-STEP.
-        data: the images that the run was trained on, if they were given to train.
+        data: the images that the run was trained on, if they were given to train, or their new
+            place; of a branch, any images.
         networks: the function that built its networks, if one was given to train.
         loss: its loss, if a Loss was given to train.
+        accept_data: continue although the data changed since the run was last trained.
         options: how to carry out the training; None means as before.
         loggers: functions that receive each logged row.
         progress: whether to show progress, or the style of it.
@@ -165,30 +181,37 @@ def resume(
         The finished run.
 
     Raises:
-        ValueError: as train does, or for fields that only a branch may change.
+        ValueError: as train does, for fields that only a branch may change, or if the data
+            changed.
         FloatingPointError: as train does.
     """
     opened = run if isinstance(run, folder.Run) else load(run)
     recipe_fields, options = _split(fields, options or opened.options)
-    old = opened.recipe
+    if step is None and isinstance(data, str | Path) and not is_name(str(data)):
+        options, data = replace(options, data=Path(data)), None
     recipe_fields |= parts.given(data, networks, loss)
+    old = opened.recipe
     recipe = old.replace(**recipe_fields) if recipe_fields else old
-    if step is None:
-        if out is not None:
-            raise ValueError(
-                "out is the folder of a branch; give the checkpoint's step too (--from)"
-            )
-        changed = differences(old, recipe).keys() - {"epochs", "steps"}
-        if changed:
-            raise ValueError(
-                f"a run keeps its recipe except for its length; to change {', '.join(changed)}, "
-                "branch off a checkpoint (--from STEP, or step= in Python)"
-            )
-        return _train(recipe, opened.path, options, loggers, progress, longer=True)
-    path = Path(out) if out else opened.path.with_name(f"{opened.path.name}-from-{step}")
-    if rank() == 0:
-        branch.branch(opened, step, recipe, options, path)
-    return _train(recipe, path, options, loggers, progress)
+    parts.check_given(recipe, options)
+    placed = Placed(recipe, options, None)
+    if recipe.data.dataset != old.data.dataset:  # the old place does not hold these images
+        moved = options.data != opened.options.data
+        placed = place(recipe, options if moved else replace(options, data=None))
+    if step is not None:
+        placed = _checked(opened, placed, accept_data)
+        path = Path(out) if out else opened.path.with_name(f"{opened.path.name}-from-{step}")
+        if rank() == 0:
+            branch.branch(opened, step, placed.recipe, placed.options, path)
+        return _train(path, placed, loggers, progress, accept_data=accept_data)
+    if out is not None:
+        raise ValueError("out is the folder of a branch; give the checkpoint's step too (--from)")
+    changed = differences(old, placed.recipe).keys() - {"epochs", "steps"}
+    if changed:
+        raise ValueError(
+            f"a run keeps its recipe except for its length; to change {', '.join(changed)}, "
+            "branch off a checkpoint (--from STEP, or step= in Python)"
+        )
+    return _train(opened.path, placed, loggers, progress, longer=True, accept_data=accept_data)
 
 
 def load(run: str | Path) -> Run:
@@ -202,50 +225,81 @@ def load(run: str | Path) -> Run:
 
 def _chosen(
     recipe: str | Path | Recipe, fields: Mapping[str, Any], named: set[str], own_networks: bool
-) -> tuple[Recipe, Path]:
-    """Return a recipe with the given fields, and its default folder."""
+) -> Recipe:
+    """Return a recipe with the given fields."""
     chosen = recipe if isinstance(recipe, Recipe) else read(str(recipe))
     if fields:
         chosen = chosen.replace(**fields)
     if own_networks:  # they rarely take a named recipe's norm or dropout
         dropped = {k: v for k, v in unsupported(chosen).items() if k not in named}
         chosen = chosen.replace(**dropped)
-    return chosen, default_folder("gan" if isinstance(recipe, Recipe) else recipe, chosen)
+    return chosen
+
+
+def _default_folder(given: str | Path | Recipe, recipe: Recipe) -> Path:
+    """Return the run folder of a recipe by what it was chosen with."""
+    return default_folder("gan" if isinstance(given, Recipe) else given, recipe)
+
+
+def _holds(path: Path, recipe: Recipe) -> bool:
+    """Whether a folder has a run whose recipe names its data in the same way."""
+    held = (path / "recipe.json").exists()
+    return held and folder.Run(path).recipe.data.dataset == recipe.data.dataset
+
+
+def _checked(parent: folder.Run, placed: Placed, accept_data: bool) -> Placed:
+    """Load the data of a branch, and check that they are its parent's unless the dataset changes.
+
+    Raises:
+        ValueError: as check_data does.
+    """
+    recipe, options, data = placed
+    data = load_data(recipe, options) if data is None else data
+    if recipe.data.dataset == parent.recipe.data.dataset and not accept_data:
+        check_data(parent, recipe, options, Content.of(data))
+    return Placed(recipe, options, data)
 
 
 def _train_group(
-    recipes: Sequence[Recipe],
+    placed: Sequence[Placed],
     paths: Sequence[Path],
-    options: RunOptions,
     loggers: Sequence[Logger],
     progress: bool | showing.Style,
 ) -> None:
     """Train runs as one program, or one run alone; a run that fails ends with a warning."""
-    if len(recipes) == 1:
+    if len(placed) == 1:
         try:
-            _train(recipes[0], paths[0], options, loggers, progress)
+            _train(paths[0], placed[0], loggers, progress)
         except FloatingPointError as error:
             warnings.warn(f"{paths[0]} has ended: {error}", stacklevel=3)
         return
-    for recipe in recipes:
-        parts.check_given(recipe)
+    recipes, options = [p.recipe for p in placed], placed[0].options
     steps = run_members(recipes, paths, options, loggers)
     _follow(steps, paths[0], sum(r.images_per_step for r in recipes), options, progress)
 
 
 def _train(
-    recipe: Recipe,
     path: Path,
-    options: RunOptions,
+    placed: Placed,
     loggers: Iterable[Logger],
     progress: bool | showing.Style,
     longer: bool = False,
+    accept_data: bool = False,
 ) -> Run:
-    parts.check_given(recipe)
+    recipe, options, data = placed
     if rank() > 0:
         progress = False
     with processes(recipe.training.batch, options.device) as share:
-        steps = run_steps(recipe, path, options, longer, tuple(loggers), share)
+        steps = run_steps(
+            recipe,
+            path,
+            options,
+            longer,
+            tuple(loggers),
+            share,
+            data=data,
+            accept_data=accept_data,
+        )
         _follow(steps, path, recipe.images_per_step, options, progress)
     return load(path) if rank() == 0 else Run(path)  # another machine has the folder
 

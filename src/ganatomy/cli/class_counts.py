@@ -25,6 +25,8 @@ class ClassCounts(Command):
     """a .png, .svg or .pdf file; of a toy density a .png"""
     data_root: Path | None = None
     """folder of full datasets; by default the run's, else $GANATOMY_DATA or a cache folder"""
+    data: Path | None = None
+    """place of the run's own images; by default where they were when it was trained"""
 
     def call(self) -> Any:
         """Write the figure."""
@@ -32,5 +34,11 @@ class ClassCounts(Command):
         from ganatomy.evaluation.class_counts import class_counts
 
         return class_counts(
-            load(self.run), self.n, self.seed, self.classifier, self.data_root, self.out
+            load(self.run),
+            self.n,
+            self.seed,
+            self.classifier,
+            self.data_root,
+            self.out,
+            self.data,
         )

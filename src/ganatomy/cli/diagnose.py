@@ -19,9 +19,11 @@ class Diagnose(Command):
     """auto, cpu, cuda, cuda:N or mps"""
     data_root: Path | None = None
     """folder of full datasets; by default the run's, else $GANATOMY_DATA or a cache folder"""
+    data: Path | None = None
+    """place of the run's own images; by default where they were when it was trained"""
 
     def call(self) -> Any:
         """Diagnose the run."""
         from ganatomy.api.train import load
 
-        return load(self.run).diagnose(self.device, self.data_root)
+        return load(self.run).diagnose(self.device, self.data_root, self.data)

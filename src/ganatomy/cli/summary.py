@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
@@ -29,6 +30,8 @@ class Summary(Command):
     """CPU threads; None lets PyTorch choose"""
     skip_bad: bool = False
     """skip unreadable images of a path instead of stopping"""
+    data: Path | None = None
+    """place of a recipe's own images"""
     no_measure: bool = False
     """only count and compute: no steps are timed, which takes 1 to 20 seconds"""
     recipe: Annotated[Recipe, arg(name="")] = dataclasses.field(default=RECIPES["basic-gan"].recipe)
@@ -37,7 +40,9 @@ class Summary(Command):
         """Build the networks, and time some steps."""
         from ganatomy.gan.summary import summarize
 
-        options = RunOptions(device=self.device, threads=self.threads, skip_bad=self.skip_bad)
+        options = RunOptions(
+            device=self.device, threads=self.threads, skip_bad=self.skip_bad, data=self.data
+        )
         return summarize(self.recipe, options, name=self.name, measure=not self.no_measure)
 
     def show(self, result: Any) -> None:

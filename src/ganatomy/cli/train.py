@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import sys
-from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from ganatomy.cli import terminal
 from ganatomy.cli.output import Command
 from ganatomy.gan.launch import rank
-from ganatomy.recipes.named import RECIPES, default_folder
+from ganatomy.recipes.named import RECIPES, read
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
 
 if TYPE_CHECKING:
@@ -45,10 +44,6 @@ class Training(Command):
         """Whether a training is carried out."""
         return True
 
-    @abstractmethod
-    def folder(self) -> Path:
-        """Return the run folder."""
-
     def show(self, result: Any) -> None:
         """Print where the run is."""
         terminal.say(f"{result.path}: complete at step {result.step:,}")
@@ -61,8 +56,9 @@ class Training(Command):
         except KeyboardInterrupt as stop:
             if not stop.args:  # before the first step, or a second signal
                 raise
-            terminal.complain(f"stopped and saved; continue with: ganatomy resume {self.folder()}")
-            return 128 + int(stop.args[0])
+            signal, folder = stop.args
+            terminal.complain(f"stopped and saved; continue with: ganatomy resume {folder}")
+            return 128 + int(signal)
         return self.answer(result) if rank() == 0 else 0
 
 
@@ -89,12 +85,9 @@ class Train(Training):
             from ganatomy.training.plan import plan
 
         if self.dry_run:
-            return plan(self.recipe, self.folder(), self.options)
-        return train(self.recipe, self.folder(), options=self.options, progress=self.style)
-
-    def folder(self) -> Path:
-        """Return the run folder."""
-        return self.out or default_folder(self.name, self.recipe)
+            return plan(self.name, self.out, self.recipe, self.options)
+        changed = changes(read(self.name), self.recipe)
+        return train(self.name, self.out, options=self.options, progress=self.style, **changed)
 
     def show(self, result: Any) -> None:
         """Print the plan, or where the run is."""
@@ -114,6 +107,8 @@ class Resume(Training):
     """branch off this checkpoint, in another folder, which records its parent"""
     out: Path | None = None
     """folder of the branch; by default RUN-from-STEP"""
+    accept_data: bool = False
+    """continue although the data changed since the run was last trained, and record the new ones"""
 
     def call(self) -> Any:
         """Continue the run, or the branch."""
@@ -121,18 +116,17 @@ class Resume(Training):
             from ganatomy.api.train import load, resume
 
         run = load(self.run)
-        changed = {name: new for name, (_, new) in differences(run.recipe, self.recipe).items()}
         return resume(
             run,
             step=self.from_step,
             out=self.out,
             options=self.options,
+            accept_data=self.accept_data,
             progress=self.style,
-            **changed,
+            **changes(run.recipe, self.recipe),
         )
 
-    def folder(self) -> Path:
-        """Return the run folder."""
-        if self.from_step is None:
-            return self.run
-        return self.out or self.run.with_name(f"{self.run.name}-from-{self.from_step}")
+
+def changes(old: Recipe, new: Recipe) -> dict[str, Any]:
+    """Return the fields that differ, by public name, with their new values."""
+    return {name: value for name, (_, value) in differences(old, new).items()}

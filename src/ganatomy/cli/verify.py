@@ -23,24 +23,31 @@ class Verify(Command):
     """train again from a random checkpoint to the next one, and compare the two files"""
     seed: int | None = None
     """seed of the checkpoint's choice; None means a new one each time"""
+    data: Path | None = None
+    """place of the run's own images; by default where they were when it was trained"""
 
     def call(self) -> "Verification":
         """Verify the run."""
         from ganatomy.runs.folder import Run
         from ganatomy.training.verify import verify
 
-        return verify(Run.open(self.run), replay=self.replay, seed=self.seed)
+        run = Run.open(self.run)
+        return verify(run, replay=self.replay, seed=self.seed, data=self.data)
 
     def show(self, result: "Verification") -> None:
         """Print a table of all files, and the replay."""
         rows = [(f.file, "intact" if f.intact else "DAMAGED", f.about) for f in result.files]
+        state = {True: "the same", False: "CHANGED", None: "not compared"}[result.data.same]
+        rows.append(("(data)", state, "" if result.data.same is False else result.data.about))
         terminal.table(("file", "state", "content"), rows)
         if (again := result.replay) is not None:
             same = "the same file" if again.same else f"weights differ by {again.difference:.2g}"
             terminal.say(f"\nreplayed steps {again.first:,} to {again.last:,}: {same}")
 
     def code(self, result: "Verification") -> int:
-        """Print a line for each problem; return 1 if there is one."""
+        """Print a line for each problem, changed data first; return 1 if there is one."""
+        if result.data.same is False:
+            terminal.complain(result.data.about)
         for check in result.damaged:
             terminal.complain(f"{check.file} {check.about}")
         if result.replay is not None and not result.replay.same:

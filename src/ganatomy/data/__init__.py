@@ -10,6 +10,7 @@ from ganatomy.data.celeba import celeba
 from ganatomy.data.convert import Convert
 from ganatomy.data.dataset import Dataset, Load, as_dataset, check_dataset, data_root
 from ganatomy.data.folder import load_images
+from ganatomy.data.identity import Content, is_content_name
 from ganatomy.data.samples import (
     Samples,
     Size,
@@ -125,6 +126,11 @@ def load(
     name = str(name)
     if is_name(name):
         return find_dataset(name).load(Path(root), split or "train", shape)
+    if is_content_name(name) and not Path(name).exists():
+        raise ValueError(
+            f"{name} are images that are known by their digest; name the folder, zip, tar or npz "
+            "that holds them with --data (data= in Python)"
+        )
     if not name or not Path(name).exists():
         raise ValueError(
             f"unknown dataset {name!r} {nearest(name, DATASETS)}; the path of a folder, zip, tar, "
@@ -135,6 +141,7 @@ def load(
 
 __all__ = [
     "DATASETS",
+    "Content",
     "Convert",
     "Dataset",
     "Load",
@@ -150,6 +157,7 @@ __all__ = [
     "derive_seed",
     "digest",
     "find_dataset",
+    "is_content_name",
     "is_name",
     "load",
     "load_images",

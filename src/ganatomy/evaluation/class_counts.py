@@ -14,6 +14,7 @@ from ganatomy.evaluation.reference import EvalOptions, reference
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import text_table
 from ganatomy.figures import images, modes
+from ganatomy.runs.data import source
 from ganatomy.runs.folder import Run
 from ganatomy.runs.sampling import check_suffix, generate, load_generator
 from ganatomy.storage.files import write_atomic
@@ -76,6 +77,7 @@ def class_counts(
     classifier: Literal["classifier", "classifier-mlp-hinge"] = "classifier",
     root: str | Path | None = None,
     out: str | Path | None = None,
+    data: str | Path | None = None,
 ) -> ClassCounts:
     """Count the classes that a classifier predicts in samples of the newest checkpoint.
 
@@ -86,6 +88,7 @@ def class_counts(
         classifier: feature space with a classifier.
         root: folder of full datasets; None means the run's.
         out: .png, .svg or .pdf file for a figure of the samples and their classes.
+        data: place of the run's own images; None means where they were when it was trained.
 
     Raises:
         ValueError: for n below 2, another suffix, or a dataset without a classifier.
@@ -98,19 +101,21 @@ def class_counts(
     if points:
         return _of_points(run, n, seed, out)
     folder = data_root(Path(root) if root else run.options.data_root)
-    section = run.recipe.data
+    section, name = run.recipe.data, source(run, data)
     place = EvalOptions(
         folder, shape=section.shape, skip_bad=run.options.skip_bad, convert=section.convert
     )
-    if not load(
-        run.recipe.data.dataset, folder, "train", place.skip_bad, place.shape, place.convert
-    ).classes:
+    digits = name in ("mnist", "mnist10k")  # which need no download
+    if (
+        not digits
+        and not load(name, folder, "train", place.skip_bad, place.shape, place.convert).classes
+    ):
         raise ValueError(
             f"{run.recipe.data.dataset} has no classes to count; ganatomy diagnose finds samples "
             "that repeat, and the recall of ganatomy evaluate falls where images are missing"
         )
     protocol = Protocol(features=classifier, n=n, seed=seed)
-    ref = reference(protocol, run.recipe.data.dataset, place)
+    ref = reference(protocol, name, place)
     step, generator = load_generator(run)
     pixels = samples(generator, run.recipe, ref)
     found = evaluate_samples(pixels, ref, ["classes"])

@@ -19,6 +19,7 @@ from ganatomy.evaluation.text import number
 from ganatomy.gan.losses import find_loss
 from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.recipe import Recipe
+from ganatomy.runs.data import source
 from ganatomy.runs.folder import Row, Run
 
 DIAGNOSTIC_METRICS = (
@@ -108,7 +109,9 @@ class Diagnoses(Sequence[Diagnosis]):
         return "\n".join(lines + [self.left_out] * bool(self.left_out))
 
 
-def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Diagnoses:
+def diagnose_run(
+    run: Run, device: str = "auto", root: Path | None = None, data: Path | None = None
+) -> Diagnoses:
     """Diagnose a run from its log, its sample grids, its evaluations and its newest checkpoint.
 
     The checkpoint is measured under classifier-2k, or own-2k without classes or classifier, which
@@ -118,6 +121,7 @@ def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Di
         run: the run.
         device: auto, cpu, cuda, cuda:N or mps.
         root: folder of full datasets; None means the run's.
+        data: place of the run's own images; None means where they were when it was trained.
 
     Raises:
         ValueError: for a run that has neither a log nor a checkpoint.
@@ -131,7 +135,7 @@ def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Di
         convert=run.recipe.data.convert,
         skip_bad=run.options.skip_bad,
     )
-    ref, left_out = _reference(run.recipe.data.dataset, options)
+    ref, left_out = _reference(run, data, options)
     # the thresholds are those of these features
     found = [e for e in measured(run) if e.protocol.features in SPACES]
     if ref is not None:
@@ -145,11 +149,15 @@ def diagnose_run(run: Run, device: str = "auto", root: Path | None = None) -> Di
     return Diagnoses(run.path, tuple(diagnoses), tuple(found), left_out)
 
 
-def _reference(data: str, options: EvalOptions) -> tuple[Reference | None, str]:
+def _reference(run: Run, place: Path | None, options: EvalOptions) -> tuple[Reference | None, str]:
     """Return what samples are measured against, and a sentence on what that leaves out.
 
-    It is None for points, or if the data cannot be loaded.
+    It is None for points, or if the data cannot be loaded or changed.
     """
+    try:
+        data = source(run, place)
+    except ValueError as error:
+        return None, f"Only the log and earlier measurements were read: {error}."
     reason = f"{data} has no classes"
     try:
         ref = reference(preset("classifier-2k"), data, options)

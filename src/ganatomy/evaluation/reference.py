@@ -15,7 +15,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
 
-from ganatomy.data import Convert, Samples, Shape
+from ganatomy.data import Convert, Samples, Shape, is_name
 from ganatomy.data.content import (
     content_order,
     digest_of,
@@ -157,7 +157,7 @@ def _described(
         protocol = protocol.replace(resize="to the classifier's shape, bilinear as Pillow")
     whole, drawn_sha256 = protocol.n_real is None, digest_of(drawn)
     return protocol.replace(
-        dataset=Path(images.data).name,
+        dataset=images.data if is_name(images.data) else "images",  # of a path, known by digest
         reference_sha256=images.digest if whole else drawn_sha256,
         drawn_n=len(drawn),
         drawn_sha256=drawn_sha256,

@@ -41,6 +41,8 @@ class EvaluationSettings:
     """auto, cpu, cuda, cuda:N or mps"""
     data_root: Path | None = None
     """folder of full datasets; None means the run's, else $GANATOMY_DATA or a cache folder"""
+    data: Path | None = None
+    """place of the run's own images; None means where they were when it was trained"""
     force: bool = False
     """measure too few samples, or with other Inception weights"""
 

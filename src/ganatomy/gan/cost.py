@@ -23,7 +23,7 @@ from ganatomy.gan.captured import best_steps
 from ganatomy.gan.machine import numerics, pick_device
 from ganatomy.gan.state import State
 from ganatomy.gan.step import Logs, steps
-from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.recipes.recipe import Recipe, RunOptions, data_source
 
 LEAST_SECONDS, LEAST_STEPS, MOST_SECONDS = 1.0, 3, 20.0
 """Timing goes on for at least this time and this many steps; no step begins after the last."""
@@ -167,7 +167,8 @@ def dataset_size(recipe: Recipe, options: RunOptions) -> Size:
     if (known := known_size(recipe)) is not None:
         return known
     root, data = data_root(options.data_root), recipe.data
-    samples = load(data.dataset, root, "train", options.skip_bad, data.shape, data.convert)
+    name = data_source(recipe, options)
+    samples = load(name, root, "train", options.skip_bad, data.shape, data.convert)
     return Size(len(samples), samples.shape, samples.mapped is not None)
 
 

@@ -40,6 +40,11 @@ def pick_device(name: str) -> torch.device:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         known = accelerator is not None and accelerator.type in ("cuda", "mps")
         return accelerator if accelerator is not None and known else torch.device("cpu")
+    if "," in name or " " in name.strip():
+        raise ValueError(
+            f"a process uses one device, got {name!r}; give one, such as cuda:0; several train one "
+            "run with --devices 2, and runs of a study with --jobs 2"
+        )
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

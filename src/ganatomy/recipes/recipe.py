@@ -250,9 +250,16 @@ class RunOptions:
     """skip unreadable images of a path instead of stopping"""
     data_root: Path | None = None
     """folder of full datasets; None means $GANATOMY_DATA, else the user's cache folder"""
+    data: Path | None = None
+    """place of the recipe's own images: a folder, zip, tar or npz with the digest in its dataset"""
 
     def __post_init__(self) -> None:
         check(self)
+
+
+def data_source(recipe: Recipe, options: RunOptions) -> str:
+    """Return the dataset or path that data are loaded from: the options' path, if they have one."""
+    return str(options.data or recipe.data.dataset)
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:

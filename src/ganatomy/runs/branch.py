@@ -1,6 +1,7 @@
 """Branches: runs that begin at a checkpoint of another run, with a changed recipe."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from ganatomy.gan.state import State
 from ganatomy.recipes.recipe import Recipe, RunOptions, differences
+from ganatomy.runs.data import trained_on
 from ganatomy.runs.folder import Row, Run
 from ganatomy.storage.checksums import DamagedError
 
@@ -19,7 +21,7 @@ def branch(parent: Run, step: int, recipe: Recipe, options: RunOptions, folder: 
     """Create a run folder that begins with a checkpoint of another run.
 
     It has the parent's intact rows and sample grids up to the checkpoint, and parent.json: the
-    parent's name, key and step, and the changed fields. It appears complete or not at all.
+    parent's name, key, step and data, and the changed fields. It appears complete or not at all.
 
     Args:
         parent: run to branch off.
@@ -49,10 +51,13 @@ def branch(parent: Run, step: int, recipe: Recipe, options: RunOptions, folder: 
             if at <= step:
                 made.write(f"samples/{file.name}", file.read_bytes())
         made.save(saved, keep=0)
+        content = trained_on(parent)
+        same = parent.recipe.data.dataset == recipe.data.dataset
         about = {
             "run": parent.path.absolute().name,
             "key": parent.recipe.key,
             "step": step,
+            **({"data": dataclasses.asdict(content)} if content and same else {}),
             "changed": {
                 name: {"from": a, "to": b}
                 for name, (a, b) in differences(parent.recipe, recipe).items()

@@ -71,6 +71,8 @@ class Run:
         if changed and not (longer and only_length):
             listed = "; ".join(f"{k}: {a} there, {b} asked" for k, (a, b) in changed.items())
             fix = "change its length with: ganatomy resume" if only_length else "use another --out"
+            if changed.keys() == {"dataset"} and changed["dataset"][1].startswith("images-"):
+                fix += f", or if its images changed: ganatomy resume {path} --accept-data"
             raise ValueError(f"{path} holds another recipe ({listed}); {fix}")
 
     @classmethod
@@ -117,12 +119,12 @@ class Run:
 
     @property
     def sessions(self) -> list[Row]:
-        """Machine, versions, steps and seconds of each process that trained the run."""
+        """Machine, versions, data, steps and seconds of each process that trained the run."""
         return self._read("environment.json", _sessions, [])
 
     @property
     def parent(self) -> Row:
-        """The parent's name, key and step, and the changed fields, of a branch; else empty."""
+        """The parent's name, key, step and data, and the changed fields; empty without a parent."""
         return self._read("parent.json", dict, {})
 
     def _read(self, name: str, parse: Callable[[Any], T], default: T | None = None) -> T:

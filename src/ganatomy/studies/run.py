@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from ganatomy.evaluation.checkpoints import evaluate_run, select_checkpoints
 from ganatomy.evaluation.metrics import metric_of
 from ganatomy.evaluation.result import Evaluation
@@ -73,6 +75,7 @@ def run_study(
     """
     plan, todo = prepare(study, out, seeds, jobs, scale, options)
     folder = todo[0].folder.parent.parent
+    todo = spread(todo, jobs, executor)
     measurable(plan, todo[0].options)
     begin(plan, folder, scale)
     outcomes: Outcomes = run_jobs(todo, jobs, executor)
@@ -90,6 +93,19 @@ def run_study(
     for name, text in page.contents(plan, folder, done, found, command).items():
         write_atomic(folder / name, text.encode())
     return found
+
+
+def spread(jobs: list[Job], at_once: int, executor: Executor | None) -> list[Job]:
+    """Give the CUDA devices of this machine to jobs in turn, if several run here at once."""
+    count = torch.cuda.device_count()
+    if at_once == 1 or executor in ("serial", "ray") or count < 2:
+        return jobs
+    return [
+        job._replace(options=dataclasses.replace(job.options, device=f"cuda:{at % count}"))
+        if job.options.device == "auto"
+        else job
+        for at, job in enumerate(jobs)
+    ]
 
 
 def run_jobs(

@@ -21,7 +21,8 @@ from ganatomy.evaluation.reference import EvalOptions, Reference, reference
 from ganatomy.evaluation.statistics import least_p
 from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.named import read
-from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.recipes.recipe import Recipe, RunOptions, data_source
+from ganatomy.runs.data import place_all
 from ganatomy.storage.files import write_atomic
 from ganatomy.studies.claim import Claim
 from ganatomy.validation import lookup
@@ -103,11 +104,13 @@ class Study:
         metrics = {claim.group for claim in self.claims} | {"fd"}
         names = tuple(name for name in METRICS if name in metrics)
         options = dataclasses.replace(options, log_every=self.log_every)
+        pairs = [*itertools.product(range(self.seeds), self.conditions)]
+        recipes = [self.recipe(condition, seed, scale) for seed, condition in pairs]
         found = []
-        for seed, condition in itertools.product(range(self.seeds), self.conditions):
-            recipe = self.recipe(condition, seed, scale)
+        for (seed, condition), placed in zip(pairs, place_all(recipes, options), strict=True):
+            recipe, own, _ = placed
             folder = out / "runs" / f"{condition}-seed{seed}-{recipe.key}"
-            found.append(Job(condition, seed, recipe, folder, options, self.protocol, names))
+            found.append(Job(condition, seed, recipe, folder, own, self.protocol, names))
         return found
 
 
@@ -131,7 +134,7 @@ def reference_for(recipe: Recipe, protocol: str, options: RunOptions) -> Referen
         shape=recipe.data.shape,
         convert=recipe.data.convert,
     )
-    return reference(preset(protocol), recipe.data.dataset, place)
+    return reference(preset(protocol), data_source(recipe, options), place)
 
 
 def needed(claim: Claim, claims: int) -> int:
@@ -161,6 +164,7 @@ def measurable(study: Study, options: RunOptions) -> None:
         ValueError: if it cannot, with the reason.
     """
     found: dict[str, Protocol] = {}
+    options = dataclasses.replace(options, data=None)  # these recipes have their own paths
     for condition in study.conditions:
         recipe = study.recipe(condition, 0, 1.0)
         ref = reference_for(recipe, study.protocol, options)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ganatomy.data import Samples, data_root, load
+from ganatomy.data import Content, Samples
 from ganatomy.gan import captured, fused
 from ganatomy.gan.machine import (
     keep_memory,
@@ -19,28 +19,12 @@ from ganatomy.gan.machine import (
     stop_signal,
 )
 from ganatomy.gan.share import Share
-from ganatomy.gan.state import State, check_recipe
+from ganatomy.gan.state import State
 from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.runs.data import absolute, check_data, load_data
 from ganatomy.runs.folder import Run
 from ganatomy.training.monitor import create_monitor
 from ganatomy.training.session import Logger, Session, StepInfo
-
-
-def load_data(recipe: Recipe, options: RunOptions) -> Samples:
-    """Load the recipe's dataset after checking that all its parts exist.
-
-    Raises:
-        ValueError: if a part is unknown or the dataset is not available.
-    """
-    check_recipe(recipe)
-    return load(
-        recipe.data.dataset,
-        data_root(options.data_root),
-        "train",
-        options.skip_bad,
-        recipe.data.shape,
-        recipe.data.convert,
-    )
 
 
 def fit(recipe: Recipe, folder: str | Path, options: RunOptions | None = None) -> Run:
@@ -56,6 +40,9 @@ def run_steps(
     longer: bool = False,
     loggers: Sequence[Logger] = (),
     share: Share | None = None,
+    *,
+    data: Samples | None = None,
+    accept_data: bool = False,
 ) -> Generator[StepInfo, None, None]:
     """Train as fit does, yielding once before the first step and then after every step.
 
@@ -68,29 +55,35 @@ def run_steps(
         longer: replace the length that the folder holds by the recipe's.
         loggers: functions that receive each logged row.
         share: of each batch, if there are several processes.
+        data: the recipe's data, if they are loaded already.
+        accept_data: continue although the data changed, and record the new ones.
 
     Raises:
-        ValueError: for a folder, dataset, part, device or length that cannot be used.
+        ValueError: for a folder, dataset, part, device or length that cannot be used, or if the
+            data changed since the run was last trained.
         FloatingPointError: if a loss or weight is no longer finite; it is not saved.
-        KeyboardInterrupt: after a stop signal, once the state is saved; its argument is the number
-            of the signal.
+        KeyboardInterrupt: after a stop signal, once the state is saved; its arguments are the
+            number of the signal and the folder.
     """
     folder, share = Path(folder), share or Share()
     if share.rank > 0:
-        yield from _assist(recipe, options, share)
+        yield from _assist(recipe, folder, options, share, data)
         return
     with share.together():
         Run.check(folder, recipe, longer)  # before a download, which may take minutes
-        data, state = _prepare(recipe, options, share)
-    device = next(state.generator.parameters()).device
+        data, state = _prepare(recipe, options, share, data)
+        content = Content.of(data)
+        check_data(Run(folder), recipe, options, content, accept_data)
+    options, device = absolute(recipe, options), next(state.generator.parameters()).device
     monitor = create_monitor(recipe, options, device)
     run = Run.create(folder, recipe, longer)
-    session = Session(run, recipe, options, state, data, monitor, tuple(loggers))
+    session = Session(run, recipe, options, state, data, content, monitor, tuple(loggers))
     computing = numerics(device, options.precision, options.fast)
     with run.lock(), stop_signal() as stopped, computing:
         share.spread(session.restore())
         yield session.info({})
         if session.ended:
+            session.note_data()
             return
         yield from _alone(session, stopped)
 
@@ -105,7 +98,7 @@ def _alone(session: Session, stopped: list[int]) -> Iterator[StepInfo]:
             session.record(logs, bool(stop))
             yield session.info(logs)
             if stop and not session.ended:
-                raise KeyboardInterrupt(stop)
+                raise KeyboardInterrupt(stop, session.run.path)
 
 
 def run_members(
@@ -133,8 +126,11 @@ def run_members(
     fused.check_members(recipes)
     for recipe, folder in zip(recipes, folders, strict=True):
         Run.check(folder, recipe)
-    data, first = _prepare(recipes[0], options, Share())
-    device = next(first.generator.parameters()).device
+    data, first = _prepare(recipes[0], options, Share(), None)
+    content = Content.of(data)
+    for recipe, folder in zip(recipes, folders, strict=True):
+        check_data(Run(folder), recipe, options, content)
+    options, device = absolute(recipes[0], options), next(first.generator.parameters()).device
     states = [first, *(State.new(recipe, data.shape, device) for recipe in recipes[1:])]
     monitor = create_monitor(recipes[0], options, device)
     with contextlib.ExitStack() as stack:
@@ -143,7 +139,9 @@ def run_members(
             run = Run.create(folder, recipe)
             stack.enter_context(run.lock())
             own = monitor._replace(recipe=recipe, logs=[], measures=[], warned=set())
-            sessions.append(Session(run, recipe, options, state, data, own, tuple(loggers)))
+            sessions.append(
+                Session(run, recipe, options, state, data, content, own, tuple(loggers))
+            )
             sessions[-1].restore()
         stopped = stack.enter_context(stop_signal())
         stack.enter_context(numerics(device, options.precision, options.fast))
@@ -182,13 +180,15 @@ def _together(sessions: Sequence[Session], stopped: list[int]) -> Iterator[StepI
             session.state.step = step
             yield session.info({name: value[shown] for name, value in logs.items()})
             if stop and not session.ended:
-                raise KeyboardInterrupt(stop)
+                raise KeyboardInterrupt(stop, session.run.path)
 
 
-def _assist(recipe: Recipe, options: RunOptions, share: Share) -> Generator[StepInfo, None, None]:
+def _assist(
+    recipe: Recipe, folder: Path, options: RunOptions, share: Share, given: Samples | None
+) -> Generator[StepInfo, None, None]:
     """Take the steps of a training whose folder another process writes."""
     with share.together():
-        data, state = _prepare(recipe, options, share)
+        data, state = _prepare(recipe, options, share, given)
     device = next(state.generator.parameters()).device
     total, per_epoch = recipe.total_steps(len(data)), len(data) / recipe.images_per_step
     with stop_signal() as stopped, numerics(device, options.precision, options.fast):
@@ -200,10 +200,12 @@ def _assist(recipe: Recipe, options: RunOptions, share: Share) -> Generator[Step
             stop = share.stop(stopped)
             yield StepInfo(state.step, total, state.step / per_epoch, logs)
             if stop and state.step < total:
-                raise KeyboardInterrupt(stop)
+                raise KeyboardInterrupt(stop, folder)
 
 
-def _prepare(recipe: Recipe, options: RunOptions, share: Share) -> tuple[Samples, State]:
+def _prepare(
+    recipe: Recipe, options: RunOptions, share: Share, data: Samples | None
+) -> tuple[Samples, State]:
     device, state = share.device or pick_device(options.device), None
     with numerics(device, options.precision):  # refuse an impossible precision before a download
         pass
@@ -215,7 +217,8 @@ def _prepare(recipe: Recipe, options: RunOptions, share: Share) -> tuple[Samples
     keep_memory()
     if recipe.data.shape is not None:  # refuse impossible networks before a download
         state = State.new(recipe, recipe.data.shape, device)
-    data = load_data(recipe, options)
+    if data is None:
+        data = load_data(recipe, options)
     if options.threads:
         torch.set_num_threads(options.threads)
     state = state or State.new(recipe, data.shape, device)

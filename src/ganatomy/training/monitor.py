@@ -15,7 +15,7 @@ from ganatomy.evaluation.reference import EvalOptions, Reference, grid_reference
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.rules import WINDOW
 from ganatomy.figures.images import GRID
-from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.recipes.recipe import Recipe, RunOptions, data_source
 from ganatomy.runs.folder import Row
 
 PATIENCE = 5
@@ -49,12 +49,10 @@ def create_monitor(recipe: Recipe, options: RunOptions, device: torch.device) ->
         convert=recipe.data.convert,
         skip_bad=options.skip_bad,
     )
-    measured = None
+    data, measured = data_source(recipe, options), None
     if options.eval_every:
-        measured = reference(preset(options.eval_protocol), recipe.data.dataset, place)
-    return Monitor(
-        recipe, grid_reference(recipe.data.dataset, place, GRID), measured, [], [], set()
-    )
+        measured = reference(preset(options.eval_protocol), data, place)
+    return Monitor(recipe, grid_reference(data, place, GRID), measured, [], [], set())
 
 
 def check_samples(monitor: Monitor, step: int, pixels: Tensor) -> None:

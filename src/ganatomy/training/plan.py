@@ -7,8 +7,9 @@ from typing import Any
 from ganatomy.data import Size
 from ganatomy.gan.cost import predict_cost
 from ganatomy.gan.machine import pick_device
+from ganatomy.recipes.named import default_folder
 from ganatomy.recipes.recipe import Recipe, RunOptions
-from ganatomy.training.loop import load_data
+from ganatomy.runs.data import load_data, place
 from ganatomy.validation import to_dict
 
 
@@ -47,16 +48,23 @@ class TrainingPlan:
         )
 
 
-def plan(recipe: Recipe, folder: Path, options: RunOptions) -> TrainingPlan:
+def plan(name: str, out: Path | None, recipe: Recipe, options: RunOptions) -> TrainingPlan:
     """Load the data and build the networks, but write nothing.
+
+    Args:
+        name: the recipe's name or file.
+        out: run folder; None means runs/NAME-KEY.
+        recipe: the settings of the GAN.
+        options: how the training would be carried out.
 
     Raises:
         ValueError: for a dataset, part or device that cannot be used.
     """
-    data = load_data(recipe, options)
+    recipe, options, data = place(recipe, options)
+    data = load_data(recipe, options) if data is None else data
     cost = predict_cost(recipe, Size(len(data), data.shape), options, measure=False)
     return TrainingPlan(
-        run=folder,
+        run=out or default_folder(name, recipe),
         steps=cost.steps,
         images=len(data),
         shape=data.shape,

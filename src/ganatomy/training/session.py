@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ganatomy.data import Samples, batch_indices
+from ganatomy.data import Content, Samples, batch_indices
 from ganatomy.evaluation.diagnose import diagnose
 from ganatomy.figures.images import GRID, POINTS, encoded, to_uint8
 from ganatomy.gan.machine import environment
 from ganatomy.gan.state import CHECKED, State
 from ganatomy.gan.step import Logs
 from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.runs.data import contents, trained_on
 from ganatomy.runs.folder import Row, Run, step_of
 from ganatomy.runs.sampling import generate
 from ganatomy.training.monitor import Monitor, check_samples, measure
@@ -65,6 +66,8 @@ class Session:
     options: RunOptions
     state: State
     data: Samples
+    content: Content
+    """of the data"""
     monitor: Monitor
     loggers: tuple[Logger, ...] = ()
     """functions that receive each logged row"""
@@ -125,6 +128,12 @@ class Session:
         )
         return saved
 
+    def note_data(self) -> None:
+        """Record a session without steps if the place of the data, or the data, changed."""
+        moved = self.options.data != self.run.options.data
+        if moved or trained_on(self.run) not in (None, self.content):
+            self._begin()
+
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Record the session; a failure in the block is recorded too."""
@@ -182,10 +191,8 @@ class Session:
                     "continues, but its bits differ from those of an uninterrupted run",
                     stacklevel=2,
                 )
-        options = self.options
-        if options.data_root is not None:  # so that the run can be resumed from another folder
-            options = dataclasses.replace(options, data_root=options.data_root.absolute())
-        self.run.write_settings(self.recipe, options)
+        self.run.write_settings(self.recipe, self.options)
+        session["data"] = dataclasses.asdict(self.content)
         session["started"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.entry = session
         self._end()
@@ -268,11 +275,18 @@ def _card(run: Run, step: int) -> str:
     shown = [f"![samples of one fixed z](samples/{file.name})" for _, file in run.grids()[-1:]]
     parent = run.parent
     begun = f" It branched off at step {parent['step']:,} of `{parent['run']}`." if parent else ""
+    data = [
+        f"{content.n:,} samples with the SHA-256 `{content.sha256}`"
+        + f" since step {begin:,}" * (begin > 0)
+        for begin, content in contents(run)
+    ]
     settings = "\n".join(f"| {k} | {v} |" for k, v in to_dict(run.recipe).items())
     return f"""# {run.path.name}
 
 A GAN trained by ganatomy {run.sessions[-1]["ganatomy"]}, now at step {step:,}; recipe key \
 `{run.recipe.key}`.{begun}
+
+Trained on {" and ".join(data)}.
 
 {"".join(shown)}
 

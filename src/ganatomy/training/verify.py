@@ -14,7 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganatomy.data import Content
+from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.branch import branch
+from ganatomy.runs.data import check_data, contents, load_data, trained_on
 from ganatomy.runs.folder import Run, step_of
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.training.loop import run_steps
@@ -29,6 +32,16 @@ class FileCheck:
     intact: bool
     about: str
     """content, or the damage"""
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """Whether the data are those that the run was trained on."""
+
+    same: bool | None
+    """None if they were not compared: they are absent, or no session recorded them"""
+    about: str
+    """number and digest, or the reason"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,9 @@ class Verification:
     run: Path
     files: tuple[FileCheck, ...]
     """in the order of names"""
+    data: DataCheck
     replay: Replay | None
-    """None if it was not asked for, or a file is damaged"""
+    """None if it was not asked for, a file is damaged, or the data changed"""
 
     @property
     def damaged(self) -> tuple[FileCheck, ...]:
@@ -61,8 +75,9 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether all files are intact and the replay, if any, gave the same file."""
-        return not self.damaged and (self.replay is None or self.replay.same)
+        """Whether no file is damaged, the data did not change, and a replay gave the same file."""
+        sound = not self.damaged and self.data.same is not False
+        return sound and (self.replay is None or self.replay.same)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verification as JSON holds it."""
@@ -71,28 +86,53 @@ class Verification:
             "run": str(self.run),
             "passed": self.passed,
             "files": files,
+            "data": dataclasses.asdict(self.data),
             "replay": replay and dataclasses.asdict(replay),
         }
 
 
-def verify(run: Run, *, replay: bool = False, seed: int | None = None) -> Verification:
+def verify(
+    run: Run, *, replay: bool = False, seed: int | None = None, data: str | Path | None = None
+) -> Verification:
     """Check every file of a run folder, and optionally that its training can be reproduced.
 
     Settings must match their key, rows and checkpoints their checksums. Steps of logged rows must
     rise, and no row from before a checkpoint may be missing. Weights must be finite and images
-    readable. Files that are not part of a run are listed; TensorBoard's are not.
+    readable. Files that are not part of a run are listed; TensorBoard's are not. Images of a path
+    must be those of the last session; other data are compared before a replay only.
 
     Args:
         run: the run.
         replay: train again from a random checkpoint to the next one, in a temporary folder.
         seed: seed of the choice of the checkpoint; None means a new one each time.
+        data: place of the run's own images; None means where they were when it was trained.
 
     Raises:
-        ValueError: for a replay of a run with fewer than two checkpoints.
+        ValueError: for a replay without data, or of a run with fewer than two checkpoints between
+            which the data did not change.
     """
     files = tuple(_checked(run))
-    again = replay and all(check.intact for check in files)
-    return Verification(run.path, files, _replay(run, seed) if again else None)
+    intact = all(check.intact for check in files)
+    options = run.options if intact else RunOptions()
+    if data is not None:
+        options = dataclasses.replace(options, data=Path(data))
+    found = _checked_data(run, options, replay) if intact else DataCheck(None, "not compared")
+    again = replay and intact and found.same is not False
+    return Verification(run.path, files, found, _replay(run, options, seed) if again else None)
+
+
+def _checked_data(run: Run, options: RunOptions, replay: bool) -> DataCheck:
+    """Compare the data with those of the last session, if they can be had without a download."""
+    known, place = trained_on(run), options.data
+    if not replay and (known is None or place is None or not place.exists()):
+        absent = f"; there is no {place}" if place and not place.exists() else ""
+        return DataCheck(None, f"{known or 'not recorded'}{absent}")
+    content = Content.of(load_data(run.recipe, options))
+    try:
+        check_data(run, run.recipe, options, content)
+    except ValueError as error:
+        return DataCheck(False, str(error))
+    return DataCheck(None if known is None else True, str(content))
 
 
 def _checked(run: Run) -> Iterator[FileCheck]:
@@ -112,8 +152,13 @@ def _about(run: Run, file: Path, name: str) -> str:
     settings: dict[str, Callable[[], object]] = {
         "recipe.json": lambda: f"key {run.recipe.key}",
         "options.json": lambda: run.options and "",
-        "environment.json": lambda: f"sessions: {len(run.sessions)}",
-        "parent.json": lambda: f"branched off {run.parent['run']} at step {run.parent['step']}",
+        "environment.json": lambda: (
+            f"sessions: {len(run.sessions)}; data sets: {len(contents(run))}"
+        ),
+        "parent.json": lambda: (
+            trained_on(run),
+            f"branched off {run.parent['run']} at step {run.parent['step']}",
+        )[1],
         "README.md": lambda: "",
     }
     if name in settings:
@@ -148,14 +193,17 @@ def _checkpoint(run: Run, file: Path) -> str:
     return f"step {saved['step']:,}"
 
 
-def _replay(run: Run, seed: int | None) -> Replay:
-    files = run.checkpoints()
+def _replay(run: Run, options: RunOptions, seed: int | None) -> Replay:
+    changes = contents(run)[1:]
+    begin = changes[-1][0] if changes else 0  # of the data that there are now
+    files = [file for file in run.checkpoints() if step_of(file) >= begin]
     if len(files) < 2:
-        raise ValueError(f"{run.path} has fewer than two checkpoints to replay between")
-    place = random.Random(seed).randrange(len(files) - 1)
-    before, after = files[place : place + 2]
+        since = f" since its data changed at step {begin:,}" if begin else ""
+        raise ValueError(f"{run.path} has fewer than two checkpoints to replay between{since}")
+    at = random.Random(seed).randrange(len(files) - 1)
+    before, after = files[at : at + 2]
     first, last, expected = step_of(before), step_of(after), run.load(after)
-    options = dataclasses.replace(run.options, save_every=last, keep=0)
+    options = dataclasses.replace(options, save_every=last, keep=0)
     with tempfile.TemporaryDirectory() as folder:
         other = branch(run, first, run.recipe, options, Path(folder) / "replay")
         with contextlib.closing(run_steps(run.recipe, other.path, options)) as running:
