@@ -437,24 +437,61 @@ def test_a_member_that_is_not_finite_does_not_touch_the_others() -> None:
         assert all(torch.equal(clean[k], other[k]) for k in clean)
 
 
-def test_a_half_is_trained_alone_and_a_half_fused(doubles: None) -> None:
-    recipes = members(PLAIN.replace(steps=8, d_dropout=0.3, ema=0.9, d_norm="batch"))
-    lone = [new(recipe, DIGITS, torch.float64) for recipe in recipes]
-    states = [new(recipe, DIGITS, torch.float64) for recipe in recipes]
-    for state, recipe in zip(lone, recipes, strict=True):
-        collections.deque(steps(state, recipe, DIGITS), maxlen=0)
-    collections.deque(itertools.islice(fused.steps(fused.Members(recipes, states), DIGITS), 0), 0)
+@pytest.mark.parametrize("kind", [{}, DCGAN | {"g_widths": (4,), "d_widths": (4,)}])
+def test_runs_are_fused_then_alone_then_fused(kind: dict[str, Any], doubles: None) -> None:
+    recipe = PLAIN.replace(**kind | {"steps": 6, "d_dropout": 0.3, "ema": 0.9, "d_norm": "batch"})
+    recipes = members(recipe)
+    lone, states = ([new(r, DIGITS, torch.float64) for r in recipes] for _ in range(2))
+    for state, one in zip(lone, recipes, strict=True):
+        collections.deque(steps(state, one, DIGITS), maxlen=0)
     group = fused.Members(recipes, states)
-    collections.deque(itertools.islice(fused.steps(group, DIGITS), 3), maxlen=0)
-    for m, recipe in enumerate(recipes):  # through a checkpoint, alone, and fused again
+    collections.deque(itertools.islice(fused.steps(group, DIGITS), 2), maxlen=0)
+    for m, one in enumerate(recipes):  # through a checkpoint
         saved = copy.deepcopy(group.write(m).state_dict())
-        states[m] = new(recipe, DIGITS, torch.float64)
+        states[m] = new(one, DIGITS, torch.float64)
         states[m].load_state_dict(saved)
-        collections.deque(itertools.islice(steps(states[m], recipe, DIGITS), 2), maxlen=0)
+        collections.deque(itertools.islice(steps(states[m], one, DIGITS), 1), maxlen=0)
+        # and without one
+        collections.deque(itertools.islice(steps(group.states[m], one, DIGITS), 1), maxlen=0)
+        assert apart(tensors(states[m]), tensors(group.states[m])) == 0
     again = fused.Members(recipes, states)
     collections.deque(fused.steps(again, DIGITS), maxlen=0)
     for m, state in enumerate(lone):
         assert apart(tensors(state), tensors(again.write(m)), noise(state)) < 1e-8
+
+
+def test_moments_of_any_memory_format_are_read_as_those_of_the_weights() -> None:
+    recipe = PLAIN.replace(**DCGAN | {"steps": 6})
+    found = []
+    for scatter in (False, True):
+        recipes = members(recipe)
+        states = [State.new(one, DIGITS.shape) for one in recipes]
+        for state, one in zip(states, recipes, strict=True):
+            collections.deque(itertools.islice(steps(state, one, DIGITS), 2), maxlen=0)
+            for kept in state.opt_d.state.values() if scatter else ():
+                kept |= {name: value.contiguous() for name, value in kept.items()}
+        group = fused.Members(recipes, states)
+        collections.deque(itertools.islice(fused.steps(group, DIGITS), 2), maxlen=0)
+        found.append([tensors(group.write(m)) for m in range(3)])
+    for a, b in zip(*found, strict=True):
+        assert apart(a, b) == 0
+
+
+@pytest.mark.parametrize("kind", ["mlp", "spectral norm, dropout"])
+def test_members_in_bf16_follow_their_runs(kind: str) -> None:
+    recipes = members(PLAIN.replace(**{"steps": 4} | KINDS[kind]))
+    group = fused.Members(recipes, [State.new(recipe, DIGITS.shape) for recipe in recipes])
+    logs = list(fused.steps(group, DIGITS, "bf16"))
+    for m, recipe in enumerate(recipes):
+        seen = list(steps(State.new(recipe, DIGITS.shape), recipe, DIGITS, "bf16"))
+        for a, b in zip(logs, seen, strict=True):
+            assert {k: float(v[m]) for k, v in a.items()} == pytest.approx(
+                {k: float(v) for k, v in b.items()}, rel=2e-2
+            )
+    full = list(
+        fused.steps(fused.Members(recipes, [State.new(r, DIGITS.shape) for r in recipes]), DIGITS)
+    )
+    assert not torch.equal(full[0]["d_loss"], logs[0]["d_loss"])  # they are other roundings
 
 
 FAST: dict[str, Any] = {

@@ -292,17 +292,14 @@ def members_loss(loss: Loss) -> Loss:
 
 
 def _read_optimizers(lone: Sequence[torch.optim.Optimizer], into: torch.optim.Optimizer) -> None:
-    """Stack what the members' optimizers keep for each weight."""
+    """Stack what the members' optimizers keep for each weight, in its memory format."""
     for group in into.param_groups:
         for k, part in enumerate(group["params"]):
             kept = [_kept(optimizer, k) for optimizer in lone[group["members"]]]
-            if kept[0]:
-                into.state[part] = {
-                    name: value.clone()
-                    if name == "step"
-                    else torch.stack([one[name] for one in kept])
-                    for name, value in kept[0].items()
-                }
+            for name, value in kept[0].items():
+                stacked = value if name == "step" else torch.stack([one[name] for one in kept])
+                like = value if name == "step" else part
+                into.state[part][name] = torch.empty_like(like, dtype=value.dtype).copy_(stacked)
 
 
 def _write_optimizer(ours: torch.optim.Optimizer, m: int, into: torch.optim.Optimizer) -> None:
