@@ -23,7 +23,7 @@ from ganatomy.data.pixels import decode
 from ganatomy.evaluation.classifier import train_test_split
 from ganatomy.gan.cost import dataset_size
 from ganatomy.recipes.recipe import Recipe, RunOptions
-from ganatomy.training.loop import load_data
+from ganatomy.runs.data import load_data
 
 
 def converted(content: bytes, convert: Convert = "white") -> NDArray[np.uint8]:

@@ -132,8 +132,8 @@ def train_many(
         if paths.count(path) > 1:
             raise ValueError(f"two recipes have the run folder {path}; leave one of them out")
     together = pick_device(options.device).type == "cuda" if fused is None else fused
-    recipes = [p.recipe for p in placed]
-    for group in fusing.groups(recipes) if together else [[i] for i in range(len(recipes))]:
+    alone = [[i] for i in range(len(placed))]
+    for group in fusing.groups([p.recipe for p in placed]) if together else alone:
         these, folders = [placed[i] for i in group], [paths[i] for i in group]
         try:
             _train_group(these, folders, tuple(loggers), progress)
