@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: demo test bench format slow faults fuzz clean
+.PHONY: demo test test-oldest bench format slow faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/ganatomy train basic-gan --dataset mnist10k --epochs 16 --log_every 10 --out $(DEMO)/basic-gan
@@ -26,6 +26,11 @@ test: .venv/installed-dev
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
+# training, measuring and exporting with the oldest version of each dependency that is allowed
+test-oldest: .venv-oldest/installed
+	OMP_NUM_THREADS=1 .venv-oldest/bin/pytest -n auto -m "not slow and not gpu" \
+	$(addprefix tests/test_,$(addsuffix .py,step updates losses captured parallel metrics evaluate export cli))
+
 # over 200 kills, full disks, damaged files and the like; some ten minutes on an otherwise idle machine
 faults: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/faults.py
@@ -47,12 +52,19 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv runs/demo
+	rm -rf .venv .venv-oldest runs/demo
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganatomy needs Python 3.11 or newer")'
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv-oldest/installed: pyproject.toml scripts/oldest.py
+	test -d .venv-oldest || $(PYTHON) -m venv .venv-oldest
+	$(PYTHON) scripts/oldest.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --constraint .venv-oldest/constraints.txt \
+	--editable '.[export,formats]' pytest pytest-xdist hypothesis scikit-learn torchmetrics
 	touch $@
 
 .venv/installed-dev: .venv/installed

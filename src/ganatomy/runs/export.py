@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -197,16 +198,18 @@ def to_onnx(generator: nn.Module, recipe: Recipe, metadata: dict[str, str]) -> b
         raise ValueError(f"ONNX needs {missing[0]}; run: pip install 'ganatomy[export]'")
     from onnx.helper import set_model_props
 
-    program = torch.onnx.export(
-        _build(recipe, metadata, plain(generator)),
-        (torch.zeros(2, recipe.network.z_dim),),  # a batch of 1 would be exported as constant
-        dynamo=True,
-        dynamic_shapes=({0: "N"},),
-        input_names=["z"],
-        output_names=["samples"],
-        opset_version=OPSET,
-        verbose=False,
-    )
+    with warnings.catch_warnings():  # PyTorch 2.11 warns of its own code
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            _build(recipe, metadata, plain(generator)),
+            (torch.zeros(2, recipe.network.z_dim),),  # a batch of 1 would be exported as constant
+            dynamo=True,
+            dynamic_shapes=({0: "N"},),
+            input_names=["z"],
+            output_names=["samples"],
+            opset_version=OPSET,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     graph = model.graph
