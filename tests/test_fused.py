@@ -207,7 +207,7 @@ def test_whole_named_recipes_as_members(name: str, doubles: None) -> None:
     assert distance(members(recipe), images(recipe), 20, torch.float64) < 1e-8
 
 
-def both(recipe: Recipe, n: int, device: str = "cpu") -> None:
+def both(recipe: Recipe, n: int, device: str = "cpu", tensors_as_rates: bool = False) -> None:
     """Check that n eager and n captured steps of members agree to the bit."""
     recipes = members(recipe)
     data = DATASETS[recipe.data.dataset].load(Path())
@@ -216,6 +216,9 @@ def both(recipe: Recipe, n: int, device: str = "cpu") -> None:
         masks = HashedMasks([r.training.seed for r in recipes], torch.device(device))
         states = [State.new(r, data.shape, device) for r in recipes]
         group = fused.Members(recipes, states, masks)
+        for optimizer in (group.state.opt_g, group.state.opt_d) if tensors_as_rates else ():
+            for part in optimizer.param_groups:
+                part["lr"] = torch.tensor(part["lr"])
         logs = [
             {k: v.tolist() for k, v in logs.items()}
             for logs in itertools.islice(run(group, data), n)
@@ -243,6 +246,10 @@ def test_captured_members_with_data_on_the_host(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(captured, "_fits", lambda data, device: False)
     monkeypatch.setattr(ring, "BYTES", 5 * 3 * 8 * 28 * 28)
     both(PLAIN.replace(steps=7, d_steps=2), 7)
+
+
+def test_captured_members_read_their_rates_from_the_ring() -> None:
+    both(PLAIN.replace(steps=8, schedule="linear"), 8, tensors_as_rates=True)
 
 
 def test_captured_members_latch_each_their_first_step() -> None:
