@@ -92,7 +92,7 @@ def test_the_fit_is_announced_once_and_its_weights_are_in_the_fingerprint(
 ) -> None:
     real = str(folder(tmp_path / "pics", DIGITS[::60]))
     options, protocol = EvalOptions(Path()), preset("classifier-2k")
-    with pytest.warns(UserWarning, match=r"fitting a small network to .* once"):
+    with pytest.warns(UserWarning, match=r"fitting a small network to .* about 2 minutes, once"):
         first = reference(protocol, real, options)
     with warnings.catch_warnings(action="error"):
         again = reference(preset("own-2k"), real, options)

@@ -36,7 +36,7 @@ from ganatomy.validation import lookup
 HELD_OUT = 10_000
 """Largest number of test images whose features a classifier's file has."""
 
-SECONDS = 0.1
+SECONDS = 0.15
 """Time of a fit to quarter turns for each pixel of an image, on one core."""
 
 EPOCHS = 12
