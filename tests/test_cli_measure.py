@@ -154,7 +154,7 @@ def test_classifier_of_ones_own_images(call: Call, tmp_path: Path, cache: Path) 
     assert shown["classes"] == ["dark", "light"] and shown["sha256"][:16] in stored.name
     options = ("--real", mine, "--n", 20, "--metrics", "classes", "--json")
     code, said, _ = call("evaluate", mine / "test", *options)
-    assert code == 0 and json.loads(said)["rows"][0]["settings"]["dataset"] == "mine"
+    assert code == 0 and json.loads(said)["rows"][0]["settings"]["dataset"] == "images"
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     code, _, complaint = call("classifier", "show", "--data", mine)
     assert code == 2 and "is damaged: expected sha256" in complaint
@@ -287,7 +287,7 @@ def test_a_mistake_gets_one_line_and_writes_nothing(
     (tmp_path / "IMAGES").mkdir()
     for i, image in enumerate(DIGITS[:20]):
         (tmp_path / "IMAGES" / f"{i:02}.png").write_bytes(png(image))
-    np.savez(tmp_path / "COLOR.npz", images=np.zeros((4, 8, 8, 3), np.uint8))
+    np.savez(tmp_path / "COLOR.npz", images=np.full((4, 8, 8, 3), 200, np.uint8))
     np.savez(tmp_path / "FLOATS.npz", images=np.zeros((4, 28, 28, 1), np.float32))
     names = {"COLOR": "COLOR.npz", "FLOATS": "FLOATS.npz"}
     before = contents(tmp_path)

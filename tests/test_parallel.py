@@ -229,7 +229,7 @@ def test_processes_that_outlive_a_failed_one(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ChildProcessError, match="process 1 of 2 was killed by signal 9; what was"):
         watched("exec sleep 60", "kill -9 $$")
     with pytest.raises(ChildProcessError, match="process 0 of 2 was killed by signal 15"):
-        watched("kill -15 $$", "exit 1")
+        watched("kill -15 $$", "exec sleep 60")
     with pytest.raises(ChildProcessError, match="process 1 of 2 ended with exit code 1"):
         watched("exec sleep 60", "exit 1")
 

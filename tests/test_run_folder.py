@@ -77,7 +77,7 @@ def test_paths_may_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert made.out == Path("G.safetensors") and read_generator("G.safetensors")[0] == MLP
     for folder in ("images", Path("images")):
         Path("images").mkdir(exist_ok=True)
-        Image.new("L", (8, 8)).save("images/0.png")
+        Image.new("L", (8, 8), 200).save("images/0.png")
         assert len(load_images(folder)) == len(load(folder, "data", None)) == 1
         assert inspect(folder, quiet=True).images
     assert data_root("data") == Path("data") and len(load("mnist10k", "data", "train")) == 10_000

@@ -61,7 +61,7 @@ NEEDS: dict[str, dict[str, Any]] = {name: {"d_norm": "none"} for name in PENALTI
 NEEDS["penalty_every"] = {"d_norm": "none", "r1": 1.0}
 """What else a change needs."""
 
-ELSEWHERE = {"dataset", "shape", "model", "epochs", "steps"}
+ELSEWHERE = {"dataset", "shape", "data.convert", "model", "epochs", "steps"}
 """Fields whose effect other tests show."""
 
 
