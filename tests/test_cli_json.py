@@ -21,7 +21,7 @@ COMMANDS: dict[str, list[str]] = {
     "interpolate": ["RUN", "--pairs", "2", "--k", "2", "--out", "x.png"],
     "class-counts": ["RUN", "--n", "20", "--out", "x.png"],
     "compare": ["RUN", "RUN", "--out", "x.html"],
-    "study": ["r3-capacity", "--scale", "0.0001", "--plan"],
+    "study": ["r0-basic-vs-conv", "--scale", "0.0001", "--plan"],
     "study new": [
         *("--base", "basic-gan", "--vary", "lr_g=1e-4,2e-4", "--seeds", "5"),
         *("--claim", "fd falls", "--steps", "5", "--out", "x.toml"),

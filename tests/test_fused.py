@@ -191,14 +191,14 @@ def small(recipe: Recipe) -> Recipe:
     depth = {net: len(getattr(recipe, net).widths) for net in ("generator", "discriminator")}
     width = 16 if recipe.network.model == "mlp" else 4
     widths = {f"{net[0]}_widths": (width,) * depth[net] for net in depth}
-    return recipe.replace(**widths, batch=6, steps=20)
+    return recipe.replace(**widths, batch=6, steps=6)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_named_recipes_as_members(name: str, doubles: None) -> None:
     recipe = small(RECIPES[name].recipe)
     most = 2e-7 if name == "sagan-cifar10" else 1e-8  # Adam enlarges what attention rounds
-    assert distance(members(recipe), images(recipe), 20, torch.float64) < most
+    assert distance(members(recipe), images(recipe), 6, torch.float64) < most
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ def flat(recipe: Recipe, share: Share, take: Callable[..., Any]) -> list[torch.T
     return [weight.detach().sum() for weight in state.generator.parameters()]
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_n_processes_equal_one(size: int, tmp_path: Path) -> None:
     spawn(worker, (size, tmp_path), nprocs=size)
     expected = all_trained(Share())
@@ -252,6 +252,7 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         main.kill()
 
 
+@pytest.mark.slow
 def test_a_stop_signal_is_obeyed_by_all(started: subprocess.Popen[str], tmp_path: Path) -> None:
     started.send_signal(signal.SIGTERM)
     _, errors = started.communicate(timeout=60)

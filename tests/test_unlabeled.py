@@ -190,7 +190,7 @@ def test_a_test_folder_of_one(call: Call, tmp_path: Path, cache: Path) -> None:
     assert code == 0 and row["real_n"] is None and row["values"]["recall"]["real"] is None
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 6, 7, 8, 29, 47])
+@pytest.mark.parametrize("n", [1, 6, 47])
 def test_few_samples_leave_out_what_needs_more(n: int) -> None:
     ref = reference(preset("classifier-2k"), "mnist10k", EvalOptions(Path()))
     if n < 2:
