@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ganatomy.data import samples
-from ganatomy.data.samples import Samples, as_samples, batch_indices, compact
+from ganatomy.data.given import as_samples
+from ganatomy.data.samples import Samples, batch_indices, compact
 
 RNG = torch.Generator().manual_seed(0)
 GRAY = torch.randint(0, 256, (12, 1, 5, 7), dtype=torch.uint8, generator=RNG)

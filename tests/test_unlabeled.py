@@ -12,7 +12,7 @@ from torch import Tensor
 import ganatomy as gan
 from ganatomy.data import load
 from ganatomy.data.content import digest_of
-from ganatomy.data.samples import as_samples
+from ganatomy.data.given import as_samples
 from ganatomy.evaluation import classifier, evaluate, fitting
 from ganatomy.evaluation.diagnose import diagnose_run
 from ganatomy.evaluation.metrics import TooFewImagesError

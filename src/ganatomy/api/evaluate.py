@@ -10,7 +10,7 @@ from torch import nn
 
 from ganatomy.api import parts
 from ganatomy.data import Samples, Shape, brightness_warning, data_root, load
-from ganatomy.data.samples import as_samples
+from ganatomy.data.given import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import checkpoints, tables
 from ganatomy.evaluation import evaluate as measuring

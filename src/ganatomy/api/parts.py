@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ganatomy.data import DATASETS, Content, as_dataset
-from ganatomy.data.samples import as_samples
+from ganatomy.data.given import as_samples
 from ganatomy.gan.losses import LOSSES, Loss
 from ganatomy.models import MODELS, Model
 from ganatomy.models.net import as_model

@@ -91,8 +91,8 @@ def train_many(
     """Train many GANs, each in its own run folder; on a GPU those of one shape as one program.
 
     Runs that are fused may differ in seed, learning rates, betas, penalty weights, label ranges and
-    ema. Each one follows its run alone within rounding. A run that is no longer finite ends with a
-    warning and a record of its failure, and the others continue.
+    ema. Each one follows its run alone within rounding. A run with NaN or infinite values ends
+    with a warning and a record of its failure, and the others continue.
 
     >>> base = gan.Recipe.of(dataset="mnist10k", steps=2000)
     >>> runs = gan.train_many([base.replace(steps=2000, seed=seed) for seed in range(8)])

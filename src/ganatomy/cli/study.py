@@ -11,7 +11,7 @@ from ganatomy.cli import terminal
 from ganatomy.cli.output import Command
 from ganatomy.cli.summary import duration
 from ganatomy.recipes.recipe import Precision, RunOptions
-from ganatomy.studies.executors.local import Executor
+from ganatomy.studies.executors.outcome import Executor
 
 if TYPE_CHECKING:
     from ganatomy.studies.plan import StudyPlan

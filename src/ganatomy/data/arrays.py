@@ -195,7 +195,7 @@ def _read_hdf5(item: Any) -> Array:
 
 
 def check_memory(needed: float) -> None:
-    """Check that arrays of so many bytes fit into memory."""
+    """Check that arrays fit into memory, given their size in bytes."""
     if needed > memory():
         raise OverflowError(f"its arrays take {needed:,.0f} bytes, and memory has {memory():,}")
 

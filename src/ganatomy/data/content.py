@@ -30,7 +30,7 @@ def value_hashes(values: Tensor) -> list[bytes]:
 def digest_of(samples: Samples, hashes: Sequence[bytes] | None = None) -> str:
     """Return the SHA-256, in hex, of a set of samples: of their shape and their sorted hashes.
 
-    Unlike that of data.digest it does not depend on their order.
+    Their order has no effect, unlike in data.digest.
 
     Args:
         samples: samples.

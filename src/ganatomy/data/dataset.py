@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 
 from ganatomy.data.brightness import brightness_warning
-from ganatomy.data.samples import Samples, Size, Split, as_samples, digest
+from ganatomy.data.given import as_samples
+from ganatomy.data.samples import Samples, Size, Split, digest
 from ganatomy.data.shape import Shape, reshape_all
 from ganatomy.storage.cache import cache_root
 from ganatomy.validation import require

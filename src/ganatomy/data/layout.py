@@ -103,7 +103,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     """a sentence for each choice that could have been another"""
     order: tuple[str, ...] = ()
-    """classes in order; empty for that of their names"""
+    """classes in order; empty means sorted by name"""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganatomy.data import Samples
 from ganatomy.data.content import content_order, value_hashes
-from ganatomy.data.samples import as_samples
+from ganatomy.data.given import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation.metrics import (
     BUILT_IN,

@@ -2,7 +2,7 @@
 
 Their weights are stacked to (M, ...) and vmap runs all networks at once. Members may differ in the
 fields that FREE lists. Each member's numbers are those of its run alone, but for rounding, and it
-ends as an ordinary State. A member that is no longer finite does not change the others.
+ends as an ordinary State. A member with NaN or infinite values does not change the others.
 """
 
 import dataclasses

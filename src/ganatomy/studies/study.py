@@ -7,7 +7,6 @@ each condition and seed, with the recipe key in its name), verdicts.json, tables
 import dataclasses
 import itertools
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -205,10 +204,3 @@ def begin(study: Study, out: Path, scale: float) -> None:
         if held["seeds"] > plan["seeds"]:
             raise ValueError(f"{out} has {held['seeds']} seeds already; use as many or more")
     write_atomic(file, (json.dumps(plan, indent=1) + "\n").encode())
-
-
-def shared(options: RunOptions, at_once: int) -> RunOptions:
-    """Return options for runs that share this machine's cores and may start in other folders."""
-    threads = options.threads or max(1, (os.cpu_count() or 1) // at_once)
-    root = options.data_root.absolute() if options.data_root else None
-    return dataclasses.replace(options, threads=threads, data_root=root)

@@ -9,9 +9,8 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Literal
 
-from ganatomy.studies.executors.outcome import Failure, J, Outcomes, R, outcome
+from ganatomy.studies.executors.outcome import Executor, Failure, J, Outcomes, R, outcome
 from ganatomy.studies.executors.ray import cluster
 
 
@@ -47,8 +46,6 @@ def _end_with_parent() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
 
-
-Executor = Literal["serial", "processes", "ray"]
 
 EXECUTORS: dict[str, Callable[..., Outcomes[J, R]]] = {
     "serial": serial,

@@ -3,10 +3,13 @@
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 J = TypeVar("J")
 R = TypeVar("R")
+
+Executor = Literal["serial", "processes", "ray"]
+"""Names of EXECUTORS, which can be imported without their libraries."""
 
 
 @dataclass(frozen=True)
