@@ -111,9 +111,12 @@ def batch_indices(n: int, batch: int, seed: int, k: int) -> Tensor:
     They depend on the arguments alone, so a resumed run has no state to restore. A batch may hold
     the end of one epoch and the start of the next.
     """
-    places = torch.arange(k * batch, (k + 1) * batch)
-    epochs = range(k * batch // n, ((k + 1) * batch - 1) // n + 1)
-    return torch.cat([_order(n, seed, e)[places[places // n == e] % n] for e in epochs])
+    begin, end, parts = k * batch, (k + 1) * batch, list[Tensor]()
+    while begin < end:
+        epoch, at = divmod(begin, n)
+        parts.append(_order(n, seed, epoch)[at : at + end - begin])
+        begin += len(parts[-1])
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 ORDERS = 2**27

@@ -160,6 +160,8 @@ class Captured:
         state.generator.train()
         state.discriminator.train()
         values = data.values.to(self.device) if _fits(data, self.device) else None
+        # one stream for all: nodes of a warm-up that are still alive would join another's capture
+        self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self.resident = None if values is None else Samples(values, data.labels)
         self.maker = RingMaker(recipes, data, self.resident is not None, self._warm_up(found))
         gpu = self.device.type == "cuda"
@@ -216,7 +218,7 @@ class Captured:
         set_rates(self.state, self.recipe, self.state.step / self.total)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices), _side_stream(self.device):
+            with torch.random.fork_rng(devices), _on(self.stream):
                 for pattern in list(found) * WARM_UP:
                     recorders = [Recorder(r, self.data, self.device) for r in self.recipes]
                     draws = MemberDraws(recorders) if self.fused else recorders[0]
@@ -261,7 +263,7 @@ class Captured:
         graph = torch.cuda.CUDAGraph()
         # a thread of NCCL asks for events meanwhile
         mode = "global" if state.share.size == 1 else "thread_local"
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode=mode):
+        with torch.cuda.graph(graph, pool, self.stream, mode):
             logs = program()
 
         def replay() -> Logs:
@@ -294,13 +296,12 @@ def _tensors(state: State) -> list[Tensor]:
 
 
 @contextlib.contextmanager
-def _side_stream(device: torch.device) -> Iterator[None]:
-    """Run on a stream of its own, as a warm-up before a capture must."""
-    if device.type != "cuda":
+def _on(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Run on a stream, if there is one, after what the current one has to do, and before more."""
+    if stream is None:
         yield
         return
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
+    stream.wait_stream(torch.cuda.current_stream(stream.device))
     with torch.cuda.stream(stream):
         yield
-    torch.cuda.current_stream(device).wait_stream(stream)
+    torch.cuda.current_stream(stream.device).wait_stream(stream)

@@ -33,11 +33,24 @@ class Draws(Protocol):
 
 def draw_latent(recipe: Recipe, n: int, rng: torch.Generator | None = None) -> Tensor:
     """Draw latent vectors (n, z_dim), float32, on the CPU: the same ones for every device."""
-    size = (n, recipe.network.z_dim)
+    return fill_latent(recipe, torch.empty(n, recipe.network.z_dim), rng)
+
+
+def fill_latent(recipe: Recipe, out: Tensor, rng: torch.Generator | None) -> Tensor:
+    """Fill a contiguous tensor with numbers of latent vectors, and return it."""
     if recipe.network.latent == "normal":
-        return torch.randn(*size, generator=rng)
-    uniform = torch.rand(*size, generator=rng)
-    return uniform * 2 - 1 if recipe.network.latent == "uniform" else (uniform < 0.5) * 2.0 - 1
+        return out.normal_(generator=rng)
+    out.uniform_(generator=rng)
+    if recipe.network.latent == "uniform":
+        return out.mul_(2).sub_(1)
+    return out.copy_((out < 0.5) * 2.0 - 1)
+
+
+def fill_labels(recipe: Recipe, out: Tensor, rng: torch.Generator | None) -> Tensor:
+    """Fill a tensor (2, N) with targets of a real and of a generated batch, and return it."""
+    out[0].uniform_(*recipe.objective.real_label, generator=rng)
+    out[1].uniform_(*recipe.objective.fake_label, generator=rng)
+    return out
 
 
 def step_seed(recipe: Recipe, step: int) -> int:
@@ -80,10 +93,8 @@ class CpuDraws:
 
     def labels(self) -> Labels:
         """Return targets from the recipe's ranges."""
-        n, objective = self.recipe.training.batch, self.recipe.objective
-        ends = (objective.real_label, objective.fake_label)
-        drawn = (torch.empty(n).uniform_(*e, generator=self.rng) for e in ends)
-        return Labels(*(labels.to(self.device) for labels in drawn))
+        drawn = fill_labels(self.recipe, torch.empty(2, self.recipe.training.batch), self.rng)
+        return Labels(*drawn.to(self.device))
 
     def uniform(self, *shape: int) -> Tensor:
         """Return uniform random numbers."""

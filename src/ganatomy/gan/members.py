@@ -14,6 +14,8 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 from ganatomy.data import derive_seed
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
 
 @dataclass(frozen=True)
 class Dropped:
@@ -124,6 +126,32 @@ class PowerIteration(nn.Module):
         return weight / torch.dot(u, torch.mv(matrix, v))
 
 
+class BatchNorm(nn.Module):
+    """PyTorch's batch norm in training, by the function that vmap takes on every device."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, old: nn.modules.batchnorm._BatchNorm) -> None:
+        super().__init__()
+        assert old.momentum is not None
+        self.momentum, self.eps = old.momentum, old.eps
+        for name, weight in old.named_parameters():
+            self.register_parameter(name, weight)
+        for name, buffer in old.named_buffers():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x normalized over all axes but its second, and update the running statistics."""
+        self.num_batches_tracked.add_(1)
+        found: Tensor = torch.native_batch_norm(
+            x, self.weight, self.bias, self.running_mean, self.running_var, True, self.momentum,
+            self.eps,
+        )[0]  # fmt: skip
+        return found
+
+
 class Stacked(nn.Module):
     """M networks of one structure: inputs (M, N, ...) to outputs (M, N, ...).
 
@@ -183,6 +211,8 @@ def skeleton(net: nn.Module) -> nn.Module:
                 setattr(part, name, Masked())
             elif isinstance(child, _SpectralNorm):
                 setattr(part, name, PowerIteration(child))
+            elif isinstance(child, BATCH_NORMS) and child.momentum and child.track_running_stats:
+                setattr(part, name, BatchNorm(child))
     return net
 
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganatomy.data import Samples, scaled
-from ganatomy.gan.draws import CpuDraws, Request
+from ganatomy.gan.draws import CpuDraws, Request, fill_labels, fill_latent
 from ganatomy.gan.losses import Labels
 from ganatomy.gan.schedules import SCHEDULES
 from ganatomy.gan.step import penalties_due
@@ -16,6 +17,9 @@ from ganatomy.recipes.recipe import Recipe
 
 AHEAD = 64
 """Steps whose draws are made and copied at once."""
+
+WORKERS = 8
+"""Threads that make draws at most; generators of random numbers run without Python's lock."""
 
 BYTES = 2**28
 """Largest size of a ring; it has fewer rows where each holds large batches."""
@@ -91,15 +95,17 @@ class RingMaker:
             self.recipes |= {(m,): recipe for m, recipe in enumerate(recipes)}
             self.members = (len(recipes),)
         self.data, self.resident, self.requests = data, resident, requests
+        first = next(iter(self.recipes.values()))
+        self.batch, self.z_dim = first.training.batch, first.network.z_dim
+        self.workers = min(WORKERS, torch.get_num_threads())
+        self.pool = ThreadPoolExecutor(self.workers)
 
     def new(self, pin: bool) -> Ring:
         """Return an empty ring on the host, in pinned memory for copies to a GPU."""
-        recipe, sample = next(iter(self.recipes.values())), self.data.values
-        n = recipe.training.batch
-        sizes = {"latent": n * recipe.network.z_dim, "labels": 2 * n}
+        n, sample = self.batch, self.data.values
         floats = batches = 0
         for asked in self.requests.values():
-            drawn = [sizes.get(r.method, math.prod(r.shape)) for r in asked if r.method != "real"]
+            drawn = [self._size(request) for request in asked if request.method != "real"]
             floats = max(floats, sum(drawn) + 2)
             batches = max(batches, len(asked) - len(drawn))
         one = () if self.resident else tuple(sample.shape[1:])
@@ -111,32 +117,55 @@ class RingMaker:
             torch.empty(rows, batches, *self.members, n, *one, dtype=dtype, pin_memory=pin),
         )
 
+    def _size(self, asked: Request) -> int:
+        """Return how many numbers a request takes."""
+        sizes = {"latent": self.batch * self.z_dim, "labels": 2 * self.batch}
+        return sizes.get(asked.method, math.prod(asked.shape))
+
     def fill(self, ring: Ring, begin: int, end: int) -> None:
         """Make the draws of the steps from begin that a ring has rows for, before end."""
-        for place, recipe in self.recipes.items():
-            self._fill(ring, place, recipe, range(begin, min(begin + len(ring.floats), end)), end)
+        steps = range(begin, min(begin + len(ring.floats), end))
+        size = math.ceil(len(steps) * len(self.recipes) / self.workers) or 1
+        parts = [
+            (ring, place, recipe, steps[i : i + size], end)
+            for place, recipe in self.recipes.items()
+            for i in range(0, len(steps), size)
+        ]
+        for made in [self.pool.submit(self._fill, *part) for part in parts]:
+            made.result()
         self.data.release()
 
     def _fill(
         self, ring: Ring, place: tuple[int, ...], recipe: Recipe, steps: range, end: int
     ) -> None:
         """Make the draws of steps for a place in their rows."""
-        rates = (recipe.generator.lr, recipe.discriminator.lr)
         draws = CpuDraws(recipe, self.data, torch.device("cpu"), torch.Generator())
+        floats, reals = ring.floats, ring.reals
+        rows, factor = len(floats), SCHEDULES[recipe.training.schedule].factor
         for step in steps:
             draws.begin(step)
-            numbers: list[Tensor] = []
-            k = step % len(ring.floats)
-            reals = iter(ring.reals[k])
-            for method, shape in self.requests[penalties_due(recipe, step)]:
-                if method == "real":
+            k = step % rows
+            row, used, batches = floats[(k, *place)], 0, 0
+            for asked in self.requests[penalties_due(recipe, step)]:
+                if asked.method == "real":
                     indices = draws.indices()
-                    batch = indices if self.resident else self.data.values[indices]
-                    next(reals)[place].copy_(batch)
-                else:
-                    drawn = getattr(draws, method)(*shape)
-                    numbers += drawn if method == "labels" else [drawn.flatten()]
-            row = torch.cat(numbers)
-            ring.floats[k][place][: len(row)] = row
-            factor = SCHEDULES[recipe.training.schedule].factor(step / end)
-            ring.floats[k][place][-2:] = torch.tensor([rate * factor for rate in rates])
+                    reals[(k, batches, *place)] = (
+                        indices if self.resident else self.data.values[indices]
+                    )
+                    batches += 1
+                    continue
+                first, used = used, used + self._size(asked)
+                _fill_numbers(asked, recipe, row[first:used], draws.rng)
+        lrs = recipe.generator.lr, recipe.discriminator.lr
+        rates = torch.tensor([[lr * factor(step / end) for lr in lrs] for step in steps])
+        floats[(torch.tensor([step % rows for step in steps]), *place, slice(-2, None))] = rates
+
+
+def _fill_numbers(asked: Request, recipe: Recipe, out: Tensor, rng: torch.Generator | None) -> None:
+    """Draw what a request asks for, as CpuDraws does, into its part of a row."""
+    if asked.method == "latent":
+        fill_latent(recipe, out, rng)
+    elif asked.method == "labels":
+        fill_labels(recipe, out.view(2, -1), rng)
+    else:
+        out.uniform_(generator=rng)
