@@ -16,6 +16,7 @@ import torch
 from ganatomy.cli.main import main
 from ganatomy.data import DATASETS, Samples
 from ganatomy.evaluation.metrics import METRICS
+from ganatomy.gan.draws import CpuDraws
 from ganatomy.gan.losses import LOSSES
 from ganatomy.models import MODELS
 from ganatomy.recipes.recipe import Recipe
@@ -100,7 +101,8 @@ def shape_of(recipe: Recipe) -> tuple[int, ...]:
 
 def in_doubles(patch: pytest.MonkeyPatch) -> None:
     """Let noise and batches be what they are, in float64."""
-    randn, take = torch.randn, Samples.batch
+    randn, latent, take = torch.randn, CpuDraws.latent, Samples.batch
+    patch.setattr(CpuDraws, "latent", lambda draws: latent(draws).double())
     patch.setattr(torch, "randn", lambda *size, **how: randn(*size, **how).double())
     patch.setattr(Samples, "batch", lambda *given: take(*given).double())
 

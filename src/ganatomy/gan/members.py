@@ -129,6 +129,8 @@ class PowerIteration(nn.Module):
 class BatchNorm(nn.Module):
     """PyTorch's batch norm in training, by the function that vmap takes on every device."""
 
+    weight: Tensor | None
+    bias: Tensor | None
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -137,8 +139,7 @@ class BatchNorm(nn.Module):
         super().__init__()
         assert old.momentum is not None
         self.momentum, self.eps = old.momentum, old.eps
-        for name, weight in old.named_parameters():
-            self.register_parameter(name, weight)
+        self.weight, self.bias = old.weight, old.bias
         for name, buffer in old.named_buffers():
             self.register_buffer(name, buffer)
 

@@ -158,7 +158,8 @@ class RingMaker:
                 _fill_numbers(asked, recipe, row[first:used], draws.rng)
         lrs = recipe.generator.lr, recipe.discriminator.lr
         rates = torch.tensor([[lr * factor(step / end) for lr in lrs] for step in steps])
-        floats[(torch.tensor([step % rows for step in steps]), *place, slice(-2, None))] = rates
+        last = floats.movedim(0, -2)[place][:, -2:]
+        last[torch.tensor([step % rows for step in steps])] = rates
 
 
 def _fill_numbers(asked: Request, recipe: Recipe, out: Tensor, rng: torch.Generator | None) -> None:
