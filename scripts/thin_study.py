@@ -3,9 +3,11 @@
     python scripts/thin_study.py STUDY_FOLDER DESTINATION
 
 Plan, verdicts, page and tables are copied. Each run keeps recipe.json, options.json,
-environment.json, metrics.jsonl, and at most ROWS rows of log.jsonl at equal distances.
+environment.json, metrics.jsonl, and at most ROWS rows of log.jsonl at equal distances. Runs of a
+shared store, which is beside the study, are copied beside the destination.
 """
 
+import csv
 import shutil
 import sys
 from pathlib import Path
@@ -25,13 +27,17 @@ def main(source: Path, destination: Path) -> None:
     for file in source.iterdir():
         if file.is_file() and not file.name.startswith("."):
             shutil.copy(file, destination)
-    for run in sorted((source / "runs").iterdir()):
-        to = destination / "runs" / run.name
+    own = (source / "runs").exists()
+    place = Path("runs" if own else "../runs")
+    with (source / "values.csv").open(newline="") as rows:
+        names = {row["run"] for row in csv.DictReader(rows)}
+    for name in sorted(names):
+        run, to = source / place / name, destination / place / name
         to.mkdir(parents=True, exist_ok=True)
-        for name in ("recipe.json", "options.json", "environment.json", "metrics.jsonl"):
-            shutil.copy(run / name, to)
-        rows = (run / "log.jsonl").read_text().splitlines(keepends=True)
-        (to / "log.jsonl").write_text("".join(thinned(rows)))
+        for file_name in ("recipe.json", "options.json", "environment.json", "metrics.jsonl"):
+            shutil.copy(run / file_name, to)
+        lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
+        (to / "log.jsonl").write_text("".join(thinned(lines)))
 
 
 if __name__ == "__main__":

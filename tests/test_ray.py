@@ -23,8 +23,8 @@ from ganatomy.studies.executors import ray as clusters
 from ganatomy.studies.executors.local import EXECUTORS, Executor
 from ganatomy.studies.executors.outcome import Failure
 from ganatomy.studies.executors.ray import cluster
-from ganatomy.studies.run import run_job
 from ganatomy.studies.study import Job
+from ganatomy.studies.trainings import run_training, trainings
 from ganatomy.studies.verdict import verdicts
 
 if TYPE_CHECKING:
@@ -109,14 +109,14 @@ def test_a_lost_node_costs_its_last_steps_only(
         return found
 
     monkeypatch.setattr(clusters, "_polled", then_lose_it)
-    ((_, came),) = cluster(run_job, [job], 1)
+    ((_, came),) = cluster(run_training, trainings([job]), 1)
     nodes.shutdown()
 
     sessions = Run.open(job.folder).sessions
     assert len(sessions) == 2 and sessions[1]["to_step"] == recipe.training.steps
     assert 0 < int(lost[0][5:-3]) <= sessions[1]["from_step"] < recipe.training.steps
     alone = job._replace(folder=tmp_path / "serial" / "run")
-    assert run_job(alone) == came
+    assert run_training(*trainings([alone])) == came
     assert of_a_run(job.folder) == of_a_run(alone.folder)
 
 

@@ -25,7 +25,7 @@ from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.page import contents
 from ganatomy.studies.reports import STUDIES, study
 from ganatomy.studies.result import StudyResult
-from ganatomy.studies.run import Pace, pace, run_job, run_jobs, run_study, spread
+from ganatomy.studies.run import Pace, pace, run_jobs, run_study, spread
 from ganatomy.studies.study import (
     Job,
     Study,
@@ -34,6 +34,7 @@ from ganatomy.studies.study import (
     measurable,
     needed,
 )
+from ganatomy.studies.trainings import Training, run_training, trainings
 from ganatomy.studies.verdict import decide, measure, numbers, verdicts
 
 FALLS = Claim(id="c1", text="falls", metric="fd", conditions=("a", "b"), direction="falls")
@@ -181,7 +182,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     assert share.group == "classes"
     wanted = dataclasses.replace(two, claims=(share,)).jobs(tmp_path / "1", 1.0, RunOptions())
     assert wanted[0].metrics == ("fd", "classes")
-    run_job(wanted[0])
+    run_training(*trainings(wanted[:1]))
     row = Run.open(wanted[0].folder).rows("metrics")[-1]
     assert numbers(share, wanted[:1])[0][0] == [row["class_counts"][4] / row["n"]]
     even = dataclasses.replace(FALLS, conditions=("a",), value=2.0, metric="interpolation:lerp")
@@ -389,14 +390,15 @@ def test_files_of_studies(tmp_path: Path) -> None:
 
 
 def test_a_study_runs_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trained(job: Job) -> float:
+    def trained(training: Training) -> list[float]:
+        (job,) = training.jobs
         if job.seed == 3:
             raise ValueError("no luck")
         fd = {"a": 9.0, "b": 2.0}[job.condition] + job.seed
         finish(job, fd, image(job.seed))
-        return fd
+        return [fd]
 
-    monkeypatch.setattr("ganatomy.studies.run.run_job", trained)
+    monkeypatch.setattr("ganatomy.studies.run.run_training", trained)
     found = run_study(TINY, str(tmp_path), seeds=4)
     assert found.verdicts == {"c1": "supported"} and found.path == tmp_path
     assert len(found.failures) == 2 and set(found.failures.values()) == {"no luck"}
@@ -407,7 +409,7 @@ def test_a_study_runs_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     hostile = dataclasses.replace(found, question="<script>")._repr_html_()
     assert "<td>supported</td>" in hostile and "<script>" not in hostile
     assert "ganatomy study study.json --seeds 4" in (tmp_path / "README.md").read_text()
-    monkeypatch.setattr("ganatomy.studies.run.run_job", lambda job: int("x"))
+    monkeypatch.setattr("ganatomy.studies.run.run_training", lambda training: int("x"))
     with pytest.raises(ValueError, match=r"all runs of condition a failed: invalid literal"):
         run_study(TINY, tmp_path / "failed")
     with pytest.raises(ValueError, match=r"with seeds = 2"):
@@ -429,12 +431,13 @@ def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
     assert call("study", file, "--out", out, "--seeds", 2)[0] == 2 and not out.exists()
     assert "in (0, 1], got 1 and 2" in call("study", file, "--scale", 2)[2]
 
-    monkeypatch.setattr("ganatomy.studies.run.run_job", lambda job: came(job))
+    monkeypatch.setattr("ganatomy.studies.run.run_training", lambda training: came(training))
 
-    def came(job: Job) -> float:
+    def came(training: Training) -> list[float]:
+        (job,) = training.jobs
         if job.seed == 2:
             raise RuntimeError("lost")
-        return float(job.seed)
+        return [float(job.seed)]
 
     environment = {"cpu": "c", "cores": 2, "python": "3", "torch": "2", "ganatomy": "0"}
     (finding,) = decide([FALLS], [[[[3.0, 4.0], [1.0, 2.0]]]])

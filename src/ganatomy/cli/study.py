@@ -40,8 +40,15 @@ class Study(Command):
     """precision of training; see: ganatomy train --help"""
     device: str = "auto"
     """device that trains and measures: auto, cpu, cuda, cuda:N or mps"""
+    fused: bool = False
+    """train runs of one shape as one program; the default on CUDA with --jobs 1"""
+    no_fused: bool = False
+    """train one run after the other on CUDA too"""
     out: Path | None = None
     """study folder; by default studies/NAME"""
+    runs: Path | None = None
+    """folder of the runs, which studies can share; by default runs in --out if that is given, else
+    studies/runs"""
     plan: bool = False
     """print the runs with their expected time, memory and disk space, and stop"""
     data_root: Path | None = None
@@ -64,6 +71,8 @@ class Study(Command):
             jobs=self.jobs,
             scale=self.scale,
             executor=self.executor,
+            fused=self._together(),
+            store=self.runs,
             options=options,
             progress=self._progress,
         )
@@ -86,6 +95,11 @@ class Study(Command):
                 "command to try them again"
             )
         return int(bool(failed))
+
+    def _together(self) -> bool | None:
+        if self.fused and self.no_fused:
+            raise ValueError("--fused and --no-fused exclude each other; leave one of them out")
+        return self.fused or (False if self.no_fused else None)
 
     def _progress(self, jobs: Sequence["Job"], outcomes: "Outcomes") -> "Outcomes":
         """Show a bar for each run, and print a line at the end of each."""

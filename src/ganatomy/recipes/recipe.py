@@ -214,6 +214,11 @@ class Recipe:
         """Eight characters that name this recipe on disk, see validation.key."""
         return validation.key(self)
 
+    @property
+    def key_without_length(self) -> str:
+        """Eight characters that recipes share if they differ in steps or epochs only."""
+        return self.replace(steps=1).key
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -242,6 +247,8 @@ class RunOptions:
     """steps between evaluations; None means no evaluation during training"""
     eval_protocol: str = "classifier-10k"
     """protocol of these evaluations; see: ganatomy protocols"""
+    save_at: Annotated[tuple[int, ...], Range(1, math.inf)] = ()
+    """further steps with a checkpoint, which is not removed, and a sample grid"""
     keep: Annotated[int, Range(0, math.inf)] = 3
     """newest checkpoints to keep; 0 keeps all"""
     keep_best: bool = False

@@ -201,6 +201,8 @@ class Run:
             saved: state with its step.
             keep: number of newest checkpoints to keep; 0 keeps all.
             best: also keep the checkpoint with the lowest measured Fréchet distance.
+
+        Checkpoints of the steps in save_at of the options are kept too.
         """
         for rows in self.path.glob("*.jsonl"):
             with rows.open("rb") as file:
@@ -209,14 +211,16 @@ class Run:
         log, measured = self._steps_before(step)
         every = self.options.eval_every or step  # a rerun may lack evaluations made by hand
         counts = [len(log), sum(at % every == 0 for at in measured)]
-        of_run = {"recipe": self._identity, "rows": counts}
+        of_run = {"recipe": self.recipe.key_without_length, "rows": counts}
         name = f"step-{step:08d}.pt"
         self.write(name, encode_checkpoint(saved | {"run": of_run}))
         if keep:
             check_checksum((self.path / name).read_bytes())  # before older ones are removed
             files = self.checkpoints()
-            for old in {*files[:-keep]} - ({self.best(files)} if best else set()):
-                old.unlink()
+            kept = {self.best(files)} if best else set()
+            for old in {*files[:-keep]} - kept:
+                if step_of(old) not in self.options.save_at:
+                    old.unlink()
 
     def best(self, files: list[Path]) -> Path | None:
         """Return the checkpoint with the lowest Fréchet distance; None if none was measured."""
@@ -227,11 +231,6 @@ class Run:
         }
         known = {file: measured[step_of(file)] for file in files if step_of(file) in measured}
         return min(known, key=known.__getitem__) if known else None
-
-    @property
-    def _identity(self) -> str:
-        """Key of the recipe without its length, which may change when the run is resumed."""
-        return self.recipe.replace(steps=1).key
 
     def _steps_before(self, step: int) -> list[set[int]]:
         """Return the steps before this one that were logged, and those that were measured.
@@ -253,7 +252,7 @@ class Run:
         except Exception as error:  # torch raises many kinds for other files
             reason = str(error) if isinstance(error, DamagedError) else "cannot be read"
             raise DamagedError(f"{file} {reason}") from error
-        if of_run != self._identity:
+        if of_run != self.recipe.key_without_length:  # its length may change
             raise DamagedError(f"{file} does not fit the recipe: it belongs to another run")
         return saved
 

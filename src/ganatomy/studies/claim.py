@@ -5,7 +5,7 @@ To add a kind of number, add a function to KINDS and its names to _NAMES.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ganatomy.evaluation import statistics
 from ganatomy.evaluation.checkpoints import measured
 from ganatomy.evaluation.metrics import metric_of, values
 from ganatomy.evaluation.result import Evaluation
-from ganatomy.runs.folder import Run
+from ganatomy.runs.folder import Row, Run
 from ganatomy.runs.sampling import interpolate, load_generator
 from ganatomy.training.session import TAGS
 from ganatomy.validation import check, nearest
@@ -99,69 +99,92 @@ class Claim:
         return {"": metric_of(name), "share": "classes"}.get(kind)
 
 
-def value_of(claim: Claim, run: Run, protocol: str) -> float:
-    """Return the number of a claim for a finished run, measured under a protocol.
+class Point(NamedTuple):
+    """A run at the step at which a study looks at it; the run may go on."""
+
+    run: Run
+    step: int
+    protocol: str
+    """name of the protocol that measures the run"""
+    log_every: int
+    """steps between the rows that count"""
+
+    def evaluation(self) -> Evaluation | None:
+        """Return what was measured at the step under the protocol; None if nothing was."""
+        found = measured(self.run)
+        found = [e for e in found if e.step == self.step and e.protocol.name == self.protocol]
+        return found[-1] if found else None
+
+    def rows(self) -> list[Row]:
+        """Return the logged rows up to the step, at equal distances."""
+        rows = self.run.rows("log")
+        return [r for r in rows if r["step"] <= self.step and r["step"] % self.log_every == 0]
+
+
+def value_of(claim: Claim, point: Point) -> float:
+    """Return the number of a claim for a run at a step.
 
     Raises:
         LookupError: if it was not logged or measured.
     """
     kind, _, name = claim.metric.rpartition(":")
-    found = KINDS[kind](run, name, protocol)
+    found = KINDS[kind](point, name)
     return found if claim.to is None else abs(found - claim.to)
 
 
-def last(run: Run, protocol: str) -> Evaluation | None:
-    """Return the evaluation of a run's last step under a protocol; None if there is none."""
-    step = run.recipe.training.steps
-    found = [e for e in measured(run) if e.step == step and e.protocol.name == protocol]
-    return found[-1] if found else None
-
-
-def _last(run: Run, protocol: str) -> Evaluation:
-    found = last(run, protocol)
+def _last(point: Point) -> Evaluation:
+    found = point.evaluation()
     if found is None:
-        raise LookupError(f"{run.path} was not measured by {protocol}")
+        raise LookupError(
+            f"{point.run.path} was not measured by {point.protocol} at step {point.step}"
+        )
     return found
 
 
-def _value(run: Run, name: str, protocol: str) -> float:
-    return _last(run, protocol)[name]
+def _value(point: Point, name: str) -> float:
+    return _last(point)[name]
 
 
-def _share(run: Run, name: str, protocol: str) -> float:
-    counts = _last(run, protocol).class_counts
+def _share(point: Point, name: str) -> float:
+    counts = _last(point).class_counts
     assert counts is not None
     return float(counts[int(name)] / sum(counts))
 
 
-def _mean(run: Run, name: str, protocol: str) -> float:
-    logged = _logged(run, name)
+def _mean(point: Point, name: str) -> float:
+    logged = _logged(point, name)
     return float(logged[-max(1, round(WINDOW * len(logged))) :].mean())
 
 
-def _fluctuation(run: Run, name: str, protocol: str) -> float:
-    logged = _logged(run, name)
+def _fluctuation(point: Point, name: str) -> float:
+    logged = _logged(point, name)
     return statistics.fluctuation(logged[len(logged) // 2 :])
 
 
-def _interpolation(run: Run, name: str, protocol: str) -> float:
-    _, generator = load_generator(run)
-    recipe = run.recipe
+def _interpolation(point: Point, name: str) -> float:
+    run, recipe = point.run, point.run.recipe
+    _, generator = load_generator(run, run.checkpoint(point.step))
     jumps = interpolate(
         generator, PAIRS, PAIR_STEPS, recipe, recipe.training.seed, name == "slerp"
     ).jump
     return float(np.mean(jumps))
 
 
-def _logged(run: Run, name: str) -> NDArray[np.float64]:
-    return np.array([row[name] for row in run.rows("log") if name in row])
+def _logged(point: Point, name: str) -> NDArray[np.float64]:
+    found = np.array([row[name] for row in point.rows() if name in row])
+    if not len(found):
+        raise LookupError(
+            f"{point.run.path} has no {name} logged every {point.log_every} steps up to step "
+            f"{point.step}"
+        )
+    return found
 
 
-KINDS: dict[str, Callable[[Run, str, str], float]] = {
+KINDS: dict[str, Callable[[Point, str], float]] = {
     "": _value,
     "mean": _mean,
     "fluctuation": _fluctuation,
     "share": _share,
     "interpolation": _interpolation,
 }
-"""kind of metric -> function of a run, the name after the colon, and the protocol"""
+"""kind of metric -> function of a run at a step, and the name after the colon"""

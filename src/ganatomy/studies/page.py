@@ -5,6 +5,7 @@ import collections
 import hashlib
 import io
 import itertools
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,10 +99,16 @@ def page(
         machines=_machines(runs),
         plan=hashlib.sha256(plan).hexdigest(),
         command=command,
-        alone=shlex.quote(f"runs/{first.folder.name}/recipe.json"),
+        alone=_alone(first, found.path),
         number=number,
         length=length,
     )
+
+
+def _alone(job: Job, path: Path | None) -> str:
+    """Return the arguments of train that repeat a run, for a study's folder."""
+    at = os.path.relpath(job.folder / "recipe.json", path or job.folder.parent)
+    return f"{shlex.quote(at)} --steps {job.point.step}"
 
 
 def _panels(found: StudyResult, runs: Sequence[Finished]) -> list[dict[str, Any]]:

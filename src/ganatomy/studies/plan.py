@@ -62,7 +62,7 @@ def plan_study(
 
     Nothing is written. The arguments and errors are those of run_study.
     """
-    plan, todo = prepare(study, None, seeds, jobs, scale, options)
+    plan, _, todo = prepare(study, None, seeds, jobs, scale, options)
     conditions, disk_bytes, data_bytes, on_device = [], 0, 0, 0
     for condition in plan.conditions:
         job = next(job for job in todo if job.condition == condition)

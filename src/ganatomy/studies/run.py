@@ -12,25 +12,16 @@ from typing import NamedTuple
 
 import torch
 
-from ganatomy.evaluation.checkpoints import evaluate_run, select_checkpoints
-from ganatomy.evaluation.metrics import metric_of
-from ganatomy.evaluation.result import Evaluation
+from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.recipe import Precision, RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.storage.files import write_atomic
 from ganatomy.studies import page, reports, verdict
-from ganatomy.studies.claim import last
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
+from ganatomy.studies.executors.local import Outcomes as ExecutorOutcomes
 from ganatomy.studies.result import StudyResult
-from ganatomy.studies.study import (
-    Job,
-    Study,
-    begin,
-    decidable,
-    measurable,
-    reference_for,
-)
-from ganatomy.training.loop import fit
+from ganatomy.studies.study import Job, Study, begin, decidable, measurable
+from ganatomy.studies.trainings import Training, groups, run_training, train_group, trainings
 
 Outcomes = Iterable[tuple[Job, float | Failure]]
 """Each job with the FD of its run, or with its failure."""
@@ -47,13 +38,15 @@ def run_study(
     jobs: int = 1,
     scale: float = 1.0,
     executor: Executor | None = None,
+    fused: bool | None = None,
+    store: str | Path | None = None,
     options: RunOptions | None = None,
     progress: Progress | None = None,
 ) -> StudyResult:
     """Run every condition of a study over its seeds, and decide its claims.
 
-    Runs that the folder already has are kept, so the same call continues a study that was stopped,
-    and a call with more seeds adds to it.
+    Runs that the store already has are used, and continued if they are too short. So the same call
+    continues a study that was stopped, a call with more seeds adds to it, and studies share runs.
 
     Args:
         study: a study, the name of one in STUDIES, or a .toml or .json file.
@@ -62,6 +55,10 @@ def run_study(
         jobs: runs at once, each with its share of the CPU cores as threads.
         scale: factor in (0, 1] for the steps of every run.
         executor: serial, processes or ray; None means serial for one job, else processes.
+        fused: whether to train runs of one shape as one program; None does so on CUDA only, if one
+            run is trained at a time.
+        store: folder of the runs; None means runs in out if that is given, else studies/runs, which
+            all studies share.
         options: how runs are carried out; the study sets log_every.
         progress: a function through which jobs and their outcomes pass, such as a progress bar.
 
@@ -73,15 +70,15 @@ def run_study(
             protocol cannot measure, a folder that holds another study, or if all runs of a
             condition failed.
     """
-    plan, todo = prepare(study, out, seeds, jobs, scale, options)
-    folder = todo[0].folder.parent.parent
+    plan, folder, todo = prepare(study, out, seeds, jobs, scale, options, store)
     todo = spread(todo, jobs, executor)
+    together = fuses(jobs, executor, fused, todo[0].options.device)
     measurable(plan, todo[0].options)
     begin(plan, folder, scale)
-    outcomes: Outcomes = run_jobs(todo, jobs, executor)
+    outcomes: Outcomes = run_jobs(todo, jobs, executor, together)
     results = dict(progress(todo, outcomes) if progress else outcomes)
     done = [job for job in todo if not isinstance(results[job], Failure)]
-    failures = {job.folder.name: r.why for job, r in results.items() if isinstance(r, Failure)}
+    failures = {job.name: r.why for job, r in results.items() if isinstance(r, Failure)}
     for job in todo:
         outcome = results[job]
         if isinstance(outcome, Failure) and job.condition not in {job.condition for job in done}:
@@ -108,30 +105,30 @@ def spread(jobs: list[Job], at_once: int, executor: Executor | None) -> list[Job
     ]
 
 
+def fuses(at_once: int, executor: Executor | None, fused: bool | None, device: str) -> bool:
+    """Return whether runs of one shape are trained as one program; arguments as in run_study.
+
+    Raises:
+        ValueError: if they cannot be.
+    """
+    here = at_once == 1 and executor in (None, "serial")
+    if fused and not here:
+        raise ValueError("fused runs are trained in this process: use jobs 1, executor serial")
+    return here and (pick_device(device).type == "cuda" if fused is None else fused)
+
+
 def run_jobs(
-    jobs: Sequence[Job], at_once: int, executor: Executor | None = None
+    jobs: Sequence[Job], at_once: int, executor: Executor | None = None, fused: bool = False
 ) -> Iterator[tuple[Job, float | Failure]]:
     """Run jobs in an executor, and yield each with its FD or its failure."""
-    name = executor or ("serial" if at_once == 1 else "processes")
-    yield from EXECUTORS[name](run_job, jobs, at_once)
-
-
-def run_job(job: Job) -> float:
-    """Train and evaluate the run of a job as far as its folder lacks it; return the FD."""
-    run = fit(job.recipe, job.folder, job.options)
-    if _evaluation(run, job) is None:
-        ref = reference_for(job.recipe, job.protocol, job.options)
-        for found in evaluate_run(run, select_checkpoints(run, "last"), ref, job.metrics):
-            run.append("metrics", found.to_dict())
-    evaluation = _evaluation(run, job)
-    assert evaluation is not None
-    return evaluation["fd"]
-
-
-def _evaluation(run: Run, job: Job) -> Evaluation | None:
-    """Return the evaluation of a run's last step; None unless it has all metrics of the study."""
-    found = last(run, job.protocol)
-    return found if found and {*job.metrics} <= {*map(metric_of, found)} else None
+    runs = EXECUTORS[executor or ("serial" if at_once == 1 else "processes")]
+    todo = trainings(jobs)
+    for group in groups(todo) if fused else [todo]:
+        found: ExecutorOutcomes[Training, list[float | Failure]]
+        found = runs(run_training, train_group(group) if fused else group, at_once)
+        for training, came in found:
+            each = [came] * len(training.jobs) if isinstance(came, Failure) else came
+            yield from zip(training.jobs, each, strict=True)
 
 
 class Pace(NamedTuple):
@@ -145,21 +142,28 @@ class Pace(NamedTuple):
 
 def pace(jobs: Sequence[Job], at_once: int) -> Pace:
     """Read the progress of jobs, at_once of which run at a time."""
-    runs = [Run(job.folder) for job in jobs]
-    steps = [int(run.newest("log").get("step", 0)) for run in runs]
+    longest = {job.folder: job for job in sorted(jobs, key=lambda job: job.point.step)}
+    taken = {folder: int(Run(folder).newest("log").get("step", 0)) for folder in longest}
+    steps = [min(taken[job.folder], job.point.step) for job in jobs]
     paces: dict[str, list[float]] = defaultdict(list)
-    for job, run in zip(jobs, runs, strict=True):
-        for session in run.sessions[-1:]:
-            taken = session["to_step"] - session["from_step"]
-            if taken > 0:
-                paces[job.condition].append(session["seconds"] / taken)
+    for folder, job in longest.items():
+        for session in Run(folder).sessions[-1:]:
+            count = (session["to_step"] - session["from_step"]) * session.get("fused", 1)
+            if count > 0:
+                paces[_kind(job)].append(session["seconds"] / count)
     if not paces:
         return Pace(steps, None)
-    known = {condition: statistics.mean(found) for condition, found in paces.items()}
+    known = {kind: statistics.mean(found) for kind, found in paces.items()}
     usual = statistics.mean(known.values())
-    left = [(job.recipe.training.steps or 0) - done for job, done in zip(jobs, steps, strict=True)]
-    each = [known.get(job.condition, usual) * n for job, n in zip(jobs, left, strict=True)]
+    each = [
+        known.get(_kind(job), usual) * max(0, job.point.step - taken[folder])
+        for folder, job in longest.items()
+    ]
     return Pace(steps, max(*each, sum(each) / at_once) if len(each) > 1 else each[0])
+
+
+def _kind(job: Job) -> str:
+    return job.recipe.replace(seed=0).key_without_length
 
 
 def prepare(
@@ -169,8 +173,9 @@ def prepare(
     jobs: int,
     scale: float,
     options: RunOptions | None,
-) -> tuple[Study, list[Job]]:
-    """Return a study with its number of seeds, and its jobs; arguments as in run_study."""
+    store: str | Path | None = None,
+) -> tuple[Study, Path, list[Job]]:
+    """Return a study with its number of seeds, its folder and jobs; arguments as in run_study."""
     if jobs < 1 or not 0 < scale <= 1:
         raise ValueError(f"jobs must be 1 or more and scale in (0, 1], got {jobs} and {scale:g}")
     plan = study if isinstance(study, Study) else reports.study(str(study))
@@ -178,7 +183,8 @@ def prepare(
         plan = dataclasses.replace(plan, seeds=seeds)
     decidable(plan)
     folder = Path("studies") / plan.name if out is None else Path(out)
-    return plan, plan.jobs(folder, scale, _shared(options or RunOptions(), jobs))
+    runs = Path(store) if store else folder.parent / "runs" if out is None else folder / "runs"
+    return plan, folder, plan.jobs(runs, scale, _shared(options or RunOptions(), jobs))
 
 
 def _shared(options: RunOptions, at_once: int) -> RunOptions:

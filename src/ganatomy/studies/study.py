@@ -1,7 +1,8 @@
 """Studies as data: a question, the conditions and seeds of its runs, and its claims.
 
-A study folder contains study.json (the plan, written before the first run), runs/ (a run folder for
-each condition and seed, with the recipe key in its name), verdicts.json, tables and the page.
+A study folder contains study.json (the plan, written before the first run), verdicts.json, tables
+and the page. Runs are in a store of their own, which studies can share: runs of one recipe are one
+run there, trained to the longest length and measured at the steps that its conditions name.
 """
 
 import dataclasses
@@ -14,16 +15,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganatomy.data import data_root
-from ganatomy.evaluation.metrics import METRICS, Comparison, available
+from ganatomy.evaluation.metrics import METRICS, Comparison, available, metric_of
 from ganatomy.evaluation.protocol import Protocol, preset, require_same
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.statistics import least_p
 from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import Recipe, RunOptions, data_source
 from ganatomy.runs.data import place_all
+from ganatomy.runs.folder import Run, step_of
+from ganatomy.storage.checksums import DamagedError
 from ganatomy.storage.files import write_atomic
-from ganatomy.studies.claim import Claim
+from ganatomy.studies.claim import Claim, Point
 from ganatomy.validation import lookup
 
 ALPHA = 0.05
@@ -98,31 +102,78 @@ class Study:
             for condition in self.conditions
         }
 
-    def jobs(self, out: Path, scale: float, options: RunOptions) -> list["Job"]:
-        """Return a job for each seed and condition; seeds are the outer loop."""
+    def jobs(self, store: Path, scale: float, options: RunOptions) -> list["Job"]:
+        """Return a job for each seed and condition, with a run in a store; seeds go first."""
         metrics = {claim.group for claim in self.claims} | {"fd"}
         names = tuple(name for name in METRICS if name in metrics)
-        options = dataclasses.replace(options, log_every=self.log_every)
         pairs = [*itertools.product(range(self.seeds), self.conditions)]
         recipes = [self.recipe(condition, seed, scale) for seed, condition in pairs]
         found = []
         for (seed, condition), placed in zip(pairs, place_all(recipes, options), strict=True):
             recipe, own, _ = placed
-            folder = out / "runs" / f"{condition}-seed{seed}-{recipe.key}"
-            found.append(Job(condition, seed, recipe, folder, own, self.protocol, names))
+            own = dataclasses.replace(own, log_every=min(self.log_every, _steps(recipe)))
+            folder = store / run_name(recipe, own)
+            job = Job(condition, seed, recipe, folder, own, self.protocol, names)
+            if job.passed():
+                job = job._replace(folder=folder.with_name(f"{folder.name}-to-{_steps(recipe)}"))
+            found.append(job)
         return found
 
 
 class Job(NamedTuple):
-    """One run of a study with its evaluation; it can be sent to another process."""
+    """A condition and a seed of a study: a run up to a step, and its evaluation there."""
 
     condition: str
     seed: int
     recipe: Recipe
+    """with the condition's length; the run may be longer"""
     folder: Path
     options: RunOptions
     protocol: str
     metrics: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The condition and the seed."""
+        return f"{self.condition}-seed{self.seed}"
+
+    @property
+    def point(self) -> Point:
+        """The run at the job's step."""
+        return Point(Run(self.folder), _steps(self.recipe), self.protocol, self.options.log_every)
+
+    def evaluation(self) -> Evaluation | None:
+        """Return the evaluation of the run at the job's step, if it has all metrics."""
+        found = self.point.evaluation()
+        return found if found and {*self.metrics} <= {*map(metric_of, found)} else None
+
+    def passed(self) -> bool:
+        """Whether the run went past the step and kept neither a checkpoint nor an evaluation."""
+        steps = [*map(step_of, Run(self.folder).checkpoints())]
+        step = _steps(self.recipe)
+        try:
+            return max(steps, default=0) > step not in steps and self.evaluation() is None
+        except DamagedError:  # which the run itself will say
+            return False
+
+
+def _steps(recipe: Recipe) -> int:
+    assert recipe.training.steps is not None
+    return recipe.training.steps
+
+
+def run_name(recipe: Recipe, options: RunOptions) -> str:
+    """Return the name of a run in a store, from all that decides its rows and weights but length.
+
+    A schedule spreads over the length, which is then a part of the name.
+    """
+    constant = recipe.training.schedule == "constant"
+    key = recipe.key_without_length if constant else recipe.key
+    parts = [recipe.data.dataset, recipe.network.model, f"seed{recipe.training.seed}", key]
+    parts += [f"log{options.log_every}"] if options.log_every != 10 else []
+    parts += [options.precision] if options.precision != "fp32" else []
+    parts += ["fast"] if options.fast else []
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts))
 
 
 def reference_for(recipe: Recipe, protocol: str, options: RunOptions) -> Reference:

@@ -12,21 +12,20 @@ from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
 from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Row, Run
-from ganatomy.studies.claim import last
 from ganatomy.studies.figures import bands
 from ganatomy.studies.result import COLUMNS, Finding, StudyResult
 from ganatomy.studies.study import ALPHA, Job
 
 
 class Finished(NamedTuple):
-    """A finished run of a study, read from its folder."""
+    """A run of a study at the step of its job, read from its folder."""
 
     job: Job
     evaluation: Evaluation | None
-    """evaluation of its last step"""
+    """evaluation at this step"""
     logs: list[Row]
     grid: Path | None
-    """its last sample grid"""
+    """its last sample grid up to the job's step"""
     sessions: list[Row]
 
 
@@ -37,10 +36,10 @@ def read(job: Job) -> Finished:
         ValueError: if there is none.
         DamagedError: if one of its files is damaged.
     """
-    run = Run.open(job.folder)
-    grids = [file for _, file in run.grids()]
-    found = last(run, job.protocol)
-    return Finished(job, found, run.rows("log"), grids[-1] if grids else None, run.sessions)
+    run, point = Run.open(job.folder), job.point
+    grids = [file for step, file in run.grids() if step <= point.step]
+    grid = grids[-1] if grids else None
+    return Finished(job, point.evaluation(), point.rows(), grid, run.sessions)
 
 
 def by_condition(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
@@ -109,6 +108,7 @@ def _measured(run: Finished, names: Sequence[str]) -> Row:
     known = {
         "condition": job.condition,
         "seed": job.seed,
+        "run": job.folder.name,
         "key": job.recipe.key,
         "step": job.recipe.training.steps,
     }

@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 
 from ganatomy.evaluation import statistics
-from ganatomy.evaluation.checkpoints import measured
 from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.gan.machine import environment
 from ganatomy.pages.sections import CHARTS
-from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import WINDOW, Claim, value_of
 from ganatomy.studies.result import Finding, Numbers, StudyResult, Verdict
 from ganatomy.studies.study import ALPHA, Job, Study, needed
@@ -69,7 +67,7 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
     for condition in {name for claim in study.claims for name in itertools.chain(*claim.rows)}:
         if not any(job.condition == condition for job in done):
             raise ValueError(f"condition {condition} of {study.name} has no finished run yet")
-    found = [(job.folder.name, measured(Run.open(job.folder))[-1]) for job in done]
+    found = [(job.name, e) for job in done if (e := job.point.evaluation())]
     require_same((name, e.protocol) for name, e in found)
     findings = decide(study.claims, [numbers(claim, done) for claim in study.claims])
     first = found[0][1]
@@ -93,7 +91,7 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
 def numbers(claim: Claim, done: Sequence[Job]) -> Numbers:
     """Return the numbers of a claim by row, condition and finished run, in the order of seeds."""
     runs = {
-        (job.condition, job.seed): value_of(claim, Run.open(job.folder), job.protocol)
+        (job.condition, job.seed): value_of(claim, job.point)
         for job in done
         if job.condition in itertools.chain(*claim.rows)
     }

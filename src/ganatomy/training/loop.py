@@ -27,9 +27,14 @@ from ganatomy.training.monitor import create_monitor
 from ganatomy.training.session import Logger, Session, StepInfo
 
 
-def fit(recipe: Recipe, folder: str | Path, options: RunOptions | None = None) -> Run:
-    """Train a recipe to its end, continuing the training that the folder holds."""
-    collections.deque(run_steps(recipe, folder, options or RunOptions()), maxlen=0)
+def fit(
+    recipe: Recipe, folder: str | Path, options: RunOptions | None = None, longer: bool = False
+) -> Run:
+    """Train a recipe to its end, continuing the training that the folder holds.
+
+    With longer, the recipe's length replaces the one that the folder holds.
+    """
+    collections.deque(run_steps(recipe, folder, options or RunOptions(), longer), maxlen=0)
     return Run.open(Path(folder))
 
 
@@ -106,6 +111,7 @@ def run_members(
     folders: Sequence[Path],
     options: RunOptions,
     loggers: Sequence[Logger] = (),
+    longer: bool = False,
 ) -> Generator[StepInfo, None, None]:
     """Train runs as one program, see gan/fused.py, yielding as run_steps does.
 
@@ -117,6 +123,7 @@ def run_members(
         folders: of the runs, new or to be continued.
         options: how to carry out the training.
         loggers: functions that receive each logged row of each run.
+        longer: replace the lengths that the folders hold by those of the recipes.
 
     Raises:
         FusionError: if the runs cannot be trained as one program, before the first step.
@@ -125,7 +132,7 @@ def run_members(
     """
     fused.check_members(recipes)
     for recipe, folder in zip(recipes, folders, strict=True):
-        Run.check(folder, recipe)
+        Run.check(folder, recipe, longer)
     data, first = _prepare(recipes[0], options, Share(), None)
     content = Content.of(data)
     for recipe, folder in zip(recipes, folders, strict=True):
@@ -136,7 +143,7 @@ def run_members(
     with contextlib.ExitStack() as stack:
         sessions = []
         for recipe, folder, state in zip(recipes, folders, states, strict=True):
-            run = Run.create(folder, recipe)
+            run = Run.create(folder, recipe, longer)
             stack.enter_context(run.lock())
             own = monitor._replace(recipe=recipe, logs=[], measures=[], warned=set())
             sessions.append(

@@ -100,7 +100,8 @@ class Session:
             self.save_every,
             self.options.eval_every,
         )
-        return step == self.total or any(n and step % n == 0 for n in intervals)
+        marked = step == self.total or step in self.options.save_at
+        return marked or any(n and step % n == 0 for n in intervals)
 
     def restore(self) -> dict[str, Any]:
         """Load the newest checkpoint, and drop rows and grids that came after it.
@@ -121,10 +122,12 @@ class Session:
             )
         # the last step is logged and drawn at any interval; in a longer run it is not the last
         ended = self.state.step < self.total
+        step = self.state.step
+        drawn = step % self.sample_every == 0 or step in self.options.save_at
         self.run.rewind(
             saved,
-            self.state.step - (ended and self.state.step % self.options.log_every > 0),
-            self.state.step - (ended and self.state.step % self.sample_every > 0),
+            step - (ended and step % self.options.log_every > 0),
+            step - (ended and not drawn),
         )
         return saved
 
@@ -155,17 +158,18 @@ class Session:
             FloatingPointError: if a loss or weight is no longer finite; it is not saved.
         """
         step, last, options = self.state.step, self.ended, self.options
+        marked = last or step in options.save_at
         self._check_finite(logs, stop or self.reads(step))
         if last or step % options.log_every == 0:
             row = self._log(logs)
             self.monitor.logs.append(row)
             for logger in self.loggers:
                 logger(row)
-        if last or step % self.sample_every == 0:
+        if marked or step % self.sample_every == 0:
             check_samples(self.monitor, step, to_uint8(self._save_grid()))
         if options.eval_every and (last or step % options.eval_every == 0):
             self.run.append("metrics", measure(self.monitor, step, self.state.ema).to_dict())
-        if last or stop or step % self.save_every == 0:
+        if marked or stop or step % self.save_every == 0:
             self._save()
             self._end()
 
