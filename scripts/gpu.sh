@@ -42,45 +42,13 @@ failed=0
 stage() {  # NAME SECONDS COMMAND: run it within its limit, and note how it went
   local name=$1 limit=$2 begun=$SECONDS status
   shift 2
-  timeout --kill-after=5 "$limit" "$@"
+  timeout --signal=INT --kill-after=10 "$limit" "$@"  # as Ctrl-C: pytest and studies end in order
   status=$?
   [ $status -ne 0 ] && failed=1
   echo "$name: exit $status after $((SECONDS - begun)) of $limit s" | tee -a "$out/summary.txt"
 }
 
-unpack() {
-  mkdir -p "$work/data/MNIST/raw" "$work/site"
-  for file in .gpu/data/*.gz; do
-    case $file in
-      *ubyte.gz) gzip -dc "$file" > "$work/data/MNIST/raw/$(basename "$file" .gz)" ;;
-      *.tar.gz) cp "$file" "$work/data/" ;;
-      *) echo "there is no .gpu/data: only the data of the package is used" ;;
-    esac
-  done
-  if ls .gpu/wheels/*.whl > /dev/null 2>&1; then
-    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site" .gpu/wheels/*.whl
-  else
-    echo "there is no .gpu/wheels: nothing is installed"
-  fi
-}
-
-pack() {
-  mkdir -p "$work/data/MNIST/raw" "$work/site"
-  for file in .gpu/data/*.gz; do
-    case $file in
-      *ubyte.gz) gzip -dc "$file" > "$work/data/MNIST/raw/$(basename "$file" .gz)" ;;
-      *.tar.gz) cp "$file" "$work/data/" ;;
-      *) echo "there is no .gpu/data: only the data of the package is used" ;;
-    esac
-  done
-  # what the machine has already stays
-  for wheel in .gpu/wheels/*.whl; do
-    [ -f "$wheel" ] || { echo "there is no .gpu/wheels: nothing is installed"; break; }
-    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site" "$wheel" || return 1
-  done
-}
-
-pack() {  # NAME: the study with its last checkpoints if they fit, else without
+unpack() {  # NAME: the study with its last checkpoints if they fit, else without
   local archive="$out/study-$1.tar.gz"
   tar -C "$work/studies" -czf "$archive" "$1"
   if [ "$(stat -c %s "$archive")" -gt $((16 * 1024 * 1024)) ]; then
@@ -94,7 +62,10 @@ export work python
 stage install "$install" bash -c unpack
 export PYTHONPATH="$PWD/src:$PWD/tests:$work/site" GANATOMY_DATA="$work/data" PYTHONUNBUFFERED=1
 stage machine "$machine" bash -c '"$0" -m ganatomy doctor > "$1/machine.txt" 2>&1' "$python" "$out"
-stage tests "$tests" bash -c '"$0" -m pytest -m gpu -q -W default -p no:cacheprovider > "$1/tests.txt" 2>&1' "$python" "$out"
+"$python" -c "import xdist" 2> /dev/null && parallel="-n 8" || parallel=
+stage tests "$tests" bash -c \
+  'OMP_NUM_THREADS=1 "$0" -m pytest -m gpu -q -W default -p no:cacheprovider --tb=short --durations=10 \
+  --continue-on-collection-errors $2 > "$1/tests.txt" 2>&1' "$python" "$out" "$parallel"
 stage benchmark "$bench" "$python" benchmarks/gpu.py "$out" --device "$device" --seconds 1 --turns 3
 for name in ${studies[@]+"${studies[@]}"}; do
   stage "study $name" "$each" "$python" -m ganatomy study "$name" --device "$device" --out "$work/studies/$name"

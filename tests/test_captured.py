@@ -174,7 +174,7 @@ def test_captured_steps_latch_too() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", NAMES)
 def test_graphs_of_named_recipes(name: str) -> None:
-    n = 1000 if name in ("basic-gan", "mnist-fast", "capacity-z16-g16-d16") else 100
+    n = 1000 if name in ("basic-gan", "capacity-z16-g16-d16") else 100
     recipe = RECIPES[name].recipe
     sides = (14,) * len(recipe.network.attention)  # digits have no feature maps of 16 pixels
     eager, found = both(recipe.replace(steps=n, attention=sides), DATA, n, "cuda")

@@ -18,10 +18,10 @@ from ganatomy.data.published import CIFAR10, FASHION_MNIST, Published, present
 from ganatomy.data.samples import Split
 from ganatomy.evaluation import classifier
 from ganatomy.evaluation.features import INCEPTION_SHA256, inception_file
+from ganatomy.gan.captured import best_steps
 from ganatomy.gan.cost import known_size, predict_cost
-from ganatomy.gan.machine import environment, keep_memory, native_bf16, pick_device
+from ganatomy.gan.machine import environment, keep_memory, native_bf16, numerics, pick_device
 from ganatomy.gan.state import State
-from ganatomy.gan.step import steps
 from ganatomy.recipes.named import RECIPES, read
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.storage.download import offline
@@ -140,7 +140,8 @@ def self_test(device: torch.device) -> str:
     data = load(EMBEDDED, Path(), "train")
     state = State.new(PROBE, data.shape, device)
     begun = time.perf_counter()
-    *_, logs = steps(state, PROBE, data)
+    with numerics(device):
+        *_, logs = best_steps(device)(state, PROBE, data)
     off = [abs(logs[name].item() / value - 1) for name, value in GOLDEN.items()]
     verdict = "passed" if all(x <= TOLERANCE for x in off) else "failed"  # failed for NaN too
     seconds = time.perf_counter() - begun
