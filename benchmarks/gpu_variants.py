@@ -41,6 +41,18 @@ RECIPES_OF = {
     "dcgan64": RECIPES["dcgan64"].recipe,
     "cifar": RECIPES["dcgan-cifar10"].recipe.replace(batch=128),
 }
+EXACT: tuple[Precision, ...] = ("fp32", "tf32")
+CONVOLUTIONS = ("mnist-fast", "dcgan28-16")
+LONE: list[tuple[str, Precision]] = [
+    ("mnist-fast", "fp32"), ("mnist-fast", "tf32"), ("dcgan28-16", "fp32"), ("enhanced", "fp32"),
+    ("dcgan64", "bf16"), ("cifar", "bf16"), ("mlp", "tf32"), ("original", "fp32"),
+]  # fmt: skip
+WAYS = [
+    ("channels last", "none"), ("nchw", "none"), ("channels last", "thin"), ("nchw", "thin"),
+    ("nchw", "all"),
+]  # fmt: skip
+"""Memory formats, and the convolutions that are products"""
+MANY = {"mnist-fast": 32, "mlp": 40, "dcgan28-16": 24, "original": 10}
 RECIPES_OF = {k: r.replace(epochs=None, steps=ENDLESS) for k, r in RECIPES_OF.items()}
 
 
@@ -94,7 +106,7 @@ def lone(
     data = data_of(recipe)
     state = State.new(recipe, recipe.data.shape or data.shape, device)
     for net in (state.generator, state.discriminator, state.ema):
-        net.to(memory_format=FORMATS[form])  # type: ignore[call-overload]
+        net.to(memory_format=FORMATS[form])
         as_products(net, products)
     found = patterns(recipe, ENDLESS)
     return ready(Captured(state, recipe, check_recipe(recipe), data, precision, found))
@@ -126,13 +138,17 @@ def ready(step: Captured) -> Captured:
 def seconds(take: Callable[[], object], device: torch.device, most: float) -> float:
     """Return the time of a call, from as many as fit."""
     synchronize = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-    take(), take(), synchronize()
+    take(), take()
+    synchronize()
     begun, taken = time.perf_counter(), 0
     while taken < 3 or time.perf_counter() - begun < most:
         take(), take()
         synchronize()
         taken += 2
     return (time.perf_counter() - begun) / taken
+
+
+Step = Captured | Callable[[], object]
 
 
 def first(step: Captured) -> Callable[[], object]:
@@ -155,7 +171,8 @@ def on_streams(steps: Sequence[Captured], device: torch.device) -> Callable[[], 
 def kernels(take: Callable[[], object]) -> str:
     """Return the kernels that take the most time of a call."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
-        take(), torch.cuda.synchronize()
+        take()
+        torch.cuda.synchronize()
     times, counts = Counter[str](), Counter[str]()
     for event in found.events() or ():
         if "cuda" in str(event.device_type).lower():
@@ -166,31 +183,19 @@ def kernels(take: Callable[[], object]) -> str:
     return "\n".join([total, *rows])
 
 
-def variants(device: torch.device) -> Iterator[tuple[str, int, Callable[[], object]]]:
+def variants(device: torch.device) -> Iterator[tuple[str, int, Callable[[], Step]]]:
     """Yield name, number of runs, and a function that prepares the step."""
-    for name, precision in [
-        ("mnist-fast", "fp32"), ("mnist-fast", "tf32"), ("dcgan28-16", "fp32"),
-        ("enhanced", "fp32"), ("dcgan64", "bf16"), ("cifar", "bf16"),
-    ]:  # fmt: skip
-        for form, products in [
-            ("channels last", "none"), ("nchw", "none"), ("channels last", "thin"),
-            ("nchw", "thin"), ("nchw", "all"),
-        ]:  # fmt: skip
-            make = functools.partial(lone, name, device, precision, form, products)
-            yield f"{name} {precision}, {form}, products: {products}", 1, make
+    for name, precision in LONE:
+        for form, products in WAYS:
+            one = functools.partial(lone, name, device, precision, form, products)
+            yield f"{name} {precision}, {form}, products: {products}", 1, one
             if products == "none":
-                yield f"{name} {precision}, {form}, cuDNN's search", 1, searched(make)
-    for name in ("mlp", "original"):
-        for precision in ("fp32", "tf32"):
-            make = functools.partial(lone, name, device, precision, "nchw", "none")
-            yield f"{name} {precision}", 1, make
-    for name, n in [("mnist-fast", 32), ("mlp", 40), ("dcgan28-16", 24), ("original", 10)]:
-        for precision in ("fp32", "tf32"):
-            for products in (
-                ("none", "thin", "all") if name in ("mnist-fast", "dcgan28-16") else ("none",)
-            ):
-                make = functools.partial(many, name, n, device, precision, products)
-                yield f"{name} {precision}, one program of {n}, products: {products}", n, make
+                yield f"{name} {precision}, {form}, cuDNN's search", 1, searched(one)
+    for name, n in MANY.items():
+        for precision in EXACT:
+            for products in ("none", "thin", "all") if name in CONVOLUTIONS else ("none",):
+                program = functools.partial(many, name, n, device, precision, products)
+                yield f"{name} {precision}, one program of {n}, products: {products}", n, program
             runs = functools.partial(streamed, name, min(n, 16), device, precision)
             yield f"{name} {precision}, {min(n, 16)} streams", min(n, 16), runs
 
