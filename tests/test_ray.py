@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import pytest
 from executor_jobs import ExecutorJob, does_as_it_is_called
@@ -22,7 +22,7 @@ from ganatomy.runs.folder import Run
 from ganatomy.studies.executors import ray as clusters
 from ganatomy.studies.executors.local import EXECUTORS, Executor
 from ganatomy.studies.executors.outcome import Failure
-from ganatomy.studies.executors.ray import cluster
+from ganatomy.studies.executors.ray import cluster, requested
 from ganatomy.studies.study import Job
 from ganatomy.studies.trainings import run_training, trainings
 from ganatomy.studies.verdict import verdicts
@@ -167,6 +167,56 @@ def test_an_interrupt_ends_all_at_once(
     assert not Path((job.folder / "home").read_text()).exists()
     with FileLock(job.folder / ".lock", timeout=0):
         assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "at_once", "share"),
+    [
+        ("cuda", (2, 1), 3, 1.0),
+        ("auto", (2, 0), 3, 0.5),
+        ("cuda", (1,), 8, 0.125),
+        ("cpu", (2,), 3, None),
+        ("auto", (0, 0), 3, None),
+    ],
+)
+def test_jobs_ask_for_their_share_of_the_gpus(
+    device: str, gpus: tuple[int, ...], at_once: int, share: float | None
+) -> None:
+    job = Training(Path("x"), RunOptions(device=device, threads=9))
+    machines = [{"CPU": 4.0} | ({"GPU": float(n)} if n else {}) for n in gpus]
+    expected = {"num_cpus": 4} | ({} if share is None else {"num_gpus": share})
+    assert requested(job, machines, at_once) == expected
+
+
+def test_jobs_on_cuda_are_refused_by_a_cluster_without_a_gpu() -> None:
+    with pytest.raises(ValueError, match="no machine of the Ray cluster has a GPU; use --device"):
+        requested(Training(Path("x"), RunOptions(device="cuda")), [{"CPU": 4.0}], 1)
+
+
+@pytest.mark.slow
+def test_ray_gives_each_job_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 2, "num_gpus": 1, "include_dashboard": False}  # Ray does not look for it
+    nodes = Cluster(initialize_head=True, head_node_args=head)
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    jobs = [Training(None, RunOptions(device="cuda", threads=n)) for n in (1, 2)]
+    came = dict(cluster(says_its_gpus, jobs, 2))
+    nodes.shutdown()
+    assert list(came.values()) == [[0], [0]]
+
+
+class Training(NamedTuple):
+    """A job with a folder and options."""
+
+    folder: Path | None
+    options: RunOptions
+
+
+def says_its_gpus(job: Training) -> Any:
+    import ray
+
+    return ray.get_gpu_ids()
 
 
 def test_a_missing_package_or_cluster_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,12 @@ generators do not pass through ray://.
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,8 @@ class _Running:
     lock: contextlib.ExitStack
     worker: Any
     lives: int
+    at_once: int
+    """jobs that run at a time"""
 
 
 def cluster(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outcomes[J, R]:
@@ -97,7 +100,9 @@ def cluster(function: Callable[[J], R], jobs: Sequence[J], at_once: int) -> Outc
                 while left and len(running) < at_once:
                     job = left.popleft()
                     try:
-                        at = _begin(ray, function, _Running(job, _lock(_folder(job)), None, LIVES))
+                        at = _begin(
+                            ray, function, _Running(job, _lock(_folder(job)), None, LIVES, at_once)
+                        )
                         running[at.worker.poll.remote(INTERVAL)] = at
                     except Timeout:
                         why = f"{_folder(job)} is being trained by another process"
@@ -119,10 +124,34 @@ def _begin(ray: Any, function: Callable[[Any], Any], at: _Running) -> _Running:
     """Send a job with the files of its folder to the first machine with enough free cores."""
     folder = _folder(at.job)
     held = changes(folder, {})[0] if folder else Changes({}, ())
-    # Ray waits for ever for more cores than any machine has
-    most = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes()), default=0)
-    remote = ray.remote(_Worker).options(num_cpus=min(_cores(at.job), most or 1))
+    has = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    remote = ray.remote(_Worker).options(**requested(at.job, has, at.at_once))
     return dataclasses.replace(at, worker=remote.remote(function, at.job, held))
+
+
+def requested(job: Any, machines: Sequence[Mapping[str, float]], at_once: int) -> dict[str, float]:
+    """Return the cores and the share of a GPU that a job asks for.
+
+    Jobs on CUDA share the GPUs of the cluster evenly: two GPUs give each of three jobs a half.
+    Ray waits for ever for more than any machine has.
+
+    Args:
+        job: the job; its options have its threads and device.
+        machines: resources of each machine of the cluster, by Ray's names.
+        at_once: jobs that run at a time.
+
+    Raises:
+        ValueError: for a job on CUDA if no machine has a GPU.
+    """
+    most = max((int(machine.get("CPU", 0)) for machine in machines), default=0)
+    gpus = int(sum(machine.get("GPU", 0) for machine in machines))
+    cores = {"num_cpus": min(_cores(job), most or 1)}
+    device = getattr(getattr(job, "options", None), "device", "cpu")
+    if device.startswith("cuda") and not gpus:
+        raise ValueError("no machine of the Ray cluster has a GPU; use --device cpu")
+    if not gpus or not device.startswith(("cuda", "auto")):
+        return cores
+    return cores | {"num_gpus": 1 / math.ceil(at_once / gpus)}
 
 
 def _polled(
