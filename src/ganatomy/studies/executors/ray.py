@@ -145,7 +145,7 @@ def requested(job: Any, machines: Sequence[Mapping[str, float]], at_once: int) -
     """
     most = max((int(machine.get("CPU", 0)) for machine in machines), default=0)
     gpus = int(sum(machine.get("GPU", 0) for machine in machines))
-    cores = {"num_cpus": min(_cores(job), most or 1)}
+    cores: dict[str, float] = {"num_cpus": min(_cores(job), most or 1)}
     device = getattr(getattr(job, "options", None), "device", "cpu")
     if device.startswith("cuda") and not gpus:
         raise ValueError("no machine of the Ray cluster has a GPU; use --device cpu")
