@@ -24,6 +24,7 @@ from ganatomy.data import load as read_images
 from ganatomy.data.content import digest_of, hold_out_tenth, image_hashes, label_digest
 from ganatomy.data.shape import check
 from ganatomy.evaluation.metrics import Moments
+from ganatomy.gan.machine import numerics
 from ganatomy.models.classifier import FEATURES, Classifier, conv, mlp
 from ganatomy.storage.cache import cache_root
 from ganatomy.validation import lookup
@@ -123,7 +124,8 @@ def extract(net: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
 def logits(net: Classifier, features: Tensor) -> Tensor:
     """Return the logits (N, classes) of features (N, FEATURES), both on the CPU."""
     device = next(net.parameters()).device
-    return net.head(features.to(device)).cpu()
+    with numerics(device):
+        return net.head(features.to(device)).cpu()
 
 
 def load(content: bytes, name: str, sha256: str = "") -> FittedClassifier:

@@ -16,6 +16,7 @@ from ganatomy.data.given import as_samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation.metrics import (
     BUILT_IN,
+    CPU,
     METRICS,
     Comparison,
     Estimate,
@@ -162,7 +163,13 @@ def _comparison(fake: Extracted, ref: Reference) -> Comparison:
         k=protocol.k,
         splits=protocol.splits,
         seed=protocol.seed,
+        device=_computing(ref),
     )
+
+
+def _computing(ref: Reference) -> torch.device:
+    """Return the device that metrics compute on: that of the features if it has float64."""
+    return ref.space.device if ref.space.device.type == "cuda" else CPU
 
 
 def _giving(names: Sequence[str]) -> dict[str, Metric]:
@@ -227,10 +234,12 @@ def _real_scores(
     comparison = _comparison(real, ref)
     protocol = ref.protocol.replace(n=n, mode="given", weights="given")
     held_out = hashlib.sha256(features.numpy().tobytes()).hexdigest()
+    computing = _computing(ref)
+    place = "" if computing == CPU else f" {computing.type}"  # a CPU's values are its own
     found: dict[str, float] = {}
     for name, metric in _giving(names).items():
         if available(metric, comparison):
-            key = f"real {protocol.fingerprint} {held_out} {name} {torch.__version__}"
+            key = f"real {protocol.fingerprint} {held_out} {name} {torch.__version__}{place}"
             compute = partial(_values, metric, comparison)
             with contextlib.suppress(ValueError):  # there are too few for this metric
                 found |= cached(key, compute) if name in BUILT_IN else compute()

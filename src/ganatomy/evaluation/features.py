@@ -18,6 +18,7 @@ from ganatomy.data import Samples
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier, fitting
 from ganatomy.evaluation.classifier import FittedClassifier
+from ganatomy.evaluation.metrics import CPU
 from ganatomy.gan.machine import numerics
 from ganatomy.models.classifier import FEATURES as DIM
 from ganatomy.storage.download import fetch
@@ -26,8 +27,6 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 """sha256 of the weights that define FID, as torch-fidelity publishes them."""
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-
-CPU = torch.device("cpu")
 
 CHUNK = 50
 """Images that Inception gets at a time; at 299 x 299 their activations take about 0.5 GB."""

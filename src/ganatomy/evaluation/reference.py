@@ -28,8 +28,8 @@ from ganatomy.data.mnist import natural
 from ganatomy.data.shape import reshape_all
 from ganatomy.evaluation import classifier
 from ganatomy.evaluation.classifier import FittedClassifier
-from ganatomy.evaluation.features import CPU, FEATURES, FeatureRequest, Space
-from ganatomy.evaluation.metrics import Extracted, Moments, moments, require
+from ganatomy.evaluation.features import FEATURES, FeatureRequest, Space
+from ganatomy.evaluation.metrics import CPU, Extracted, Moments, moments, require
 from ganatomy.evaluation.protocol import Protocol, without_classes
 from ganatomy.storage.cache import cache_root, read_cache, write_cache
 from ganatomy.validation import lookup

@@ -7,6 +7,7 @@ statistic has its best value (equal distributions, equal classes), a bootstrap i
 rather than too narrow.
 """
 
+import functools
 import itertools
 import math
 import warnings
@@ -24,10 +25,11 @@ FEW = 40
 """Smallest number of estimates of which a 2.5th percentile is taken."""
 
 
+@functools.lru_cache(maxsize=1)  # metrics of one comparison share them
 def resamples(n: int, times: int, seed: int) -> NDArray[np.int64]:
     """Return bootstrap counts (times, n): how often each of n items is drawn, with replacement.
 
-    Efron 1979, "Bootstrap Methods: Another Look at the Jackknife".
+    Callers must not change them. Efron 1979, "Bootstrap Methods: Another Look at the Jackknife".
     """
     rng = np.random.default_rng(seed)
     return np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(times)])

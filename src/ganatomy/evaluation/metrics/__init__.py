@@ -5,6 +5,7 @@ To add one, write a function from Comparison to named Estimates, and add an entr
 
 from ganatomy.evaluation.metrics.check import check_metric
 from ganatomy.evaluation.metrics.comparison import (
+    CPU,
     Comparison,
     Estimate,
     Extracted,
@@ -32,6 +33,7 @@ from ganatomy.evaluation.metrics.registry import (
 __all__ = [
     "ALIASES",
     "BUILT_IN",
+    "CPU",
     "METRICS",
     "Comparison",
     "Estimate",

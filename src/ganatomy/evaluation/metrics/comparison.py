@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ganatomy.evaluation.statistics import share_interval
+
+CPU = torch.device("cpu")
 
 
 class Extracted(NamedTuple):
@@ -70,6 +73,8 @@ class Comparison:
     """seed of bootstraps and subsets"""
     resamples: int = 200
     """number of bootstrap resamples, at least 2"""
+    device: torch.device = CPU
+    """device, with float64, that a metric may compute on; all tensors are on the CPU"""
 
     def __post_init__(self) -> None:
         """Refuse arguments that would give a wrong number instead of an error."""

@@ -3,16 +3,21 @@
 With Inception features they are FID and KID. With other features they have another scale.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import scipy.stats
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, Moments, require
 from ganatomy.evaluation.metrics.neighbors import BLOCK
+from ganatomy.evaluation.metrics.remember import placed, remembered
 from ganatomy.evaluation.statistics import Z, interval, reach, resamples
 
 WIDE = 512
@@ -29,10 +34,10 @@ SUBSETS, SUBSET = 100, 1000
 
 
 def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
-    """Return mean and unbiased covariance of features.
+    """Return mean and unbiased covariance of features, on the CPU.
 
     Args:
-        features: (n, d).
+        features: (n, d), on the device that computes.
         counts: (n,), weight of each image, such as its number in a bootstrap resample; None means
             one each.
 
@@ -50,7 +55,7 @@ def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
         mean = weights @ x / n
         centered = x - mean
         left = centered * weights[:, None]
-    return Moments(mean, left.T @ centered / (n - 1), n)
+    return Moments(mean.cpu(), (left.T @ centered / (n - 1)).cpu(), n)
 
 
 def trace_sqrt(cov1: Tensor, cov2: Tensor) -> float:
@@ -90,7 +95,7 @@ def frechet_to(b: Moments) -> Callable[[Moments], float]:
 
 def fd(c: Comparison) -> dict[str, Estimate]:
     """Fréchet distance to the whole reference split, with a bootstrap over generated images."""
-    x, distance = c.fake.features.double(), frechet_to(c.moments)
+    x, distance = placed(c.fake.features, c.device).double(), frechet_to(c.moments)
     value = distance(moments(x))
     times = c.resamples if x.shape[1] <= WIDE else min(c.resamples, RESAMPLES_WIDE)
     draws = torch.from_numpy(resamples(len(x), times, c.seed))
@@ -107,10 +112,10 @@ def fd_infinity(c: Comparison) -> dict[str, Estimate]:
     variance of the images (delta method) with that of the intercept (Student's t). With fewer
     images than features in a part the distance is not linear.
     """
-    x, distance = c.fake.features.double(), frechet_to(c.moments)
+    x, distance = placed(c.fake.features, c.device).double(), frechet_to(c.moments)
     n = len(x)
     require(n, 2 * PARTS, "generated")
-    order = torch.from_numpy(np.random.default_rng(c.seed).permutation(n))
+    order = torch.from_numpy(np.random.default_rng(c.seed).permutation(n)).to(c.device)
     ks = np.arange(1, PARTS + 1)
     found = [np.mean([distance(moments(x[p])) for p in order.tensor_split(int(k))]) for k in ks]
     line = scipy.stats.linregress(ks / n, found)
@@ -128,8 +133,8 @@ def _influence(x: Tensor, b: Moments) -> Tensor:
     a, root = moments(x), _root(b.cov.double())
     values, vectors = torch.linalg.eigh(root.T @ a.cov @ root)
     kept = values > values.amax() * 1e-10
-    turned = root @ vectors[:, kept] * values[kept] ** -0.25
-    centered = x - a.mean
+    turned = (root @ vectors[:, kept] * values[kept] ** -0.25).to(x)
+    centered = x - a.mean.to(x)
     quadratic = centered.square().sum(1) - (centered @ turned).square().sum(1)
     return 2 * centered @ (a.mean - b.mean).to(x) + quadratic
 
@@ -141,28 +146,68 @@ def kid(c: Comparison) -> dict[str, Estimate]:
     distributions. The normal interval combines the variance of the generated images (linear part of
     the U-statistic, Hoeffding 1948) with that of the subsets.
     """
-    from torch_fidelity.metric_kid import kid_features_to_metric
-
-    fake, real = c.fake.features, c.real.features
-    require(min(len(fake), len(real)), 2, "generated or reference")
-    found = kid_features_to_metric(
-        fake,
-        real,
-        kid_subsets=SUBSETS,
-        kid_subset_size=min(SUBSET, len(fake), len(real)),
-        kid_kernel="poly",
-        kid_kernel_poly_degree=3,
-        kid_kernel_poly_gamma=None,
-        kid_kernel_poly_coef0=1,
-        rng_seed=c.seed,
-        verbose=False,
-    )
-    value = found["kernel_inception_distance_mean"]
-    std = found["kernel_inception_distance_std"]
+    require(min(len(c.fake.features), len(c.real.features)), 2, "generated or reference")
+    subsets = _subsets(c.fake.features, c.real.features, c.seed)
+    value, std = float(subsets.mean()), float(subsets.std())
+    fake, real = (placed(part.features, c.device) for part in (c.fake, c.real))
     own = _kernel_sums(fake, fake) - _kernel(fake, fake)  # no image with itself
     linear = 2 * (own / (len(fake) - 1) - _kernel_sums(fake, real) / len(real))
     half = Z * math.hypot(float(linear.std()) / math.sqrt(len(fake)), std / math.sqrt(SUBSETS))
     return {"kid": Estimate(value, value - half, value + half, std)}
+
+
+def _subsets(fake: Tensor, real: Tensor, seed: int) -> NDArray[np.float64]:
+    """Return the kernel distance (SUBSETS,) of random subsets, to the bit torch-fidelity's.
+
+    That is float32, whose rounding may be some hundred-thousandths of a small value. So NumPy
+    computes it for every device.
+    """
+    size, n = min(SUBSET, len(fake), len(real)), len(fake)
+    x, y, rows = fake.numpy(), real.numpy(), _rows(n, len(real), size, seed, SUBSETS)
+    among = _sums((x[i], None) for i, _ in rows) + _among_reals(real, n, size, seed, SUBSETS)
+    across = _sums((x[i], y[j]) for i, j in rows)
+    return (among / (size * (size - 1)) - 2 * across / (size * size)).astype(np.float64)
+
+
+@remembered
+def _among_reals(real: Tensor, n: int, size: int, seed: int, times: int) -> NDArray[Any]:
+    """Return the sums (times,) of the kernel among real images, next to subsets of n others."""
+    y = real.numpy()
+    return _sums((y[j], None) for _, j in _rows(n, len(real), size, seed, times))
+
+
+def _rows(n: int, m: int, size: int, seed: int, times: int) -> list[tuple[NDArray[Any], ...]]:
+    """Return the indices of random subsets of n and of m images, as torch-fidelity draws them."""
+    rng = np.random.RandomState(seed)
+    return [tuple(rng.choice(k, size, replace=False) for k in (n, m)) for _ in range(times)]
+
+
+def _sums(pairs: Iterator[tuple[NDArray[Any], NDArray[Any] | None]]) -> NDArray[Any]:
+    """Return the sum of the kernel over all rows of each two arrays (size, d).
+
+    None means the first array again, whose rows are not paired with themselves. NumPy has threads
+    of its own for products. So as many products as PyTorch has threads are computed one after the
+    other, and then their powers at the same time.
+    """
+    found: list[Any] = []
+    count = torch.get_num_threads()
+    with ThreadPoolExecutor(count) as pool:
+        while some := list(itertools.islice(pairs, count)):
+            products = [(np.matmul(x, (x if y is None else y).T), y is None) for x, y in some]
+            found += pool.map(_sum, products, itertools.repeat(some[0][0].shape[1]))
+    return np.array(found)
+
+
+def _sum(product: tuple[NDArray[Any], bool], d: int) -> Any:
+    """Return the sum of the kernel of products (size, size) of d features, without the diagonal.
+
+    The diagonal counts where the second is false. The products are overwritten.
+    """
+    kernel, alone = product
+    kernel *= 1.0 / d
+    kernel += 1
+    kernel **= 3
+    return (kernel.sum(1) - kernel.diagonal()).sum() if alone else kernel.sum(0).sum()
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, require, share
 from ganatomy.evaluation.metrics.neighbors import nearest
+from ganatomy.evaluation.metrics.remember import remembered
 from ganatomy.evaluation.statistics import interval, resamples
 
 EXPECTED = 5
@@ -85,7 +86,7 @@ def diversity(c: Comparison) -> dict[str, Estimate]:
 def pixel_diversity(c: Comparison) -> dict[str, Estimate]:
     """Diversity of the pixels: 0 for one image, above 1 for noise."""
     assert c.fake.pixels is not None and c.real.pixels is not None
-    value = _spread(c.fake.pixels.flatten(1)) / max(_spread(c.real.pixels.flatten(1)), 1e-12)
+    value = _spread(c.fake.pixels.flatten(1)) / max(_pixel_spread(c.real.pixels), 1e-12)
     return {"pixel_diversity": Estimate(value)}
 
 
@@ -126,8 +127,8 @@ def near_duplicates(c: Comparison) -> dict[str, Estimate]:
     fake, real = c.fake.features, c.real.features
     n = min(len(fake), len(real))
     require(n, FEWEST, "generated and reference")
-    own = [nearest(x, x, others=True)[0] for x in (_some(fake, n, c.seed), _some(real, n, c.seed))]
-    return {"near_duplicates": share(own[0] <= own[1].quantile(CLOSE), together=2)}
+    near = _apart(fake, n, c.seed, c.device) <= _close(real, n, c.seed, c.device)
+    return {"near_duplicates": share(near, together=2)}
 
 
 def copies(c: Comparison) -> dict[str, Estimate]:
@@ -150,8 +151,9 @@ def memorized(c: Comparison) -> dict[str, Estimate]:
     """
     assert c.held_out is not None
     require(len(c.held_out.features), FEWEST, "held-out")
-    near = nearest(c.held_out.features, c.real.features)[0].quantile(CLOSE)
-    return {"memorized": share(nearest(c.fake.features, c.real.features)[0] <= near)}
+    near = _near(c.held_out.features, c.real.features, c.device)
+    found, _ = nearest(c.fake.features, c.real.features, device=c.device)
+    return {"memorized": share(found <= near)}
 
 
 def _reference_counts(c: Comparison) -> Tensor:
@@ -188,6 +190,12 @@ def _spread(features: Tensor) -> float:
     return float(features.double().var(0).sum().sqrt()) if len(features) > 1 else 0.0
 
 
+@remembered
+def _pixel_spread(pixels: Tensor) -> float:
+    return _spread(pixels.flatten(1))
+
+
+@remembered
 def _digests(pixels: Tensor) -> list[bytes]:
     return [hashlib.sha256(image.tobytes()).digest() for image in pixels.contiguous().numpy()]
 
@@ -195,3 +203,21 @@ def _digests(pixels: Tensor) -> list[bytes]:
 def _some(features: Tensor, n: int, seed: int) -> Tensor:
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
     return features if n == len(features) else features[order[:n]]
+
+
+def _apart(features: Tensor, n: int, seed: int, device: torch.device) -> Tensor:
+    """Return the distance (n,) of each of n of the images to its nearest other."""
+    some = _some(features, n, seed)
+    return nearest(some, some, others=True, device=device)[0]
+
+
+@remembered
+def _close(real: Tensor, n: int, seed: int, device: torch.device) -> Tensor:
+    """Return the distance that the closest CLOSE of n of the real images have to another."""
+    return _apart(real, n, seed, device).quantile(CLOSE)
+
+
+@remembered
+def _near(held_out: Tensor, real: Tensor, device: torch.device) -> Tensor:
+    """Return the distance that the nearest CLOSE of held-out images have to a reference image."""
+    return nearest(held_out, real, device=device)[0].quantile(CLOSE)

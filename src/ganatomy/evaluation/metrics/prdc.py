@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganatomy.evaluation.metrics.comparison import Comparison, Estimate, require, share
+from ganatomy.evaluation.metrics.comparison import CPU, Comparison, Estimate, require, share
 from ganatomy.evaluation.metrics.neighbors import blocks, radii
 from ganatomy.evaluation.statistics import interval, resamples
 
@@ -26,7 +26,9 @@ class Hits(NamedTuple):
     """bool (m,), whether each real image lies in the ball of a generated image"""
 
 
-def hits(fake: Tensor, real: Tensor, k: int, block: int | None = None) -> Hits:
+def hits(
+    fake: Tensor, real: Tensor, k: int, block: int | None = None, device: torch.device = CPU
+) -> Hits:
     """Count memberships in balls, to which their edges belong.
 
     Args:
@@ -34,21 +36,22 @@ def hits(fake: Tensor, real: Tensor, k: int, block: int | None = None) -> Hits:
         real: features (m, d) of real images.
         k: number of neighbors.
         block: bytes of a block of distances; None means neighbors.BLOCK.
+        device: device that computes distances; the result is on the CPU.
 
     Raises:
         ValueError: for fewer than k + 1 of either.
     """
     require(len(fake), k + 1, "generated")
     require(len(real), k + 1, "reference")
-    reach_fake, reach_real = radii(fake, k, block), radii(real, k, block)
-    balls = torch.zeros(len(fake), dtype=torch.int64)
-    covered, recalled = (torch.zeros(len(real), dtype=torch.bool) for _ in range(2))
-    for part, d2 in blocks(fake, real, block):
+    reach_fake, reach_real = (radii(x, k, block, device).to(device) for x in (fake, real))
+    balls = torch.zeros(len(fake), dtype=torch.int64, device=device)
+    covered, recalled = (torch.zeros(len(real), dtype=torch.bool, device=device) for _ in range(2))
+    for part, d2 in blocks(fake, real, block, device):
         inside = d2 <= reach_real
         balls[part] = inside.count_nonzero(1)
         covered |= inside.any(0)
         recalled |= (d2 <= reach_fake[part, None]).any(0)
-    return Hits(balls, covered, recalled)
+    return Hits(balls.cpu(), covered.cpu(), recalled.cpu())
 
 
 def prdc(c: Comparison) -> dict[str, Estimate]:
@@ -59,7 +62,7 @@ def prdc(c: Comparison) -> dict[str, Estimate]:
     fixed, because resampling their centers would create copies at distance 0, which shrink all
     balls.
     """
-    found = hits(c.fake.features, c.real.features, c.k)
+    found = hits(c.fake.features, c.real.features, c.k, device=c.device)
     balls = found.balls.double().numpy() / c.k
     value = float(balls.mean())
     means = resamples(len(balls), c.resamples, c.seed) @ balls / len(balls)
