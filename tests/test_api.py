@@ -22,7 +22,7 @@ from ganatomy.gan.losses import LOSSES, Labels
 from ganatomy.models import MODELS
 
 PUBLIC = [
-    *("train", "train_many", "resume", "load", "evaluate", "compare", "study"),
+    *("train", "train_many", "resume", "load", "evaluate", "compare", "study", "study_all"),
     *("register_dataset", "register_model", "register_loss", "register_metric"),
     *("list_recipes", "list_datasets", "list_models", "list_losses", "list_metrics"),
     *("check_dataset", "check_model", "check_loss", "check_metric"),

@@ -116,7 +116,7 @@ def test_a_lost_node_costs_its_last_steps_only(
     assert len(sessions) == 2 and sessions[1]["to_step"] == recipe.training.steps
     assert 0 < int(lost[0][5:-3]) <= sessions[1]["from_step"] < recipe.training.steps
     alone = job._replace(folder=tmp_path / "serial" / "run")
-    assert run_training(*trainings([alone])) == came
+    assert run_training(trainings([alone])[0]) == came
     assert of_a_run(job.folder) == of_a_run(alone.folder)
 
 

@@ -182,7 +182,7 @@ def test_studies_run_alike_in_processes_and_are_found_again(
     assert share.group == "classes"
     wanted = dataclasses.replace(two, claims=(share,)).jobs(tmp_path / "1", 1.0, RunOptions())
     assert wanted[0].metrics == ("fd", "classes")
-    run_training(*trainings(wanted[:1]))
+    run_training(trainings(wanted)[0])
     row = Run.open(wanted[0].folder).rows("metrics")[-1]
     assert numbers(share, wanted[:1])[0][0] == [row["class_counts"][4] / row["n"]]
     even = dataclasses.replace(FALLS, conditions=("a",), value=2.0, metric="interpolation:lerp")

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ganatomy.runs.sampling import Interpolation as Interpolation
     from ganatomy.studies.result import StudyResult as StudyResult
     from ganatomy.studies.run import run_study as study  # noqa: F401
+    from ganatomy.studies.sweep import study_all as study_all
 
 _HOME = {
     "train": "api.train",
@@ -55,6 +56,7 @@ _HOME = {
     "evaluate": "api.evaluate",
     "compare": "api.evaluate",
     "study": "studies.run",
+    "study_all": "studies.sweep",
     "register_dataset": "data",
     "register_model": "models",
     "register_loss": "gan.check",

@@ -1,5 +1,6 @@
 """The commands that run a study and write the file of a new one."""
 
+import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
     from ganatomy.studies.plan import StudyPlan
     from ganatomy.studies.run import Outcomes
     from ganatomy.studies.study import Job
+    from ganatomy.studies.sweep import Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Command):
     """Run every condition of a study over several seeds, and decide each of its claims."""
 
-    name: Annotated[Positional[str], arg(metavar="NAME|FILE")]
+    name: Annotated[Positional[str], arg(metavar="NAME|FILE")] = ""
     """a named study, or the .toml or .json file of one"""
+    all: bool = False
+    """instead of one study, run those of the reports, which share their runs; the same command
+    continues"""
+    budget: str | None = None
+    """with --all, time after which runs are saved and what is left is listed: 90s, 9m or 2h"""
     seeds: int | None = None
     """runs of each condition; a repeated study with more seeds keeps the runs it has"""
     scale: float = 1.0
@@ -45,7 +52,7 @@ class Study(Command):
     no_fused: bool = False
     """train one run after the other on CUDA too"""
     out: Path | None = None
-    """study folder; by default studies/NAME"""
+    """study folder, by default studies/NAME; with --all the folder of all, by default studies"""
     runs: Path | None = None
     """folder of the runs, which studies can share; by default runs in --out if that is given, else
     studies/runs"""
@@ -55,14 +62,17 @@ class Study(Command):
     """folder of full datasets; by default $GANATOMY_DATA or a cache folder"""
 
     def call(self) -> Any:
-        """Run the study, or plan it."""
+        """Run the study or all studies, or plan that."""
+        if self.all == bool(self.name) or (self.budget and not self.all):
+            raise ValueError("study takes the NAME or FILE of a study, or --all with a --budget")
+        if self.all:
+            return self._all()
         from ganatomy.studies.plan import plan_study
         from ganatomy.studies.run import run_study
 
-        options = RunOptions(device=self.device, precision=self.precision, data_root=self.data_root)
         if self.plan:
             return plan_study(
-                self.name, seeds=self.seeds, jobs=self.jobs, scale=self.scale, options=options
+                self.name, seeds=self.seeds, jobs=self.jobs, scale=self.scale, options=self._options
             )
         return run_study(
             self.name,
@@ -73,12 +83,33 @@ class Study(Command):
             executor=self.executor,
             fused=self._together(),
             store=self.runs,
-            options=options,
+            options=self._options,
+            progress=self._progress,
+        )
+
+    def _all(self) -> Any:
+        from ganatomy.studies.sweep import study_all
+
+        if self.jobs != 1 or self.executor not in (None, "serial") or self.runs:
+            raise ValueError(
+                "--all trains in this process: leave out --jobs, --executor and --runs"
+            )
+        return study_all(
+            self.out or "studies",
+            budget=self.budget,
+            seeds=self.seeds,
+            scale=self.scale,
+            fused=self._together(),
+            options=self._options,
+            plan=self.plan,
             progress=self._progress,
         )
 
     def show(self, result: Any) -> None:
         """Print the plan, or the verdicts and the files."""
+        if self.all:
+            _show_all(result)
+            return
         if self.plan:
             _show_plan(result)
             return
@@ -88,6 +119,10 @@ class Study(Command):
 
     def code(self, result: Any) -> int:
         """Say how many runs failed; 1 if any."""
+        if self.all:
+            for name, why in result.refused.items():
+                terminal.complain(f"{name}: {why}")
+            return int(bool(result.refused) or any(r.failures for r in result.results.values()))
         failed = 0 if self.plan else len(result.failures)
         if failed:
             terminal.complain(
@@ -95,6 +130,10 @@ class Study(Command):
                 "command to try them again"
             )
         return int(bool(failed))
+
+    @property
+    def _options(self) -> RunOptions:
+        return RunOptions(device=self.device, precision=self.precision, data_root=self.data_root)
 
     def _together(self) -> bool | None:
         if self.fused and self.no_fused:
@@ -106,9 +145,9 @@ class Study(Command):
         from ganatomy.studies.executors.local import Failure
         from ganatomy.studies.run import pace
 
-        with terminal.overview(lambda: _overview(jobs, self.jobs)):
+        with terminal.overview(lambda: _overview(jobs, self.jobs, self.all)):
             for count, (job, outcome) in enumerate(outcomes, 1):
-                name = f"[{count}/{len(jobs)}] {_title(job)}"
+                name = f"[{count}/{len(jobs)}] {_title(job, self.all)}"
                 if isinstance(outcome, Failure):
                     terminal.complain(f"{name}: failed: {outcome.why}")
                 else:
@@ -125,23 +164,38 @@ def _narrow(line: Sequence[str]) -> tuple[str, str]:
     return verdict, f"{claim}\n{numbers}" + (f"; reported: {reported}" if reported != "—" else "")
 
 
-def _title(job: "Job") -> str:
+def _title(job: "Job", shared: bool) -> str:
+    """Return the condition and the seed, or the run and the step if studies share it."""
+    if shared:
+        return f"{job.folder.name}, step {job.point.step:,}"
     return f"{job.condition}, seed {job.seed}"
 
 
-def _overview(jobs: Sequence["Job"], at_once: int) -> tuple[str, list[terminal.Bar]]:
+def _overview(jobs: Sequence["Job"], at_once: int, shared: bool) -> tuple[str, list[terminal.Bar]]:
     """Return the number of trained runs with the time left, and a bar for each run in training."""
     from ganatomy.studies.run import pace
 
     state = pace(jobs, at_once)
     bars = [
-        terminal.Bar(_title(job), steps, job.recipe.training.steps or 0)
+        terminal.Bar(_title(job, shared), steps, job.recipe.training.steps or 0)
         for job, steps in zip(jobs, state.steps, strict=True)
     ]
     ended = sum(bar.done == bar.total for bar in bars)
     left = "" if state.seconds is None else f"; {duration(state.seconds)} left"
     headline = f"{ended} of {len(bars)} runs trained{left}"
     return headline, [bar for bar in bars if 0 < bar.done < bar.total]
+
+
+def _show_all(sweep: "Sweep") -> None:
+    for result in sweep.results.values():
+        tally = collections.Counter(result.verdicts.values())
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in tally.items())
+        terminal.say(f"{result.study}: {counts}; {(result.path or Path()) / 'page.html'}")
+    if sweep.left:
+        rows = [(x.study, str(x.runs), duration(x.seconds)) for x in sweep.left]
+        terminal.table(("study", "runs left", "training left"), rows)
+        left = duration(sweep.seconds)
+        terminal.say(f"\n{left} of training left in all; the command without --plan continues")
 
 
 def _show_plan(plan: "StudyPlan") -> None:

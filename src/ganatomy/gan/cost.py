@@ -149,6 +149,22 @@ def predict_cost(
     return dataclasses.replace(cost, members=max(0, int(FREE_SHARE * free) // cost.member))
 
 
+def step_seconds(recipe: Recipe, size: Size, options: RunOptions) -> float:
+    """Return the median seconds of a step as training takes it, on random samples.
+
+    Raises:
+        ValueError: as predict_cost does.
+    """
+    device = pick_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    state, data = State.new(recipe, size.shape, device), _random(recipe, size.shape)
+    with numerics(device, options.precision, options.fast):
+        stepping = best_steps(device)(state, recipe.replace(steps=10**9), data, options.precision)
+        next(stepping)  # captures, or warms up
+        return statistics.median(_timed(stepping, device))
+
+
 def known_size(recipe: Recipe) -> Size | None:
     """Return the size of the recipe's dataset in the recipe's shape; None if it must be loaded."""
     name, shape = recipe.data.dataset, recipe.data.shape

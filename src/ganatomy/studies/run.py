@@ -6,7 +6,7 @@ import os
 import shlex
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +77,23 @@ def run_study(
     begin(plan, folder, scale)
     outcomes: Outcomes = run_jobs(todo, jobs, executor, together)
     results = dict(progress(todo, outcomes) if progress else outcomes)
+    command = repeat(study, seeds, scale, jobs, executor, todo[0].options.precision)
+    return conclude(plan, folder, todo, results, scale, command)
+
+
+def conclude(
+    plan: Study,
+    folder: Path,
+    todo: Sequence[Job],
+    results: Mapping[Job, float | Failure],
+    scale: float,
+    command: str,
+) -> StudyResult:
+    """Decide the claims of a study from the results of its jobs, and write its files.
+
+    Raises:
+        ValueError: if all runs of a condition failed.
+    """
     done = [job for job in todo if not isinstance(results[job], Failure)]
     failures = {job.name: r.why for job, r in results.items() if isinstance(r, Failure)}
     for job in todo:
@@ -85,7 +102,6 @@ def run_study(
             raise ValueError(f"all runs of condition {job.condition} failed: {outcome.why}")
     found = verdict.verdicts(plan, done, scale)
     found = dataclasses.replace(found, path=folder, failures=failures)
-    command = _repeat(study, seeds, scale, jobs, executor, todo[0].options.precision)
     write_atomic(folder / "verdicts.json", (json.dumps(found.to_dict(), indent=1) + "\n").encode())
     for name, text in page.contents(plan, folder, done, found, command).items():
         write_atomic(folder / name, text.encode())
@@ -123,12 +139,20 @@ def run_jobs(
     """Run jobs in an executor, and yield each with its FD or its failure."""
     runs = EXECUTORS[executor or ("serial" if at_once == 1 else "processes")]
     todo = trainings(jobs)
+    run: Callable[[Training], list[float | Failure]] = run_training
     for group in groups(todo) if fused else [todo]:
-        found: ExecutorOutcomes[Training, list[float | Failure]]
-        found = runs(run_training, train_group(group) if fused else group, at_once)
+        ready: Sequence[Training] = train_group(group) if fused else group
+        found: ExecutorOutcomes[Training, list[float | Failure]] = runs(run, ready, at_once)
         for training, came in found:
-            each = [came] * len(training.jobs) if isinstance(came, Failure) else came
-            yield from zip(training.jobs, each, strict=True)
+            yield from each(training, came)
+
+
+def each(
+    training: Training, came: list[float | Failure] | Failure
+) -> Iterator[tuple[Job, float | Failure]]:
+    """Yield the jobs of a run with their results, or with the failure of the run."""
+    results = [came] * len(training.jobs) if isinstance(came, Failure) else came
+    yield from zip(training.jobs, results, strict=True)
 
 
 class Pace(NamedTuple):
@@ -194,7 +218,7 @@ def _shared(options: RunOptions, at_once: int) -> RunOptions:
     return dataclasses.replace(options, threads=threads, data_root=root)
 
 
-def _repeat(
+def repeat(
     study: Study | str | Path,
     seeds: int | None,
     scale: float,

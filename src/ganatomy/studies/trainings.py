@@ -1,11 +1,12 @@
 """The runs of a study's jobs: each is trained once, to the longest of its jobs, then measured."""
 
-import collections
 import contextlib
 import dataclasses
 import math
+import signal
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from ganatomy.runs.folder import Run, step_of
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.studies.executors.outcome import Failure
 from ganatomy.studies.study import Job, reference_for
-from ganatomy.training.loop import fit, run_members
+from ganatomy.training.loop import run_members, run_steps
+from ganatomy.training.session import StepInfo
 
 SHARE, LEAST = 10, 500
 """A run is saved this many times, but not more often than after this many steps."""
@@ -36,12 +38,17 @@ class Training(NamedTuple):
     failed: str | None = None
     """why the run ended before this length"""
 
-    def behind(self) -> bool:
-        """Whether steps are missing to measure all jobs."""
-        if self.failed or all(job.evaluation() for job in self.jobs):
-            return False
-        steps = map(step_of, Run(self.folder).checkpoints())
-        return max(steps, default=0) < (self.recipe.training.steps or 0)
+    def left(self) -> int:
+        """Return the number of steps that are missing to measure all jobs."""
+        done = max(map(step_of, Run(self.folder).checkpoints()), default=0)
+        left = max(0, (self.recipe.training.steps or 0) - done)
+        with contextlib.suppress(DamagedError):  # which the run itself will say
+            return left if not self.failed and self.unmeasured() else 0
+        return 0
+
+    def unmeasured(self) -> list[Job]:
+        """Return the jobs that are not measured yet."""
+        return [job for job in self.jobs if job.evaluation() is None]
 
 
 def trainings(jobs: Sequence[Job]) -> list[Training]:
@@ -70,17 +77,25 @@ def _training(folder: Path, jobs: Sequence[Job]) -> Training:
     return Training(longest.recipe, folder, options, tuple(jobs))
 
 
-def run_training(training: Training) -> list[float | Failure]:
+def run_training(training: Training, until: float = math.inf) -> list[float | Failure]:
     """Train a run as far as its jobs need it, and measure it for each of them.
+
+    Args:
+        training: the run.
+        until: time, as time.monotonic gives it, at which the training stops.
 
     Returns:
         The FD for each job; a failure for those whose step a run that is not finite does not reach.
+
+    Raises:
+        KeyboardInterrupt: at that time, or after a stop signal, once the state is saved.
     """
     here = tuple(job._replace(folder=training.folder) for job in training.jobs)
     training = training._replace(jobs=here)  # on another machine the folder is another
-    if training.behind():
+    if training.left():
+        recipe, folder, options, _, _ = training
         try:
-            fit(training.recipe, training.folder, training.options, longer=True)
+            _take(run_steps(recipe, folder, options, longer=True), until)
         except FloatingPointError as error:
             training = training._replace(failed=str(error))
     return [_measured(training, job) for job in training.jobs]
@@ -113,20 +128,30 @@ def groups(found: Sequence[Training]) -> list[list[Training]]:
     ]
 
 
-def train_group(group: Sequence[Training]) -> list[Training]:
+def _take(steps: Iterable[StepInfo], until: float) -> None:
+    """Take the steps of a training; after some time, stop it as a signal would."""
+    told = False
+    for _ in steps:
+        if not told and time.monotonic() >= until:
+            signal.raise_signal(signal.SIGTERM)  # which the training obeys after its next step
+            told = True
+
+
+def train_group(group: Sequence[Training], until: float = math.inf) -> list[Training]:
     """Train runs of a group as one program, and note which of them ended early.
 
-    Runs that cannot be fused are left to be trained one after the other, with a warning.
+    Runs that cannot be fused are left to be trained one after the other, with a warning. The
+    arguments and errors are those of run_training.
     """
-    left = [training for training in group if training.behind()]
+    left = [training for training in group if training.left()]
     if len(left) < 2:
         return list(group)
     marks = sorted({step for training in left for step in training.options.save_at})
     options = dataclasses.replace(left[0].options, save_at=tuple(marks))
     recipes, folders = [t.recipe for t in left], [t.folder for t in left]
     try:
-        collections.deque(run_members(recipes, folders, options, longer=True), maxlen=0)
-    except (fusing.FusionError, torch.OutOfMemoryError) as error:
+        _take(run_members(recipes, folders, options, longer=True), until)
+    except (ValueError, DamagedError, torch.OutOfMemoryError) as error:
         reason = str(error).partition("\n")[0]
         warnings.warn(f"runs are trained one after the other: {reason}", stacklevel=2)
         return list(group)
@@ -136,4 +161,4 @@ def train_group(group: Sequence[Training]) -> list[Training]:
 def _failure(training: Training) -> str | None:
     """Return why the last session of a run ended early, if it did."""
     sessions = Run.open(training.folder).sessions
-    return sessions[-1].get("failure") if sessions and training.behind() else None
+    return sessions[-1].get("failure") if sessions and training.left() else None

@@ -27,14 +27,9 @@ from ganatomy.training.monitor import create_monitor
 from ganatomy.training.session import Logger, Session, StepInfo
 
 
-def fit(
-    recipe: Recipe, folder: str | Path, options: RunOptions | None = None, longer: bool = False
-) -> Run:
-    """Train a recipe to its end, continuing the training that the folder holds.
-
-    With longer, the recipe's length replaces the one that the folder holds.
-    """
-    collections.deque(run_steps(recipe, folder, options or RunOptions(), longer), maxlen=0)
+def fit(recipe: Recipe, folder: str | Path, options: RunOptions | None = None) -> Run:
+    """Train a recipe to its end, continuing the training that the folder holds."""
+    collections.deque(run_steps(recipe, folder, options or RunOptions()), maxlen=0)
     return Run.open(Path(folder))
 
 

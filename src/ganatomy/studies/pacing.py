@@ -1,0 +1,59 @@
+"""Expected times of runs, from their sessions on this machine or from a few timed steps."""
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganatomy.gan import fused
+from ganatomy.gan.cost import dataset_size, step_seconds
+from ganatomy.gan.machine import environment, pick_device
+from ganatomy.runs.folder import Run
+from ganatomy.studies.trainings import Training
+
+
+class Pacing:
+    """Seconds of a step of each kind of run, which runs of one shape share."""
+
+    def __init__(self, runs: Sequence[Training], until: float) -> None:
+        """Read or measure the pace of runs.
+
+        Args:
+            runs: all runs.
+            until: time, as time.monotonic gives it, after which no kind is measured any more; its
+                pace is then the mean of the others.
+        """
+        self.runs, self.kinds = runs, dict[Path, int]()
+        shapes = [run.recipe.replace(steps=1) for run in runs]
+        for kind, group in enumerate(fused.groups(shapes)):
+            self.kinds |= {runs[i].folder: kind for i in group}
+        self.timed: dict[int, float] = {}
+        self.trained = self._trained()
+        for run in runs:
+            kind = self.kinds[run.folder]
+            known = kind in self.trained or kind in self.timed
+            if run.left() and not known and (time.monotonic() < until or not self.timed):
+                size = dataset_size(run.recipe, run.options)
+                self.timed[kind] = step_seconds(run.recipe, size, run.options)
+
+    def read(self) -> None:
+        """Read the sessions of the runs again."""
+        self.trained = self._trained()
+
+    def seconds(self, runs: Sequence[Training]) -> float:
+        """Return the expected seconds of training that runs have left."""
+        known = self.timed | self.trained
+        usual = statistics.mean(known.values()) if known else 0.0
+        return sum(known.get(self.kinds[run.folder], usual) * run.left() for run in runs)
+
+    def _trained(self) -> dict[int, float]:
+        """Return the seconds that a run's step took in its last session, by kind."""
+        found, here = defaultdict[int, list[float]](list), environment()["cpu"]
+        for run in self.runs:
+            device = str(pick_device(run.options.device))
+            for session in Run(run.folder).sessions[-1:]:
+                steps = (session["to_step"] - session["from_step"]) * session.get("fused", 1)
+                if steps > 0 and (session["cpu"], session["device"]) == (here, device):
+                    found[self.kinds[run.folder]].append(session["seconds"] / steps)
+        return {kind: statistics.mean(seconds) for kind, seconds in found.items()}
