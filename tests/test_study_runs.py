@@ -14,6 +14,7 @@ from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies import trainings as module
 from ganatomy.studies.executors.local import Failure
+from ganatomy.studies.plan import plan_study
 from ganatomy.studies.run import fuses, pace, prepare, run_jobs, run_study
 from ganatomy.studies.study import Job, Study, run_name
 from ganatomy.studies.tables import read
@@ -74,7 +75,7 @@ def test_a_run_of_the_store_is_used_and_continued(
     assert [Run.open(folder).checkpoint(step).exists() for step in (4, 6, 9)] == [True] * 3
     rows = Run.open(folder).rows("metrics")
     assert [row["step"] for row in rows] == [6, 4, 9]
-    monkeypatch.setattr(module, "fit", None)  # nothing is trained again
+    monkeypatch.setattr(module, "run_steps", None)  # nothing is trained again
     assert run(LENGTHS, tmp_path) == first and Run.open(folder).rows("metrics") == rows
 
 
@@ -121,6 +122,14 @@ def test_the_store_is_shared_unless_a_folder_is_given(
     )
     largest = [job.folder for job in capacity if job.condition == "z100-g100-d100"]
     assert [j.folder for j in modes] == [j.folder for j in best] == largest
+
+
+def test_a_plan_counts_a_run_of_several_lengths_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganatomy.gan.cost.LEAST_SECONDS", 0.0)
+    study = dataclasses.replace(LENGTHS, claims=(dataclasses.replace(MEAN, metric="fd"),), seeds=3)
+    plan = plan_study(study, options=OPTIONS)
+    assert plan.runs == 3 and [c.runs for c in plan.conditions] == [3, 3]
+    assert [c.seconds > 0 for c in plan.conditions] == [True, False]
 
 
 def narrow(seeds: int = 2) -> Study:

@@ -32,6 +32,8 @@ class Study(Command):
     continues"""
     budget: str | None = None
     """with --all, time after which runs are saved and what is left is listed: 90s, 9m or 2h"""
+    archive: Annotated[Path | None, arg(metavar="FILE.tar.gz")] = None
+    """with --all, file that runs come from, if it is there, and go to"""
     seeds: int | None = None
     """runs of each condition; a repeated study with more seeds keeps the runs it has"""
     scale: float = 1.0
@@ -63,8 +65,10 @@ class Study(Command):
 
     def call(self) -> Any:
         """Run the study or all studies, or plan that."""
-        if self.all == bool(self.name) or (self.budget and not self.all):
-            raise ValueError("study takes the NAME or FILE of a study, or --all with a --budget")
+        if self.all == bool(self.name) or ((self.budget or self.archive) and not self.all):
+            raise ValueError(
+                "study takes the NAME or FILE of a study, or --all with its --budget and --archive"
+            )
         if self.all:
             return self._all()
         from ganatomy.studies.plan import plan_study
@@ -102,6 +106,7 @@ class Study(Command):
             fused=self._together(),
             options=self._options,
             plan=self.plan,
+            archive=self.archive,
             progress=self._progress,
         )
 

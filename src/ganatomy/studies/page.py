@@ -7,7 +7,7 @@ import io
 import itertools
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ def page(
     differing, shared = differences(recipes, without=("seed",))
     lines = {
         field: {
-            name: bands([run.logs for run in seeds], field) for name, seeds in conditions.items()
+            name: bands([run.logs for run in seeds], field)
+            for name, seeds in _whole(conditions).items()
         }
         for field, *_ in CHARTS
     }
@@ -103,6 +104,17 @@ def page(
         number=number,
         length=length,
     )
+
+
+def _whole(conditions: Mapping[str, list[Finished]]) -> dict[str, list[Finished]]:
+    """Leave out conditions whose runs are the beginning of those of another condition."""
+    ends = {(run.job.folder, run.job.point.step) for seeds in conditions.values() for run in seeds}
+    longest = {folder: step for folder, step in sorted(ends)}
+    return {
+        name: seeds
+        for name, seeds in conditions.items()
+        if any(longest[run.job.folder] == run.job.point.step for run in seeds)
+    }
 
 
 def _alone(job: Job, path: Path | None) -> str:

@@ -23,7 +23,7 @@ class ConditionPlan:
     steps: int
     """training steps of each run"""
     seconds: float
-    """expected training time of each run"""
+    """expected training time of each run; 0 if it is the beginning of another condition's"""
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,25 @@ def plan_study(
     """
     plan, _, todo = prepare(study, None, seeds, jobs, scale, options)
     conditions, disk_bytes, data_bytes, on_device = [], 0, 0, 0
+    runs = {job.folder: job for job in sorted(todo, key=lambda job: job.point.step)}
     for condition in plan.conditions:
         job = next(job for job in todo if job.condition == condition)
-        recipe, steps = job.recipe, job.recipe.training.steps or 0
+        recipe, steps = job.recipe, job.point.step
+        if runs[job.folder] != job:
+            conditions.append(ConditionPlan(condition, plan.seeds, steps, 0.0))
+            continue
         cost = predict_cost(recipe, dataset_size(recipe, job.options), job.options)
         disk_bytes += plan.seeds * cost.disk_bytes
         data_bytes = max(data_bytes, cost.data)
         if pick_device(job.options.device).type == "cuda":
             on_device = max(on_device, cost.member + cost.data)
         conditions.append(ConditionPlan(condition, plan.seeds, steps, cost.run_seconds or 0.0))
-    at_once = min(jobs, len(todo))
+    at_once = min(jobs, len(runs))
     total = sum(condition.runs * condition.seconds for condition in conditions)
     longest = max(condition.seconds for condition in conditions)
     return StudyPlan(
         study=plan.name,
-        runs=len(todo),
+        runs=len(runs),
         at_once=at_once,
         seconds=round(max(longest, total / at_once)),
         memory_bytes=at_once * (peak(torch.device("cpu")) + data_bytes),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganatomy.data import data_root
+from ganatomy.data import data_root, is_name
 from ganatomy.evaluation.metrics import METRICS, Comparison, available, metric_of
 from ganatomy.evaluation.protocol import Protocol, preset, require_same
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
@@ -107,7 +107,7 @@ class Study:
         metrics = {claim.group for claim in self.claims} | {"fd"}
         names = tuple(name for name in METRICS if name in metrics)
         pairs = [*itertools.product(range(self.seeds), self.conditions)]
-        recipes = [self.recipe(condition, seed, scale) for seed, condition in pairs]
+        recipes = [_located(self.recipe(c, seed, scale), options) for seed, c in pairs]
         found = []
         for (seed, condition), placed in zip(pairs, place_all(recipes, options), strict=True):
             recipe, own, _ = placed
@@ -160,6 +160,15 @@ class Job(NamedTuple):
 def _steps(recipe: Recipe) -> int:
     assert recipe.training.steps is not None
     return recipe.training.steps
+
+
+def _located(recipe: Recipe, options: RunOptions) -> Recipe:
+    """Return a recipe whose images, if there is no such path, are in the folder of datasets."""
+    name = recipe.data.dataset
+    place = data_root(options.data_root) / name
+    if is_name(name) or Path(name).exists() or not place.exists():
+        return recipe
+    return recipe.replace(dataset=str(place))
 
 
 def run_name(recipe: Recipe, options: RunOptions) -> str:
@@ -216,7 +225,7 @@ def measurable(study: Study, options: RunOptions) -> None:
     found: dict[str, Protocol] = {}
     options = dataclasses.replace(options, data=None)  # these recipes have their own paths
     for condition in study.conditions:
-        recipe = study.recipe(condition, 0, 1.0)
+        recipe = _located(study.recipe(condition, 0, 1.0), options)
         ref = reference_for(recipe, study.protocol, options)
         if ref.protocol.preset != study.protocol:
             raise ValueError(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.storage.checksums import DamagedError
+from ganatomy.studies.archive import pack, unpack
 from ganatomy.studies.executors.local import Failure, serial
 from ganatomy.studies.pacing import Pacing
 from ganatomy.studies.reports import STUDIES
@@ -82,6 +83,7 @@ def study_all(
     fused: bool | None = None,
     options: RunOptions | None = None,
     plan: bool = False,
+    archive: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
     """Run the studies of the reports until a budget of time is used; the same call continues.
@@ -101,16 +103,22 @@ def study_all(
         fused: as in study.
         options: how runs are carried out.
         plan: only say what is left, with times.
+        archive: file that ends in .tar.gz; its runs, if it is there, are added to out first, and
+            studies and runs are written to it in the end.
         progress: as in study.
 
     Raises:
-        ValueError: as study does, for a budget that is not a time, or if no study can begin.
+        ValueError: as study does, for a budget that is not a time, if no study can begin, or for an
+            archive that is damaged, or has runs of another recipe, protocol, data or version.
         KeyboardInterrupt: after a stop signal, once the state is saved.
     """
     begun, limit = time.monotonic(), seconds_of(budget)
     options = options or RunOptions()
     together = fuses(1, None, fused, options.device)
-    plans, refused = _plans(studies, Path(out), seeds, scale, options, plan)
+    out, file = Path(out), archive_file(archive)
+    if file and file.exists() and not plan:
+        unpack(file, out, _jobs(studies, out, seeds, scale, options))
+    plans, refused = _plans(studies, out, seeds, scale, options, plan)
     runs = trainings([job for p in plans for job in p.jobs])
     pacing = Pacing(runs, math.inf if plan else begun + TIMING * limit)
     unfinished = [run for run in runs if _unfinished(run)]
@@ -119,10 +127,14 @@ def study_all(
     found: dict[str, StudyResult] = {}
     if not plan:
         _warn_of_little(runs, pacing, limit)
-        new = _work(todo, begun + limit, together, progress)
-        pacing.read()
-        found, more = _conclude(plans, new, scale)
+        try:
+            new = _work(todo, begun + limit, together, progress)
+            found, more = _conclude(plans, new, scale)
+        finally:
+            if file:
+                pack(file, out, runs, _interpolated(plans, found))
         refused |= more
+        pacing.read()
     left = [_left(p, runs, pacing) for p in plans if p.study.name not in {*found, *refused}]
     return Sweep(found, tuple(left), round(pacing.seconds(runs)), refused)
 
@@ -139,6 +151,43 @@ def seconds_of(budget: float | str | None) -> float:
     if budget is not None and not budget > 0:
         raise ValueError('a budget is a time above 0 with its unit, such as "90s", "9m" or "2h"')
     return math.inf if budget is None else budget
+
+
+def archive_file(archive: str | Path | None) -> Path | None:
+    """Return the file of an archive.
+
+    Raises:
+        ValueError: if its name has another ending.
+    """
+    if archive is not None and not str(archive).endswith(".tar.gz"):
+        raise ValueError(f"an archive ends in .tar.gz, got {archive}")
+    return Path(archive) if archive else None
+
+
+def _jobs(
+    studies: Sequence[Study | str | Path],
+    out: Path,
+    seeds: int | None,
+    scale: float,
+    options: RunOptions,
+) -> list[Job]:
+    """Return the jobs of all studies that can be prepared."""
+    found = list[Job]()
+    for study in studies:
+        with contextlib.suppress(ValueError):
+            found += prepare(study, None, seeds, 1, scale, options, out / "runs")[2]
+    return found
+
+
+def _interpolated(plans: Sequence[_Plan], found: Mapping[str, StudyResult]) -> set[Path]:
+    """Return the runs whose weights a claim that is not decided yet reads."""
+    return {
+        job.folder
+        for p in plans
+        if p.study.name not in found
+        and any(c.metric.startswith("interpolation:") for c in p.study.claims)
+        for job in p.jobs
+    }
 
 
 def _plans(

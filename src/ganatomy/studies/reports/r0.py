@@ -3,12 +3,23 @@
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.study import Study
 
+_EPOCH = 600
+"""steps"""
+
 BASIC_VS_CONV = Study(
     name="r0-basic-vs-conv",
     question="Does a convolutional GAN draw better digits than a fully connected one?",
     base="basic-gan",
-    conditions={"basic": {}, "conv": {"base": "conv-gan"}},
-    steps=6000,
+    conditions={
+        "basic": {},
+        "conv": {"base": "conv-gan"},
+        **{f"basic-{epochs}": {"steps": epochs * _EPOCH} for epochs in (10, 30, 70)},
+        **{
+            f"conv-{epochs}": {"base": "conv-gan", "steps": epochs * _EPOCH}
+            for epochs in (10, 30, 70)
+        },
+    },
+    steps=100 * _EPOCH,
     seeds=5,
     claims=(
         Claim(

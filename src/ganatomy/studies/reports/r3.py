@@ -53,7 +53,7 @@ CAPACITY = Study(
         _condition((z, g, d)): {"z_dim": z, "g_widths": [g], "d_widths": [d]} for z, g, d in _ALL
     },
     steps=5000,
-    seeds=3,
+    seeds=5,
     claims=(
         _larger("a", 0, "latent"),
         _larger("b", 1, "generator"),

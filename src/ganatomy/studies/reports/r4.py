@@ -3,6 +3,9 @@
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.study import Study
 
+_JPEG = {"dataset": "cifar10-jpeg.tar.gz"}
+"""CIFAR-10 as JPEG, see docs/reports.md; in the folder of datasets"""
+
 
 def _repairs(letter: str, condition: str, metric: str, text: str) -> Claim:
     return Claim(
@@ -19,11 +22,11 @@ ATTENTION_WASSERSTEIN = Study(
     question="Do self-attention and Wasserstein training repair what DCGAN lacks on CIFAR-10?",
     base="dcgan-cifar10",
     conditions={
-        "dcgan": {},
-        "attention": {"base": "sagan-cifar10"},
-        "wasserstein": {"base": "wgan-gp-cifar10"},
+        "dcgan": _JPEG,
+        "attention": {"base": "sagan-cifar10"} | _JPEG,
+        "wasserstein": {"base": "wgan-gp-cifar10", "steps": 18_750} | _JPEG,
     },
-    steps=46_920,
+    steps=93_750,
     seeds=5,
     claims=(
         _repairs("a", "attention", "fd", "self-attention lowers FID"),
