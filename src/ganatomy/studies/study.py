@@ -6,6 +6,7 @@ run there, trained to the longest length and measured at the steps that its cond
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -193,7 +194,13 @@ def reference_for(recipe: Recipe, protocol: str, options: RunOptions) -> Referen
         shape=recipe.data.shape,
         convert=recipe.data.convert,
     )
-    return reference(preset(protocol), data_source(recipe, options), place)
+    return _reference(recipe.data.dataset, protocol, data_source(recipe, options), place)
+
+
+@functools.lru_cache(maxsize=2)
+def _reference(content: str, protocol: str, source: str, place: EvalOptions) -> Reference:
+    """Return a reference, and keep it with what metrics compute of it; content names images."""
+    return reference(preset(protocol), source, place)
 
 
 def needed(claim: Claim, claims: int) -> int:
