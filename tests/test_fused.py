@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from ganatomy.data import DATASETS, Samples
 from ganatomy.gan import captured, fused, ring
 from ganatomy.gan.draws import CpuDraws
 from ganatomy.gan.losses import LOSSES, Labels
+from ganatomy.gan.machine import numerics
 from ganatomy.gan.members import Dropped, HashedMasks
 from ganatomy.gan.state import State
 from ganatomy.gan.step import steps
 from ganatomy.recipes.named import RECIPES
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run
+from ganatomy.training import loop
 from ganatomy.training.loop import run_members
 
 DIGITS = DATASETS["mnist10k"].load(Path())
@@ -221,10 +224,9 @@ def both(recipe: Recipe, n: int, device: str = "cpu", tensors_as_rates: bool = F
         for optimizer in (group.state.opt_g, group.state.opt_d) if tensors_as_rates else ():
             for part in optimizer.param_groups:
                 part["lr"] = torch.tensor(part["lr"])
-        logs = [
-            {k: v.tolist() for k, v in logs.items()}
-            for logs in itertools.islice(run(group, data), n)
-        ]
+        with numerics(torch.device(device)):
+            taken = itertools.islice(run(group, data), n)
+            logs = [{k: v.tolist() for k, v in each.items()} for each in taken]
         assert group.state.step == n
         found.append((logs, [tensors(group.write(m)) for m in range(len(recipes))]))
     (logs, ours), (others, theirs) = found
@@ -574,6 +576,72 @@ def test_a_stop_saves_every_run(tmp_path: Path, board: None) -> None:
             if info.step == 2:
                 os.kill(os.getpid(), signal.SIGINT)
     assert [Run(folder).checkpoints()[-1].name for folder in folders] == ["step-00000003.pt"] * 3
+
+
+UNEQUAL = [
+    PLAIN.replace(steps=4),
+    PLAIN.replace(steps=7, d_widths=(8,), schedule="linear"),
+    PLAIN.replace(**DCGAN | {"steps": 5, "seed": 2, "g_dropout": 0.2}),
+]
+
+
+def side_by_side(
+    recipes: list[Recipe], folder: Path, device: str = "cpu", **options: Any
+) -> Iterator[int]:
+    """Train runs side by side, two at a time, yielding steps of the first that goes on."""
+    folders = [folder / str(i) for i in range(len(recipes))]
+    how = RunOptions(**{k: v for k, v in FAST.items() if k != "progress"} | {"device": device})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "stacks", lambda *_: False)
+        patch.setattr(loop, "AT_ONCE", 2)
+        for info in run_members(recipes, folders, dataclasses.replace(how, **options)):
+            yield info.step
+
+
+def same_as_alone(recipes: list[Recipe], folder: Path, device: str = "cpu") -> None:
+    """Check that runs side by side equal runs alone to the bit."""
+    for i, recipe in enumerate(recipes):
+        alone = gan.train(recipe, folder / f"{i} alone", **FAST | {"device": device})
+        beside = Run(folder / str(i))
+        assert (beside.path / "log.jsonl").read_bytes() == (alone.path / "log.jsonl").read_bytes()
+        ours, theirs = (run.load(run.checkpoint()) for run in (beside, alone))
+        for name in ("generator", "discriminator"):
+            assert all(torch.equal(ours[name][k], theirs[name][k]) for k in theirs[name])
+        assert beside.sessions[0]["fused"] == 1
+
+
+def test_runs_side_by_side_are_those_alone(tmp_path: Path, board: None) -> None:
+    assert max(side_by_side(UNEQUAL, tmp_path)) == 7
+    same_as_alone(UNEQUAL, tmp_path)
+
+
+def test_a_stop_saves_runs_side_by_side(tmp_path: Path, board: None) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        for step in side_by_side(UNEQUAL, tmp_path):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+    assert sorted(f.parent.name for f in tmp_path.glob("*/step-*.pt")) == ["0", "1"]
+    list(side_by_side(UNEQUAL, tmp_path))
+    same_as_alone(UNEQUAL, tmp_path)
+
+
+def test_a_run_that_fails_ends_alone_beside_others(tmp_path: Path, board: None) -> None:
+    bad = PLAIN.replace(
+        steps=8, opt_g="sgd", opt_d="sgd", lr_g=1e-3, lr_d=10.0, real_label=(0, 0), gp=1e6
+    )
+    with pytest.warns(UserWarning, match=r"0 has ended: .* is not finite at step"):
+        list(side_by_side([bad, *UNEQUAL], tmp_path))
+    assert "is not finite" in Run(tmp_path / "0").sessions[-1]["failure"]
+    assert [Run(tmp_path / f"{i}").checkpoint().name for i in (1, 2, 3)] == [
+        f"step-0000000{n}.pt" for n in (4, 7, 5)
+    ]
+
+
+@pytest.mark.gpu
+def test_runs_side_by_side_on_cuda_are_those_alone(tmp_path: Path, board: None) -> None:
+    longer = [recipe.replace(steps=n) for recipe, n in zip(UNEQUAL, (150, 200, 90), strict=True)]
+    list(side_by_side(longer, tmp_path, "cuda", save_every=50))
+    same_as_alone(longer, tmp_path, "cuda")
 
 
 def test_equal_recipes_and_what_cannot_be_fused(tmp_path: Path, board: None) -> None:

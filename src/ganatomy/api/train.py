@@ -88,11 +88,13 @@ def train_many(
     progress: bool | showing.Style = True,
     **fields: Any,
 ) -> list[Run]:
-    """Train many GANs, each in its own run folder; on a GPU those of one shape as one program.
+    """Train many GANs, each in its own run folder; on a GPU at once, see docs/gpu.md.
 
     Runs that are fused may differ in seed, learning rates, betas, penalty weights, label ranges and
-    ema. Each one follows its run alone within rounding. A run with NaN or infinite values ends
-    with a warning and a record of its failure, and the others continue.
+    ema. Each one follows its run alone within rounding. On a GPU convolutional ones are trained
+    side by side instead, may differ in all fields but their data, and equal their runs alone. A run
+    with NaN or infinite values ends with a warning and a record of its failure, and the others
+    continue.
 
     >>> base = gan.Recipe.of(dataset="mnist10k", steps=2000)
     >>> runs = gan.train_many([base.replace(steps=2000, seed=seed) for seed in range(8)])
@@ -131,9 +133,10 @@ def train_many(
     for path in paths:
         if paths.count(path) > 1:
             raise ValueError(f"two recipes have the run folder {path}; leave one of them out")
-    together = pick_device(options.device).type == "cuda" if fused is None else fused
+    device = pick_device(options.device)
+    together = device.type == "cuda" if fused is None else fused
     alone = [[i] for i in range(len(placed))]
-    for group in fusing.groups([p.recipe for p in placed]) if together else alone:
+    for group in fusing.groups([p.recipe for p in placed], device) if together else alone:
         these, folders = [placed[i] for i in group], [paths[i] for i in group]
         try:
             _train_group(these, folders, tuple(loggers), progress)

@@ -261,9 +261,8 @@ class Captured:
         if pool is None:
             return program
         graph = torch.cuda.CUDAGraph()
-        # a thread of NCCL asks for events meanwhile
-        mode = "global" if state.share.size == 1 else "thread_local"
-        with torch.cuda.graph(graph, pool, self.stream, mode):
+        # threads of NCCL, and those that draw for other runs, wait for events meanwhile
+        with torch.cuda.graph(graph, pool, self.stream, "thread_local"):
             logs = program()
 
         def replay() -> Logs:

@@ -106,7 +106,8 @@ def predict_cost(
     device = pick_device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    state, data = State.new(recipe, size.shape, device), _random(recipe, size.shape)
+    state = State.new(recipe, size.shape, device, options.precision)
+    data = _random(recipe, size.shape)
     arguments = (state, recipe.replace(steps=10**9), data, options.precision)
     with numerics(device, options.precision, options.fast):
         stepping = steps(*arguments)

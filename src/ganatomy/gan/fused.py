@@ -40,14 +40,25 @@ class FusionError(ValueError):
     """Members cannot be trained as one program."""
 
 
-def groups(recipes: Sequence[Recipe]) -> list[list[int]]:
-    """Return the indices of the recipes in groups that can be trained as one program.
+def stacks(recipe: Recipe, device: torch.device) -> bool:
+    """Return whether members are trained as one program, or side by side on streams of a GPU.
 
-    In a group, recipes with equal optimizer settings are next to each other.
+    On an H200 the grouped convolutions that vmap makes of 32 `mnist-fast` have 1.2 times the speed
+    of 32 graphs on streams, or less, and their bits are not those of the runs alone.
+    """
+    return device.type != "cuda" or recipe.network.model == "mlp"
+
+
+def groups(recipes: Sequence[Recipe], device: torch.device | str = "cpu") -> list[list[int]]:
+    """Return the indices of the recipes in groups that can be trained together.
+
+    In a group, recipes with equal optimizer settings are next to each other. Side by side, recipes
+    of any structure are trained together if they agree in their data.
     """
     found: dict[tuple[Any, ...], list[int]] = {}
     for i, recipe in enumerate(recipes):
-        found.setdefault(tuple(_structure(recipe).values()), []).append(i)
+        alike = _structure(recipe) if stacks(recipe, torch.device(device)) else {"": recipe.data}
+        found.setdefault(tuple(alike.values()), []).append(i)
     return [sorted(group, key=lambda i: _rates(recipes[i])) for group in found.values()]
 
 
@@ -119,6 +130,18 @@ class Members:
     def __len__(self) -> int:
         return len(self.recipes)
 
+    def note(self, m: int) -> State:
+        """Bring the step of member m's own state up to date, and its first one that is not finite.
+
+        Returns:
+            The state, whose networks and optimizers stay as they are.
+        """
+        ours, theirs = self.state, self.states[m]
+        if ours.nonfinite is not None and theirs.nonfinite is not None:
+            theirs.nonfinite.copy_(ours.nonfinite[:, m])
+        theirs.step = ours.step
+        return theirs
+
     def write(self, m: int) -> State:
         """Bring member m's own state up to date, and return it."""
         ours, theirs = self.state, self.states[m]
@@ -128,10 +151,7 @@ class Members:
                 stacked.write_member(m, net)
         for name in ("opt_g", "opt_d"):
             _write_optimizer(getattr(ours, name), m, getattr(theirs, name))
-        if ours.nonfinite is not None and theirs.nonfinite is not None:
-            theirs.nonfinite.copy_(ours.nonfinite[:, m])
-        theirs.step = ours.step
-        return theirs
+        return self.note(m)
 
     def _stacked(self, masks: Masks) -> State:
         """Return the members' states as one."""

@@ -12,7 +12,7 @@ from ganatomy.gan.losses import LOSSES, Loss, find_loss
 from ganatomy.gan.share import Share
 from ganatomy.models import MODELS, NetworkConfig, apply_spectral_norm, find_model, initialize
 from ganatomy.models.net import Networks, Support, check_networks
-from ganatomy.recipes.recipe import Optimizer, Recipe
+from ganatomy.recipes.recipe import Optimizer, Precision, Recipe
 from ganatomy.validation import flat, leaves
 
 CHECKED = ("d_loss", "g_loss", "g_grad")
@@ -58,7 +58,11 @@ class State:
 
     @classmethod
     def new(
-        cls, recipe: Recipe, shape: tuple[int, ...], device: torch.device | str = "cpu"
+        cls,
+        recipe: Recipe,
+        shape: tuple[int, ...],
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
     ) -> "State":
         """Build networks and optimizers from the recipe's seed.
 
@@ -66,6 +70,7 @@ class State:
             recipe: the settings.
             shape: of one sample: (C, H, W) of images, (2,) of points.
             device: where the networks are.
+            precision: in which they will be trained; it decides the memory format.
 
         Raises:
             ValueError: as build_networks does.
@@ -78,8 +83,11 @@ class State:
                 initialize(net, recipe.network.init)
             for net in {"none": (), "d": (d,), "both": (g, d)}[recipe.network.spectral]:
                 apply_spectral_norm(net)
-        for net in (g, d):  # channels last: the order in which CPUs and GPUs read
-            net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # the order that CPUs and tensor cores read in; cuDNN's float32 kernels read the other one
+        last = torch.device(device).type != "cuda" or precision == "bf16"
+        layout = torch.channels_last if last else torch.contiguous_format
+        for net in (g, d):
+            net.to(device, memory_format=layout)  # type: ignore[call-overload]
         ema = copy.deepcopy(g).requires_grad_(False) if recipe.generator.ema else g
         opt_g, opt_d = (
             make_optimizer(

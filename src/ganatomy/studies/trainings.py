@@ -14,6 +14,7 @@ import torch
 
 from ganatomy.evaluation.checkpoints import evaluate_run
 from ganatomy.gan import fused as fusing
+from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.recipe import Recipe, RunOptions
 from ganatomy.runs.folder import Run, step_of
 from ganatomy.storage.checksums import DamagedError
@@ -117,14 +118,14 @@ def _measured(training: Training, job: Job) -> float | Failure:
 
 
 def groups(found: Sequence[Training]) -> list[list[Training]]:
-    """Return runs in groups that can be trained as one program."""
+    """Return runs in groups that can be trained together."""
     alike: dict[RunOptions, list[Training]] = {}
     for training in found:
         alike.setdefault(dataclasses.replace(training.options, save_at=()), []).append(training)
     return [
         [members[i] for i in group]
-        for members in alike.values()
-        for group in fusing.groups([training.recipe for training in members])
+        for options, members in alike.items()
+        for group in fusing.groups([t.recipe for t in members], pick_device(options.device))
     ]
 
 

@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -108,10 +109,10 @@ def run_members(
     loggers: Sequence[Logger] = (),
     longer: bool = False,
 ) -> Generator[StepInfo, None, None]:
-    """Train runs as one program, see gan/fused.py, yielding as run_steps does.
+    """Train runs together, see gan/fused.py, yielding as run_steps does.
 
-    Runs that their folders hold are continued; those at different steps are trained apart. A run
-    that is no longer finite ends with a warning, and the others continue.
+    Runs that their folders hold are continued; as one program, those at different steps are trained
+    apart. A run that is no longer finite ends with a warning, and the others continue.
 
     Args:
         recipes: of the runs, which fused.groups has put together.
@@ -125,7 +126,9 @@ def run_members(
         ValueError: as run_steps does.
         KeyboardInterrupt: as run_steps does.
     """
-    fused.check_members(recipes)
+    stacked = fused.stacks(recipes[0], pick_device(options.device))
+    if stacked:
+        fused.check_members(recipes)
     for recipe, folder in zip(recipes, folders, strict=True):
         Run.check(folder, recipe, longer)
     data, first = _prepare(recipes[0], options, Share(), None)
@@ -133,10 +136,11 @@ def run_members(
     for recipe, folder in zip(recipes, folders, strict=True):
         check_data(Run(folder), recipe, options, content)
     options, device = absolute(recipes[0], options), next(first.generator.parameters()).device
-    states = [first, *(State.new(recipe, data.shape, device) for recipe in recipes[1:])]
+    others = (State.new(r, data.shape, device, options.precision) for r in recipes[1:])
     monitor = create_monitor(recipes[0], options, device)
     with contextlib.ExitStack() as stack:
         sessions = []
+        states = itertools.chain([first], others)
         for recipe, folder, state in zip(recipes, folders, states, strict=True):
             run = Run.create(folder, recipe, longer)
             stack.enter_context(run.lock())
@@ -149,6 +153,9 @@ def run_members(
         stack.enter_context(numerics(device, options.precision, options.fast))
         yield sessions[0].info({})
         left = sorted((s for s in sessions if not s.ended), key=lambda s: s.state.step)
+        if not stacked:
+            yield from _side_by_side(left, stopped, device)
+            return
         for _, at_one_step in itertools.groupby(left, key=lambda s: s.state.step):
             group = list(at_one_step)
             taken = _alone(group[0], stopped) if len(group) == 1 else _together(group, stopped)
@@ -166,12 +173,17 @@ def _together(sessions: Sequence[Session], stopped: list[int]) -> Iterator[StepI
         for logs in fused.steps(members, sessions[0].data, sessions[0].options.precision):
             stop, step = members.state.share.stop(stopped), members.state.step
             due = bool(stop) or sessions[0].reads(step)
-            for m, session in list(going.items()) if due or members.state.nonfinite is None else ():
+            if not due and members.state.nonfinite is not None:
+                shown, session = next(iter(going.items()))
                 session.state.step = step
-                if due:
-                    members.write(m)
+                yield session.info({name: value[shown] for name, value in logs.items()})
+                continue
+            bring = members.write if stop or sessions[0].needs_networks(step) else members.note
+            rows = dict(zip(logs, torch.stack([*logs.values()]).cpu(), strict=True))
+            for m, session in list(going.items()):
+                bring(m)
                 try:
-                    session.record({name: value[m] for name, value in logs.items()}, bool(stop))
+                    session.record({name: row[m] for name, row in rows.items()}, bool(stop))
                 except FloatingPointError as error:
                     session.fail(error)
                     warnings.warn(f"{session.run.path} has ended: {error}", stacklevel=2)
@@ -179,10 +191,57 @@ def _together(sessions: Sequence[Session], stopped: list[int]) -> Iterator[StepI
             if not going:
                 return
             shown, session = next(iter(going.items()))
-            session.state.step = step
-            yield session.info({name: value[shown] for name, value in logs.items()})
+            yield session.info({name: row[shown] for name, row in rows.items()})
             if stop and not session.ended:
                 raise KeyboardInterrupt(stop, session.run.path)
+
+
+def _side_by_side(
+    sessions: Sequence[Session], stopped: list[int], device: torch.device
+) -> Iterator[StepInfo]:
+    """Take the steps that runs have left, each as alone, AT_ONCE of them on streams of a GPU."""
+    waiting, going = collections.deque(sessions), dict[int, _Stepping]()
+    ended: KeyboardInterrupt | None = None
+    while waiting or going:
+        while waiting and len(going) < AT_ONCE and not stopped:
+            session = waiting.popleft()
+            stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+            if stream is not None:  # the state is made on the current one
+                stream.wait_stream(torch.cuda.current_stream(device))
+            going[id(session)] = _Stepping(session, _alone(session, stopped), stream)
+        for key, (session, steps, stream) in list(going.items()):
+            try:
+                with torch.cuda.stream(stream):
+                    info = next(steps)
+            except StopIteration:
+                del going[key]
+            except FloatingPointError as error:
+                warnings.warn(f"{session.run.path} has ended: {error}", stacklevel=2)
+                del going[key]
+            except KeyboardInterrupt as error:
+                if not stopped or not error.args:
+                    raise
+                ended = error
+                del going[key]
+            else:
+                if key == next(iter(going)):
+                    yield info
+        if stopped and not going:
+            break
+    if ended is not None:
+        raise ended
+
+
+class _Stepping(NamedTuple):
+    """A run that is trained beside others."""
+
+    session: Session
+    steps: Iterator[StepInfo]
+    stream: torch.cuda.Stream | None
+
+
+AT_ONCE = 16
+"""Runs on streams of a GPU at a time; the others wait for their end."""
 
 
 def _assist(
@@ -218,11 +277,11 @@ def _prepare(
         )
     keep_memory()
     if recipe.data.shape is not None:  # refuse impossible networks before a download
-        state = State.new(recipe, recipe.data.shape, device)
+        state = State.new(recipe, recipe.data.shape, device, options.precision)
     if data is None:
         data = load_data(recipe, options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    state = state or State.new(recipe, data.shape, device)
+    state = state or State.new(recipe, data.shape, device, options.precision)
     state.join(share)
     return data, state

@@ -94,12 +94,11 @@ class Session:
 
     def reads(self, step: int) -> bool:
         """Return whether anything is written after a step, so that it is read from the device."""
-        intervals = (
-            self.options.log_every,
-            self.sample_every,
-            self.save_every,
-            self.options.eval_every,
-        )
+        return step % self.options.log_every == 0 or self.needs_networks(step)
+
+    def needs_networks(self, step: int) -> bool:
+        """Return whether more than a row is written after a step."""
+        intervals = (self.sample_every, self.save_every, self.options.eval_every)
         marked = step == self.total or step in self.options.save_at
         return marked or any(n and step % n == 0 for n in intervals)
 
