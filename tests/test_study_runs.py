@@ -14,10 +14,11 @@ from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies import trainings as module
 from ganatomy.studies.executors.local import Failure
+from ganatomy.studies.page import _whole
 from ganatomy.studies.plan import plan_study
 from ganatomy.studies.run import fuses, pace, prepare, run_jobs, run_study
 from ganatomy.studies.study import Job, Study, run_name
-from ganatomy.studies.tables import read
+from ganatomy.studies.tables import by_condition, read
 from ganatomy.studies.trainings import trainings
 from ganatomy.studies.verdict import numbers
 
@@ -196,6 +197,8 @@ def test_a_member_that_fails_is_a_failure_of_its_jobs_after_that_step(
         failed = {job.name: fd for job, fd in found.items() if isinstance(fd, Failure)}
         assert failed == {"long-seed1": Failure("g_loss (nan) is not finite at step 5")}
         assert len(found) == 4
+        (failing,) = {job.folder for job in found if job.seed == 1}
+        assert len(Run.open(failing).sessions) == 1  # it is not tried again
 
 
 def test_a_damaged_run_is_a_failure_of_its_jobs(tmp_path: Path) -> None:
@@ -221,4 +224,6 @@ def test_a_study_with_fused_runs_of_several_lengths(tmp_path: Path) -> None:
     assert found.seeds == {"long": 3, "short": 3} and found.steps == {"long": 6, "short": 4}
     page = (tmp_path / "out" / "page.html").read_text()
     name = trainings(study.jobs(tmp_path, 1.0, OPTIONS))[0].folder.name
+    runs = [read(job) for job in study.jobs(tmp_path / "out" / "runs", 1.0, OPTIONS)]
+    assert [*_whole(by_condition(runs))] == ["long"]  # the curves of short are its beginning
     assert f"ganatomy train runs/{name}/recipe.json --steps 6 --out again" in page

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from test_study_runs import LENGTHS, MEAN, OPTIONS, WIDE
 
 import ganatomy as gan
 from ganatomy.runs.folder import Run
-from ganatomy.studies import sweep, trainings
+from ganatomy.studies import agenda, sweep, trainings
 from ganatomy.studies.study import Study
 from ganatomy.studies.sweep import Sweep, seconds_of, study_all
 from ganatomy.training.session import StepInfo
@@ -55,7 +56,7 @@ def test_studies_share_runs_and_end_with_their_files(
     assert told["results"]["first"] == found.results["first"].to_dict()
     # all is there: nothing is measured or written again
     monkeypatch.setattr(sweep, "serial", None)
-    monkeypatch.setattr(sweep, "conclude", None)
+    monkeypatch.setattr(agenda, "conclude", None)
     assert both(tmp_path).results == found.results
 
 
@@ -147,6 +148,23 @@ def test_budgets(budget: float | str | None, seconds: float) -> None:
 def test_budgets_that_are_not_times(budget: float | str) -> None:
     with pytest.raises(ValueError, match="a budget is a time above 0 with its unit"):
         study_all(budget=budget)
+
+
+def test_a_budget_is_for_the_main_thread() -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="only the main thread"):
+        pool.submit(study_all, budget="9m").result()
+
+
+def test_a_damaged_run_does_not_stop_the_others(tmp_path: Path) -> None:
+    before = both(tmp_path).results
+    run = next((tmp_path / "runs").glob("*seed0*"))
+    (run / "environment.json").write_text("no\n")
+    assert both(tmp_path).results == before
+    (run / "metrics.jsonl").write_text("no\n")
+    for fused in (False, True):
+        found = both(tmp_path, fused=fused).results
+        assert found["first"].seeds == found["second"].seeds == {"long": 2, "short": 2}
+        assert "metrics.jsonl" in found["first"].failures["long-seed0"]
 
 
 def test_the_command(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,17 @@ from pathlib import Path
 from ganatomy.gan import fused
 from ganatomy.gan.cost import dataset_size, step_seconds
 from ganatomy.gan.machine import environment, pick_device
-from ganatomy.runs.folder import Run
+from ganatomy.runs.folder import Row, Run
+from ganatomy.storage.checksums import DamagedError
 from ganatomy.studies.trainings import Training
+
+
+def _sessions(run: Training) -> list[Row]:
+    """Return the sessions of a run; none of a damaged one, which says so when it is trained."""
+    try:
+        return Run(run.folder).sessions
+    except DamagedError:
+        return []
 
 
 class Pacing:
@@ -52,7 +61,7 @@ class Pacing:
         found, here = defaultdict[int, list[float]](list), environment()["cpu"]
         for run in self.runs:
             device = str(pick_device(run.options.device))
-            for session in Run(run.folder).sessions[-1:]:
+            for session in _sessions(run)[-1:]:
                 steps = (session["to_step"] - session["from_step"]) * session.get("fused", 1)
                 if steps > 0 and (session["cpu"], session["device"]) == (here, device):
                     found[self.kinds[run.folder]].append(session["seconds"] / steps)

@@ -1,33 +1,40 @@
 """All studies of the reports in one call, within a budget of time, the quickest claims first."""
 
-import contextlib
 import dataclasses
 import functools
-import json
 import math
 import re
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ganatomy.recipes.recipe import RunOptions
-from ganatomy.storage.checksums import DamagedError
+from ganatomy.studies.agenda import (
+    Plan,
+    begin_all,
+    conclude_all,
+    interpolated,
+    jobs_of,
+    ordered,
+    unfinished,
+)
 from ganatomy.studies.archive import pack, unpack
 from ganatomy.studies.executors.local import Failure, serial
 from ganatomy.studies.pacing import Pacing
 from ganatomy.studies.reports import STUDIES
 from ganatomy.studies.result import StudyResult
-from ganatomy.studies.run import Progress, conclude, each, fuses, prepare, repeat
-from ganatomy.studies.study import Job, Study, begin, measurable
+from ganatomy.studies.run import Progress, each, fuses
+from ganatomy.studies.study import Job, Study
 from ganatomy.studies.trainings import Training, groups, run_training, train_group, trainings
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 """Seconds of the units of a budget."""
 
-TIMING = 0.1
+TIMING = 0.05
 """Largest part of a budget in which steps are timed, to plan."""
 
 
@@ -61,16 +68,6 @@ class Sweep:
         left = [*map(dataclasses.asdict, self.left)]
         refused = dict(self.refused)
         return {"results": results, "left": left, "seconds": self.seconds, "refused": refused}
-
-
-class _Plan(NamedTuple):
-    """A study with its folder and its jobs."""
-
-    study: Study
-    folder: Path
-    jobs: list[Job]
-    command: str
-    """that repeats it"""
 
 
 def study_all(
@@ -117,22 +114,22 @@ def study_all(
     together = fuses(1, None, fused, options.device)
     out, file = Path(out), archive_file(archive)
     if file and file.exists() and not plan:
-        unpack(file, out, _jobs(studies, out, seeds, scale, options))
-    plans, refused = _plans(studies, out, seeds, scale, options, plan)
+        unpack(file, out, jobs_of(studies, out, seeds, scale, options))
+    plans, refused = begin_all(studies, out, seeds, scale, options, plan)
     runs = trainings([job for p in plans for job in p.jobs])
     pacing = Pacing(runs, math.inf if plan else begun + TIMING * limit)
-    unfinished = [run for run in runs if _unfinished(run)]
-    units = groups(unfinished) if together else [[run] for run in unfinished]
-    plans, todo = _ordered(plans, units, pacing)
+    waiting = [run for run in runs if unfinished(run)]
+    units = groups(waiting) if together else [[run] for run in waiting]
+    plans, todo = ordered(plans, units, pacing)
     found: dict[str, StudyResult] = {}
     if not plan:
         _warn_of_little(runs, pacing, limit)
         try:
             new = _work(todo, begun + limit, together, progress)
-            found, more = _conclude(plans, new, scale)
+            found, more = conclude_all(plans, new, scale)
         finally:
             if file:
-                pack(file, out, runs, _interpolated(plans, found))
+                pack(file, out, runs, interpolated(plans, found))
         refused |= more
         pacing.read()
     left = [_left(p, runs, pacing) for p in plans if p.study.name not in {*found, *refused}]
@@ -150,6 +147,8 @@ def seconds_of(budget: float | str | None) -> float:
         budget = float(found[1]) * UNITS[found[2]] if found else 0.0
     if budget is not None and not budget > 0:
         raise ValueError('a budget is a time above 0 with its unit, such as "90s", "9m" or "2h"')
+    if budget is not None and threading.current_thread() is not threading.main_thread():
+        raise ValueError("a budget stops training by a signal, which only the main thread receives")
     return math.inf if budget is None else budget
 
 
@@ -162,77 +161,6 @@ def archive_file(archive: str | Path | None) -> Path | None:
     if archive is not None and not str(archive).endswith(".tar.gz"):
         raise ValueError(f"an archive ends in .tar.gz, got {archive}")
     return Path(archive) if archive else None
-
-
-def _jobs(
-    studies: Sequence[Study | str | Path],
-    out: Path,
-    seeds: int | None,
-    scale: float,
-    options: RunOptions,
-) -> list[Job]:
-    """Return the jobs of all studies that can be prepared."""
-    found = list[Job]()
-    for study in studies:
-        with contextlib.suppress(ValueError):
-            found += prepare(study, None, seeds, 1, scale, options, out / "runs")[2]
-    return found
-
-
-def _interpolated(plans: Sequence[_Plan], found: Mapping[str, StudyResult]) -> set[Path]:
-    """Return the runs whose weights a claim that is not decided yet reads."""
-    return {
-        job.folder
-        for p in plans
-        if p.study.name not in found
-        and any(c.metric.startswith("interpolation:") for c in p.study.claims)
-        for job in p.jobs
-    }
-
-
-def _plans(
-    studies: Sequence[Study | str | Path],
-    out: Path,
-    seeds: int | None,
-    scale: float,
-    options: RunOptions,
-    plan: bool,
-) -> tuple[list[_Plan], dict[str, str]]:
-    """Return the studies that can begin, and why the others cannot."""
-    plans, refused = list[_Plan](), dict[str, str]()
-    for study in studies:
-        name = study.name if isinstance(study, Study) else Path(study).stem
-        try:
-            found, folder, jobs = prepare(study, out / name, seeds, 1, scale, options, out / "runs")
-            measurable(found, jobs[0].options)
-            if not plan:
-                begin(found, folder, scale)
-        except ValueError as error:
-            refused[name] = str(error)
-        else:
-            command = repeat(study, seeds, scale, 1, None, options.precision)
-            plans.append(_Plan(found, folder, jobs, command))
-    if not plans:
-        raise ValueError("; ".join(f"{name}: {why}" for name, why in refused.items()))
-    return plans, refused
-
-
-def _ordered(
-    plans: Sequence[_Plan], units: Sequence[list[Training]], pacing: Pacing
-) -> tuple[list[_Plan], list[list[Training]]]:
-    """Return studies and units of runs, those first that decide most claims in a second."""
-    waiting, left, ordered, work = list(plans), list(units), list[_Plan](), list[list[Training]]()
-    while waiting:
-        needs = [
-            [unit for unit in left if any(job in p.jobs for run in unit for job in run.jobs)]
-            for p in waiting
-        ]
-        times = [1 + sum(map(pacing.seconds, need)) for need in needs]
-        best = max(range(len(waiting)), key=lambda i: len(waiting[i].study.claims) / times[i])
-        ordered.append(waiting.pop(best))
-        work += sorted(needs[best], key=pacing.seconds)
-        left = [unit for unit in left if unit not in needs[best]]
-    return ordered, work
 
 
 def _warn_of_little(runs: Sequence[Training], pacing: Pacing, limit: float) -> None:
@@ -273,45 +201,7 @@ def _outcomes(
             return
 
 
-def _unfinished(run: Training) -> bool:
-    with contextlib.suppress(DamagedError):
-        return bool(run.unmeasured())
-    return True
-
-
-def _conclude(
-    plans: Sequence[_Plan], new: Mapping[Job, float | Failure], scale: float
-) -> tuple[dict[str, StudyResult], dict[str, str]]:
-    """Return the results of finished studies, and why others have none."""
-    found, refused = dict[str, StudyResult](), dict[str, str]()
-    for p in plans:
-        results = dict(_results(p.jobs, new))
-        file = p.folder / "verdicts.json"
-        if len(results) < len(set(p.jobs)):
-            continue
-        if file.exists() and not new.keys() & set(p.jobs):
-            result = StudyResult.from_dict(json.loads(file.read_text()))
-            found[p.study.name] = dataclasses.replace(result, path=p.folder)
-            continue
-        try:
-            found[p.study.name] = conclude(p.study, p.folder, p.jobs, results, scale, p.command)
-        except ValueError as error:
-            refused[p.study.name] = str(error)
-    return found, refused
-
-
-def _results(
-    jobs: Sequence[Job], new: Mapping[Job, float | Failure]
-) -> Iterator[tuple[Job, float | Failure]]:
-    """Yield the jobs that have a result, new or from an earlier call."""
-    for job in jobs:
-        if job in new:
-            yield job, new[job]
-        elif (evaluation := job.evaluation()) is not None:
-            yield job, evaluation["fd"]
-
-
-def _left(p: _Plan, runs: Sequence[Training], pacing: Pacing) -> Left:
+def _left(p: Plan, runs: Sequence[Training], pacing: Pacing) -> Left:
     folders = {job.folder for job in p.jobs}
-    own = [run for run in runs if run.folder in folders and _unfinished(run)]
+    own = [run for run in runs if run.folder in folders and unfinished(run)]
     return Left(p.study.name, len(own), round(pacing.seconds(own)))

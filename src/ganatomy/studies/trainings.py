@@ -8,14 +8,16 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from ganatomy.data import Samples
 from ganatomy.evaluation.checkpoints import evaluate_run
 from ganatomy.gan import fused as fusing
 from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.recipe import Recipe, RunOptions
+from ganatomy.runs.data import load_data
 from ganatomy.runs.folder import Run, step_of
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.studies.executors.outcome import Failure
@@ -96,7 +98,8 @@ def run_training(training: Training, until: float = math.inf) -> list[float | Fa
     if training.left():
         recipe, folder, options, _, _ = training
         try:
-            _take(run_steps(recipe, folder, options, longer=True), until)
+            data = _loaded(training)
+            _take(run_steps(recipe, folder, options, longer=True, data=data), until)
         except FloatingPointError as error:
             training = training._replace(failed=str(error))
     return [_measured(training, job) for job in training.jobs]
@@ -129,6 +132,20 @@ def groups(found: Sequence[Training]) -> list[list[Training]]:
     ]
 
 
+_LOADED: dict[Any, Samples] = {}
+"""The data that were used last, by their content and place."""
+
+
+def _loaded(training: Training) -> Samples:
+    """Return the data of a run, which are loaded only if the last run had others."""
+    recipe, options = training.recipe, training.options
+    key = (recipe.data, options.data, options.data_root, options.skip_bad)
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = load_data(recipe, options)
+    return _LOADED[key]
+
+
 def _take(steps: Iterable[StepInfo], until: float) -> None:
     """Take the steps of a training; after some time, stop it as a signal would."""
     told = False
@@ -151,7 +168,8 @@ def train_group(group: Sequence[Training], until: float = math.inf) -> list[Trai
     options = dataclasses.replace(left[0].options, save_at=tuple(marks))
     recipes, folders = [t.recipe for t in left], [t.folder for t in left]
     try:
-        _take(run_members(recipes, folders, options, longer=True), until)
+        data = _loaded(left[0])
+        _take(run_members(recipes, folders, options, longer=True, data=data), until)
     except (ValueError, DamagedError, torch.OutOfMemoryError) as error:
         reason = str(error).partition("\n")[0]
         warnings.warn(f"runs are trained one after the other: {reason}", stacklevel=2)

@@ -108,6 +108,8 @@ def run_members(
     options: RunOptions,
     loggers: Sequence[Logger] = (),
     longer: bool = False,
+    *,
+    data: Samples | None = None,
 ) -> Generator[StepInfo, None, None]:
     """Train runs together, see gan/fused.py, yielding as run_steps does.
 
@@ -120,6 +122,7 @@ def run_members(
         options: how to carry out the training.
         loggers: functions that receive each logged row of each run.
         longer: replace the lengths that the folders hold by those of the recipes.
+        data: the data of the recipes, if they are loaded already.
 
     Raises:
         FusionError: if the runs cannot be trained as one program, before the first step.
@@ -131,7 +134,7 @@ def run_members(
         fused.check_members(recipes)
     for recipe, folder in zip(recipes, folders, strict=True):
         Run.check(folder, recipe, longer)
-    data, first = _prepare(recipes[0], options, Share(), None)
+    data, first = _prepare(recipes[0], options, Share(), data)
     content = Content.of(data)
     for recipe, folder in zip(recipes, folders, strict=True):
         check_data(Run(folder), recipe, options, content)
