@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,17 @@ def test_a_graph_reads_data_from_the_host(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(captured, "_fits", lambda data, device: False)
     eager, found = both(PLAIN.replace(steps=300), DATA, 300, "cuda")
     assert found == eager
+
+
+@pytest.mark.gpu
+def test_capturing_warns_of_nothing() -> None:
+    recipe = RECIPES["basic-gan"].recipe.replace(dataset="mnist10k", epochs=None, steps=20)
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(action="error"), numerics(torch.device("cuda")):
+            assert (
+                len(list(captured.steps(State.new(recipe, DATA.shape, "cuda"), recipe, DATA))) == 20
+            )
+    finally:
+        torch.set_warn_always(before)
