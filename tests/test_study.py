@@ -193,11 +193,12 @@ def test_studies_run_alike_in_processes_and_are_found_again(
 def test_progress_is_read_from_the_folders(tmp_path: Path) -> None:
     todo = TINY.jobs(tmp_path, 1.0, RunOptions())
     assert pace(todo, 1) == Pace([0] * 6, None)
-    for job, at, seconds in ((todo[0], 6, 3.0), (todo[1], 2, 4.0)):
+    first, second = "2026-01-01T00:00:00.000+00:00", "2026-01-01T00:00:10.000+00:00"
+    for job, at, seconds, started in ((todo[0], 6, 3.0, first), (todo[1], 2, 4.0, second)):
         made = Run.create(job.folder, job.recipe)
         for step in range(1, at + 1):
             made.append("log", {"step": step})
-        made.write_session({"started": "x", "from_step": 0, "to_step": at, "seconds": seconds})
+        made.write_session({"started": started, "from_step": 0, "to_step": at, "seconds": seconds})
     with (todo[1].folder / "log.jsonl").open("a") as log:
         log.write('{"step": 3')  # a row being written
     # a: 0.5 s a step, 12 of them left; b: 2 s a step, 16 of them left

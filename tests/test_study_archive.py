@@ -149,5 +149,7 @@ def test_the_run_that_is_further_stays(tmp_path: Path) -> None:
         places = [tmp_path / f"{ours}{theirs}" / name for name in ("ours", "theirs")]
         for place, step in zip(places, (ours, theirs), strict=True):
             Run.create(place, recipe).append("log", {"step": step})
+        (places[0] / "ours").touch()
         _add(places[1], places[0])
+        assert (places[0] / "ours").exists() == (ours >= theirs)
         assert Run(places[0]).newest("log")["step"] == kept

@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies import trainings as module
 from ganatomy.studies.executors.local import Failure
+from ganatomy.studies.pacing import shares
 from ganatomy.studies.page import _whole
 from ganatomy.studies.plan import plan_study
 from ganatomy.studies.run import fuses, pace, prepare, run_jobs, run_study
@@ -208,6 +210,42 @@ def test_a_damaged_run_is_a_failure_of_its_jobs(tmp_path: Path) -> None:
     failed = {job.name for job, fd in found.items() if isinstance(fd, Failure)}
     assert failed == {"long-seed0", "short-seed0"}
     assert "metrics.jsonl" in str(found[jobs[0]])
+
+
+def test_runs_beside_one_another_are_in_groups_of_those_that_go_on_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claim = dataclasses.replace(MEAN, conditions=("a", "b"))
+    study = dataclasses.replace(
+        LENGTHS, conditions={"a": WIDE, "b": WIDE | {"g_widths": [5]}}, seeds=3, claims=(claim,)
+    )
+    runs = trainings(study.jobs(Path(), 1.0, OPTIONS))
+
+    def sizes() -> list[list[tuple[int, int]]]:
+        groups = module.groups(runs)
+        return [[(t.recipe.generator.widths[0], t.recipe.training.seed) for t in g] for g in groups]
+
+    assert sorted(map(sorted, sizes())) == [[(w, s) for s in range(3)] for w in (4, 5)]
+    monkeypatch.setattr("ganatomy.gan.fused.stacks", lambda recipe, device: False)
+    monkeypatch.setattr(module, "AT_ONCE", 4)
+    assert [len(group) for group in sizes()] == [4, 2]
+    assert [len({width for width, _ in group[:3]}) for group in sizes()] == [1, 1]
+    shorter = dataclasses.replace(
+        study, steps=4, conditions={"a": WIDE | {"z_dim": 3}, "b": WIDE | {"z_dim": 5}}
+    )
+    runs += trainings(shorter.jobs(Path(), 1.0, OPTIONS))
+    assert sorted(len(group) for group in sizes()) == [2, 2, 4, 4]  # lengths are apart
+
+
+def test_sessions_at_one_time_share_it() -> None:
+    at = [datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC).isoformat() for second in (0, 0, 4, 30)]
+    sessions = [
+        {"started": started, "seconds": seconds}
+        for started, seconds in zip(at, (6.0, 6.0, 4.0, 1.0), strict=True)
+    ]
+    # two for 4 s, three for 2 s, one for 2 s
+    assert shares(sessions) == pytest.approx([2 + 2 / 3, 2 + 2 / 3, 2 / 3 + 2, 1])
+    assert shares([]) == []
 
 
 def test_fused_is_for_one_process() -> None:

@@ -1,9 +1,11 @@
 """Expected times of runs, from their sessions on this machine or from a few timed steps."""
 
+import itertools
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from ganatomy.gan import fused
@@ -59,10 +61,22 @@ class Pacing:
     def _trained(self) -> dict[int, float]:
         """Return the seconds that a run's step took in its last session, by kind."""
         found, here = defaultdict[int, list[float]](list), environment()["cpu"]
-        for run in self.runs:
-            device = str(pick_device(run.options.device))
-            for session in _sessions(run)[-1:]:
-                steps = (session["to_step"] - session["from_step"]) * session.get("fused", 1)
-                if steps > 0 and (session["cpu"], session["device"]) == (here, device):
-                    found[self.kinds[run.folder]].append(session["seconds"] / steps)
-        return {kind: statistics.mean(seconds) for kind, seconds in found.items()}
+        last = [(run, session) for run in self.runs for session in _sessions(run)[-1:]]
+        for (run, session), seconds in zip(last, shares([s for _, s in last]), strict=True):
+            steps = session["to_step"] - session["from_step"]
+            machine = (session["cpu"], session["device"])
+            if steps > 0 and machine == (here, str(pick_device(run.options.device))):
+                found[self.kinds[run.folder]].append(seconds / steps)
+        return {kind: statistics.mean(times) for kind, times in found.items()}
+
+
+def shares(sessions: Sequence[Row]) -> list[float]:
+    """Return the seconds of each session, which those that went on at one time share."""
+    begun = [datetime.fromisoformat(session["started"]).timestamp() for session in sessions]
+    spans = [(at, at + s["seconds"]) for at, s in zip(begun, sessions, strict=True)]
+    found = [0.0] * len(spans)
+    for a, b in itertools.pairwise(sorted({end for span in spans for end in span})):
+        inside = [i for i, (first, last) in enumerate(spans) if first <= a and b <= last]
+        for i in inside:
+            found[i] += (b - a) / len(inside)
+    return found

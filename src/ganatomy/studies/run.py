@@ -19,6 +19,7 @@ from ganatomy.storage.files import write_atomic
 from ganatomy.studies import page, reports, verdict
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.executors.local import Outcomes as ExecutorOutcomes
+from ganatomy.studies.pacing import shares
 from ganatomy.studies.result import StudyResult
 from ganatomy.studies.study import Job, Study, begin, decidable, measurable
 from ganatomy.studies.trainings import Training, groups, run_training, train_group, trainings
@@ -170,11 +171,12 @@ def pace(jobs: Sequence[Job], at_once: int) -> Pace:
     taken = {folder: int(Run(folder).newest("log").get("step", 0)) for folder in longest}
     steps = [min(taken[job.folder], job.point.step) for job in jobs]
     paces: dict[str, list[float]] = defaultdict(list)
-    for folder, job in longest.items():
-        for session in Run(folder).sessions[-1:]:
-            count = (session["to_step"] - session["from_step"]) * session.get("fused", 1)
-            if count > 0:
-                paces[_kind(job)].append(session["seconds"] / count)
+    last = [(job, s) for folder, job in longest.items() for s in Run(folder).sessions[-1:]]
+    times = [s["seconds"] for _, s in last] if at_once > 1 else shares([s for _, s in last])
+    for (job, session), seconds in zip(last, times, strict=True):
+        count = session["to_step"] - session["from_step"]
+        if count > 0:
+            paces[_kind(job)].append(seconds / count)
     if not paces:
         return Pace(steps, None)
     known = {kind: statistics.mean(found) for kind, found in paces.items()}

@@ -22,7 +22,7 @@ from ganatomy.runs.folder import Run, step_of
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.studies.executors.outcome import Failure
 from ganatomy.studies.study import Job, reference_for
-from ganatomy.training.loop import run_members, run_steps
+from ganatomy.training.loop import AT_ONCE, run_members, run_steps
 from ganatomy.training.session import StepInfo
 
 SHARE, LEAST = 10, 500
@@ -121,15 +121,23 @@ def _measured(training: Training, job: Job) -> float | Failure:
 
 
 def groups(found: Sequence[Training]) -> list[list[Training]]:
-    """Return runs in groups that can be trained together."""
-    alike: dict[RunOptions, list[Training]] = {}
-    for training in found:
-        alike.setdefault(dataclasses.replace(training.options, save_at=()), []).append(training)
-    return [
-        [members[i] for i in group]
-        for options, members in alike.items()
-        for group in fusing.groups([t.recipe for t in members], pick_device(options.device))
-    ]
+    """Return runs of one length in groups that can be trained together.
+
+    Side by side, a group has as many runs as go on at a time, and those of one kind are neighbors.
+    """
+    alike: dict[tuple[RunOptions, int | None], list[Training]] = {}
+    for training in sorted(found, key=lambda t: t.recipe.replace(seed=0).key):
+        options = dataclasses.replace(training.options, save_at=())
+        alike.setdefault((options, training.recipe.training.steps), []).append(training)
+    together = []
+    for (options, _), members in alike.items():
+        device = pick_device(options.device)
+        for group in fusing.groups([training.recipe for training in members], device):
+            stacked = fusing.stacks(members[group[0]].recipe, device)
+            size = len(group) if stacked else AT_ONCE
+            chosen = [members[i] for i in (group if stacked else sorted(group))]
+            together += [chosen[at : at + size] for at in range(0, len(chosen), size)]
+    return together
 
 
 _LOADED: dict[Any, Samples] = {}
@@ -156,10 +164,10 @@ def _take(steps: Iterable[StepInfo], until: float) -> None:
 
 
 def train_group(group: Sequence[Training], until: float = math.inf) -> list[Training]:
-    """Train runs of a group as one program, and note which of them ended early.
+    """Train the runs of a group together, and note which of them ended early.
 
-    Runs that cannot be fused are left to be trained one after the other, with a warning. The
-    arguments and errors are those of run_training.
+    Runs that cannot be are left to be trained one after the other, with a warning. The arguments
+    and errors are those of run_training.
     """
     left = [training for training in group if training.left()]
     if len(left) < 2:
