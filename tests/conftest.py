@@ -153,6 +153,14 @@ def full_data() -> Path:
     pytest.skip("full MNIST is not here; point GANATOMY_DATA at the folder of MNIST/raw")
 
 
+@pytest.fixture(autouse=True)
+def threads_of_a_test_are_its_own() -> Iterator[None]:
+    """Restore the number of threads: two workers with two each on two cores wait for each other."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache for the tests alone; they neither use nor fill the one of who runs them."""
