@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Check and measure ganatomy on a bare machine with a GPU and PyTorch, without a network.
 #
-#   scripts/gpu.sh [--minutes 9] [--study NAME ...] [--plan]
+#   scripts/gpu.sh [--minutes 9] [--study NAME ...] [--all] [--skip STAGE ...] [--plan]
+#
+# --all goes on with the studies of the reports, from the runs in .gpu/runs.tar.gz (or its parts) if
+# there are any, and leaves them as runs.tar.gz, in parts of at most 15 MB. --skip leaves a stage out,
+# and its time to the studies.
 #
 # Uses .gpu/ (scripts/pack_gpu.sh) where it is there. Every stage has a limit, and survives the failure
 # of the one before. Results are in $OUT (default gpu-results): summary.txt, machine.txt, tests.txt,
@@ -9,13 +13,16 @@
 # DEVICE=cpu tries the script on a machine without a GPU.
 set -u
 cd "$(dirname "$0")/.."
-minutes=9 studies=() plan=
+minutes=9 studies=() plan= all= skipped=" "
 while [ $# -gt 0 ]; do
   case $1 in
     --minutes) minutes=$2; shift 2 ;;
     --study) studies+=("$2"); shift 2 ;;
+    --all) all=1; shift ;;
+    --skip) skipped+="$2 "; shift 2 ;;
     --plan) plan=1; shift ;;
-    *) echo "usage: scripts/gpu.sh [--minutes 9] [--study NAME ...] [--plan]" >&2; exit 2 ;;
+    *) echo "usage: scripts/gpu.sh [--minutes 9] [--study NAME ...] [--all] [--skip STAGE] [--plan]" >&2
+       exit 2 ;;
   esac
 done
 case $minutes in ''|*[!0-9]*|0) echo "expected whole minutes, 1 or more, got $minutes" >&2; exit 2 ;; esac
@@ -26,22 +33,29 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 total=$((minutes * 60))
 install=$((total / 18)) machine=$((total / 18)) tests=$((total * 4 / 18)) bench=$((total * 8 / 18))
-[ ${#studies[@]} -gt 0 ] && bench=$((total * 5 / 18))
+count=$((${#studies[@]} + ${all:-0}))
+[ $count -gt 0 ] && bench=$((total * 5 / 18))
+for name in machine tests bench; do
+  case $skipped in *" $name "*) printf -v "$name" 0 ;; esac
+done
 left=$((total - install - machine - tests - bench))
-each=$((${#studies[@]} > 0 ? left / ${#studies[@]} : 0))
+each=$((count > 0 ? left / count : 0))
+budget=$((each > 120 ? each - 60 : each / 2))  # measurements and pages take time after it
 
 echo "plan, at most $minutes minutes:"
 echo "  install    $install s  wheels and data of .gpu/"
-echo "  machine    $machine s  ganatomy doctor"
-echo "  tests      $tests s  pytest -m gpu"
-echo "  benchmark  $bench s  benchmarks/gpu.py"
+[ $machine -gt 0 ] && echo "  machine    $machine s  ganatomy doctor"
+[ $tests -gt 0 ] && echo "  tests      $tests s  pytest -m gpu"
+[ $bench -gt 0 ] && echo "  benchmark  $bench s  benchmarks/gpu.py"
 for name in ${studies[@]+"${studies[@]}"}; do echo "  study      $each s  $name"; done
+[ -n "$all" ] && echo "  studies    $each s  ganatomy study --all --budget ${budget}s"
 [ -n "$plan" ] && exit 0
 
 failed=0
 stage() {  # NAME SECONDS COMMAND: run it within its limit, and note how it went
   local name=$1 limit=$2 begun=$SECONDS status
   shift 2
+  [ "$limit" -gt 0 ] || return
   timeout --signal=INT --kill-after=10 "$limit" "$@"  # as Ctrl-C: pytest and studies end in order
   status=$?
   [ $status -ne 0 ] && failed=1
@@ -71,5 +85,13 @@ for name in ${studies[@]+"${studies[@]}"}; do
   stage "study $name" "$each" "$python" -m ganatomy study "$name" --device "$device" --out "$work/studies/$name"
   [ -d "$work/studies/$name" ] && pack "$name"
 done
+if [ -n "$all" ]; then
+  cat .gpu/runs.tar.gz* > "$out/runs.tar.gz" 2> /dev/null || rm -f "$out/runs.tar.gz"
+  stage studies "$each" "$python" -m ganatomy study --all --budget "${budget}s" --device "$device" \
+    --out "$work/all" --archive "$out/runs.tar.gz"
+  if [ "$(stat -c %s "$out/runs.tar.gz" 2> /dev/null || echo 0)" -gt $((15 * 1000 * 1000)) ]; then
+    split --bytes 15MB --numeric-suffixes "$out/runs.tar.gz" "$out/runs.tar.gz." && rm "$out/runs.tar.gz"
+  fi
+fi
 cat "$out/summary.txt"
 exit $failed

@@ -3,7 +3,6 @@
 import ast
 import functools
 import inspect
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import MLP, Call
+from conftest import MLP
 from torch import Tensor, nn
 
 import ganatomy as gan
@@ -220,18 +219,16 @@ def test_an_importable_function_is_named_by_its_module(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:n = 300 is below 2,048")
-def test_python_says_what_the_command_says(tmp_path: Path, call: Call) -> None:
+def test_a_run_is_measured_compared_and_interpolated(tmp_path: Path) -> None:
     recipe = gan.Recipe.of(dataset="mnist10k", steps=6, batch=8, g_widths=(8,), d_widths=(8,))
-    run = gan.train(recipe, tmp_path / "run", sample_every=1, **FAST)
-    found = run.diagnose(device="cpu")
-    code, said, _ = call("diagnose", run.path, "--json")
-    assert code == 0 and json.loads(said)["found"] == [d.to_dict() for d in found]
+    run = gan.train(recipe, tmp_path / "run", sample_every=3, **FAST)
     measured = run.evaluate("classifier-2k", "fid, prdc", n=300, device="cpu")
     assert set(measured) == {"fd", "precision", "recall", "density", "coverage"}
     assert measured["fid"] == measured["fd"] and measured.n == 300
     low, high = measured.interval("precision") or (0, 0)
     assert low <= measured["precision"] <= high and measured.real("precision")
-    other = gan.evaluate(run.sample(300), real="mnist", metrics="precision", device="cpu")
+    how: dict[str, Any] = {"protocol": "classifier-2k", "metrics": "precision", "device": "cpu"}
+    other = gan.evaluate(run.sample(300), real="mnist", **how)
     assert other["precision"] == pytest.approx(measured["precision"], abs=0.1)
     assert other.fingerprint != measured.fingerprint
     assert gan.compare([run, str(run.path)]).save(tmp_path / "p.html").exists()
@@ -244,8 +241,9 @@ def test_python_says_what_the_command_says(tmp_path: Path, call: Call) -> None:
 def test_images_of_any_form_have_one_score(pixels: str) -> None:
     images = DATASETS["mnist10k"].load(Path(), "train").values[:400]
     form = {"uint8": images, "floats": images / 255.0, "signed": images / 127.5 - 1}[pixels]
-    found = gan.evaluate(form, real="mnist", metrics="precision", device="cpu")
-    whole = gan.evaluate(images, real="mnist", metrics="precision", device="cpu")
+    how: dict[str, Any] = {"protocol": "classifier-2k", "metrics": "precision", "device": "cpu"}
+    found = gan.evaluate(form, real="mnist", **how)
+    whole = gan.evaluate(images, real="mnist", **how)
     assert found["precision"] == whole["precision"] and found.n == 400
     assert found.fingerprint == whole.fingerprint
 

@@ -28,6 +28,32 @@ def test_the_plan_comes_first_and_adds_up(tmp_path: Path) -> None:
     assert not any((tmp_path / "out").iterdir())
 
 
+def test_stages_that_are_skipped_leave_their_time_to_the_studies(tmp_path: Path) -> None:
+    words = ["--minutes", "9", "--all", "--skip", "tests", "--skip", "bench", "--plan"]
+    found = call("gpu.sh", *words, OUT=str(tmp_path / "out"))
+    *_, machine, studies = found.stdout.splitlines()
+    assert "ganatomy doctor" in machine and "tests" not in found.stdout
+    assert studies.split()[1] == "480" and studies.endswith("study --all --budget 420s")
+
+
+def test_archives_come_in_as_parts_and_go_out_as_parts(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    (copy / "scripts").mkdir(parents=True)
+    (copy / "scripts" / "gpu.sh").write_text((ROOT / "scripts" / "gpu.sh").read_text())
+    (copy / ".gpu").mkdir()
+    for part, text in (("00", "a" * 9_000_000), ("01", "b" * 9_000_000)):
+        (copy / ".gpu" / f"runs.tar.gz.{part}").write_text(text)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    command = ["bash", str(copy / "scripts/gpu.sh"), "--all"]
+    env = os.environ | {"OUT": str(tmp_path / "out"), "PYTHON": str(python)}
+    assert subprocess.run(command, env=env, capture_output=True).returncode == 0
+    parts = [tmp_path / "out" / f"runs.tar.gz.0{k}" for k in range(2)]
+    assert [len(part.read_bytes()) for part in parts] == [15_000_000, 3_000_000]
+    assert not (tmp_path / "out" / "runs.tar.gz").exists()
+
+
 @pytest.mark.parametrize("words", [["--minutes", "0"], ["--minutes", "x"], ["--fast"]])
 def test_wrong_words(words: list[str]) -> None:
     found = call("gpu.sh", *words)
