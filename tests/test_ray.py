@@ -23,7 +23,7 @@ from ganatomy.studies.executors import ray as clusters
 from ganatomy.studies.executors.local import EXECUTORS, Executor
 from ganatomy.studies.executors.outcome import Failure
 from ganatomy.studies.executors.ray import cluster, requested
-from ganatomy.studies.study import Job
+from ganatomy.studies.job import Job
 from ganatomy.studies.trainings import run_training, trainings
 from ganatomy.studies.verdict import verdicts
 

@@ -22,18 +22,12 @@ from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
+from ganatomy.studies.job import Job
 from ganatomy.studies.page import contents
 from ganatomy.studies.reports import STUDIES, study
 from ganatomy.studies.result import StudyResult
 from ganatomy.studies.run import Pace, pace, run_jobs, run_study, spread
-from ganatomy.studies.study import (
-    Job,
-    Study,
-    begin,
-    decidable,
-    measurable,
-    needed,
-)
+from ganatomy.studies.study import Study, begin, decidable, measurable, needed
 from ganatomy.studies.trainings import Training, run_training, trainings
 from ganatomy.studies.verdict import decide, measure, numbers, verdicts
 

@@ -12,6 +12,7 @@ import pytest
 from test_study_runs import OPTIONS
 from test_study_sweep import FIRST, SECOND, both, brief
 
+from ganatomy.evaluation.result import Evaluation
 from ganatomy.runs.folder import Run
 from ganatomy.storage.checksums import encode_row
 from ganatomy.studies import sweep
@@ -59,6 +60,22 @@ def test_an_archive_goes_out_and_comes_in(
     # checkpoints of unfinished runs come along: they go on where they were
     longer = dataclasses.replace(SECOND, steps=12)
     assert both(tmp_path / "there", longer, archive=tmp_path / "x.tar.gz").results
+
+
+def test_further_sampling_seeds_come_along(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(files: Path) -> None:
+        run = Run(next((files / "runs").glob("*seed1*")))
+        row = run.rows("metrics")[0]
+        protocol = Evaluation.from_dict(row).protocol.replace(seed=1)
+        how = {"protocol": protocol.name, "fingerprint": protocol.fingerprint}
+        run.append("metrics", row | how | {"settings": protocol.settings})
+
+    monkeypatch.setattr(sweep, "serial", None)  # nothing is trained or measured again
+    assert both(tmp_path / "out", FIRST, archive=changed(made, tmp_path, again)).results
+    (run,) = (tmp_path / "out" / "runs").glob("*seed1*")
+    assert Run(run).rows("metrics")[-1]["settings"]["seed"] == 1
 
 
 def test_unfinished_runs_keep_their_checkpoints(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.figures import axis, bands
+from ganatomy.studies.job import Job
 from ganatomy.studies.page import contents, fitted
-from ganatomy.studies.study import Job, Study, begin
+from ganatomy.studies.study import Study, begin
 from ganatomy.studies.tables import read, tables
 from ganatomy.studies.verdict import decide, verdicts
 
@@ -172,7 +173,7 @@ def test_names_are_inert(files: dict[str, str]) -> None:
     page = files["page.html"]
     assert "<script" not in page and "&lt;script&gt;alert" in page
     assert not {k for _, a in Reader(page).tags for k in a if k.startswith(("on", "alert"))}
-    (row,) = [line for line in files["README.md"].splitlines() if line.startswith("| c1")]
+    (row,) = [line for line in files["README.md"].splitlines() if line.startswith("| c1:")]
     assert "<script" not in files["README.md"] and len(re.findall(r"(?<!\\)\|", row)) == 8
 
 

@@ -15,11 +15,12 @@ from ganatomy.recipes.recipe import RunOptions
 from ganatomy.runs.folder import Run
 from ganatomy.studies import trainings as module
 from ganatomy.studies.executors.local import Failure
+from ganatomy.studies.job import Job, run_name
 from ganatomy.studies.pacing import shares
 from ganatomy.studies.page import _whole
 from ganatomy.studies.plan import plan_study
 from ganatomy.studies.run import fuses, pace, prepare, run_jobs, run_study
-from ganatomy.studies.study import Job, Study, run_name
+from ganatomy.studies.study import Study
 from ganatomy.studies.tables import by_condition, read
 from ganatomy.studies.trainings import trainings
 from ganatomy.studies.verdict import numbers

@@ -15,9 +15,9 @@ from ganatomy.recipes.recipe import Precision, RunOptions
 from ganatomy.studies.executors.outcome import Executor
 
 if TYPE_CHECKING:
+    from ganatomy.studies.job import Job
     from ganatomy.studies.plan import StudyPlan
     from ganatomy.studies.run import Outcomes
-    from ganatomy.studies.study import Job
     from ganatomy.studies.sweep import Sweep
 
 
@@ -76,7 +76,12 @@ class Study(Command):
 
         if self.plan:
             return plan_study(
-                self.name, seeds=self.seeds, jobs=self.jobs, scale=self.scale, options=self._options
+                self.name,
+                self.out,
+                seeds=self.seeds,
+                jobs=self.jobs,
+                scale=self.scale,
+                options=self._options,
             )
         return run_study(
             self.name,
@@ -214,6 +219,15 @@ def _show_plan(plan: "StudyPlan") -> None:
         f"{plan.memory_bytes / 1e9:.1f} GB of memory, {on_device}"
         f"{plan.disk_bytes / 1e6:,.0f} MB on disk; nothing written"
     )
+    if plan.claims:
+        from ganatomy.studies.plan import DIFFERENCES
+
+        heads = [f"{100 * share:g} %" for share in DIFFERENCES]
+        terminal.say("\nseeds that a difference from the first condition's mean needs:")
+        terminal.table(
+            ("claim", *heads),
+            [(c.claim, *("> 100" if n is None else str(n) for n in c.seeds)) for c in plan.claims],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from ganatomy.recipes.recipe import RunOptions
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.studies.executors.outcome import Failure
+from ganatomy.studies.job import Job
 from ganatomy.studies.pacing import Pacing
 from ganatomy.studies.result import StudyResult
 from ganatomy.studies.run import conclude, prepare, repeat
-from ganatomy.studies.study import Job, Study, begin, measurable
+from ganatomy.studies.study import Study, begin, measurable
 from ganatomy.studies.trainings import Training
 
 

@@ -18,7 +18,8 @@ from ganatomy.recipes.recipe import DataSection
 from ganatomy.runs.data import check_data, load_data
 from ganatomy.runs.folder import Run
 from ganatomy.storage.checksums import DamagedError
-from ganatomy.studies.study import Job, reference_for, run_name
+from ganatomy.studies.job import Job, run_name
+from ganatomy.studies.study import reference_for
 from ganatomy.studies.trainings import Training
 from ganatomy.training.verify import verify
 
@@ -134,10 +135,11 @@ def _checked(archive: Path, runs: Sequence[Run], jobs: Sequence[Job]) -> list[Ru
         except ValueError as error:
             raise ValueError(f"{where} has other data: {error}") from error
         for row in rows:
-            key = (recipe.data, row["protocol"])
+            name, seed = row["protocol"].partition("+")[0], row["settings"]["seed"]
+            key = (recipe.data, name, seed)
             if key not in fingerprints:
-                ref = reference_for(recipe, row["protocol"], job.options)
-                fingerprints[key] = ref.protocol.fingerprint
+                ref = reference_for(recipe, name, job.options)
+                fingerprints[key] = ref.protocol.replace(seed=seed).fingerprint
             if row["fingerprint"] != fingerprints[key]:
                 raise ValueError(
                     f"{where} was measured by another protocol: {row['protocol']} "

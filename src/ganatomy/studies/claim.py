@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ganatomy.evaluation import statistics
 from ganatomy.evaluation.checkpoints import measured
-from ganatomy.evaluation.metrics import metric_of, values
+from ganatomy.evaluation.metrics import ALIASES, metric_of, values
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.runs.folder import Row, Run
 from ganatomy.runs.sampling import interpolate, load_generator
@@ -108,12 +108,24 @@ class Point(NamedTuple):
     """name of the protocol that measures the run"""
     log_every: int
     """steps between the rows that count"""
+    samplings: int = 1
+    """sampling seeds that count: the protocol's own and those that follow it"""
 
     def evaluation(self) -> Evaluation | None:
         """Return what was measured at the step under the protocol; None if nothing was."""
-        found = measured(self.run)
-        found = [e for e in found if e.step == self.step and e.protocol.name == self.protocol]
-        return found[-1] if found else None
+        return next(iter(self.evaluations().values()), None)
+
+    def evaluations(self) -> dict[int, Evaluation]:
+        """Return what was measured at the step by sampling seed, that of the protocol first."""
+        found = [e for e in measured(self.run) if e.step == self.step]
+        own = [e for e in found if e.protocol.name == self.protocol][-1:]
+        return {
+            seed: e
+            for first in own
+            for seed in range(first.protocol.seed, first.protocol.seed + self.samplings)
+            for e in (first, *found)
+            if e.protocol == first.protocol.replace(seed=seed)
+        }
 
     def rows(self) -> list[Row]:
         """Return the logged rows up to the step, at equal distances."""
@@ -121,53 +133,57 @@ class Point(NamedTuple):
         return [r for r in rows if r["step"] <= self.step and r["step"] % self.log_every == 0]
 
 
-def value_of(claim: Claim, point: Point) -> float:
-    """Return the number of a claim for a run at a step.
+def values_of(claim: Claim, point: Point) -> list[float]:
+    """Return the numbers of a claim for a run at a step, one for each sampling seed.
+
+    A number that does not come from measured samples is one only.
 
     Raises:
         LookupError: if it was not logged or measured.
     """
     kind, _, name = claim.metric.rpartition(":")
     found = KINDS[kind](point, name)
-    return found if claim.to is None else abs(found - claim.to)
+    return found if claim.to is None else [abs(x - claim.to) for x in found]
 
 
-def _last(point: Point) -> Evaluation:
-    found = point.evaluation()
-    if found is None:
+def _measured(point: Point) -> list[Evaluation]:
+    """Return the evaluations, that of the protocol's own seed first."""
+    found = [*point.evaluations().values()]
+    if not found:
         raise LookupError(
             f"{point.run.path} was not measured by {point.protocol} at step {point.step}"
         )
     return found
 
 
-def _value(point: Point, name: str) -> float:
-    return _last(point)[name]
+def _value(point: Point, name: str) -> list[float]:
+    own, *others = _measured(point)
+    known = ALIASES.get(name, name)  # further seeds may have other metrics
+    return [own[name], *(evaluation[name] for evaluation in others if known in evaluation)]
 
 
-def _share(point: Point, name: str) -> float:
-    counts = _last(point).class_counts
-    assert counts is not None
-    return float(counts[int(name)] / sum(counts))
+def _share(point: Point, name: str) -> list[float]:
+    counts = [evaluation.class_counts for evaluation in _measured(point)]
+    return [float(c[int(name)] / sum(c)) for c in counts if c is not None]
 
 
-def _mean(point: Point, name: str) -> float:
+def _mean(point: Point, name: str) -> list[float]:
     logged = _logged(point, name)
-    return float(logged[-max(1, round(WINDOW * len(logged))) :].mean())
+    return [float(logged[-max(1, round(WINDOW * len(logged))) :].mean())]
 
 
-def _fluctuation(point: Point, name: str) -> float:
+def _fluctuation(point: Point, name: str) -> list[float]:
     logged = _logged(point, name)
-    return statistics.fluctuation(logged[len(logged) // 2 :])
+    return [statistics.fluctuation(logged[len(logged) // 2 :])]
 
 
-def _interpolation(point: Point, name: str) -> float:
+def _interpolation(point: Point, name: str) -> list[float]:
     run, recipe = point.run, point.run.recipe
     _, generator = load_generator(run, run.checkpoint(point.step))
     jumps = interpolate(
         generator, PAIRS, PAIR_STEPS, recipe, recipe.training.seed, name == "slerp"
     ).jump
-    return float(np.mean(jumps))
+    return [float(np.mean(jumps))]
 
 
 def _logged(point: Point, name: str) -> NDArray[np.float64]:
@@ -180,11 +196,11 @@ def _logged(point: Point, name: str) -> NDArray[np.float64]:
     return found
 
 
-KINDS: dict[str, Callable[[Point, str], float]] = {
+KINDS: dict[str, Callable[[Point, str], list[float]]] = {
     "": _value,
     "mean": _mean,
     "fluctuation": _fluctuation,
     "share": _share,
     "interpolation": _interpolation,
 }
-"""kind of metric -> function of a run at a step, and the name after the colon"""
+"""kind of metric -> function of a run at a step, and the name after the colon, to numbers"""

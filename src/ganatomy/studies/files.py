@@ -16,7 +16,7 @@ from ganatomy.studies.claim import Claim
 from ganatomy.studies.study import Study, decidable
 from ganatomy.validation import check, from_dict, lookup, nearest, to_dict
 
-_LIMITS = {"steps": (1, 1e9), "seeds": (1, 1000), "log_every": (1, math.inf)}
+_LIMITS = {"steps": (1, 1e9), "seeds": (1, 1000), "log_every": (1, math.inf), "samplings": (1, 100)}
 
 
 def from_file(path: Path) -> Study:
@@ -186,7 +186,7 @@ def to_toml(study: Study) -> str:
     plain = dataclasses.asdict(study)
     lines = [
         f"{field} = {json.dumps(plain[field])}"
-        for field in ("question", "base", "steps", "seeds", "protocol", "log_every")
+        for field in ("question", "base", "steps", "seeds", "protocol", "log_every", "samplings")
     ]
     for condition, fields in plain["conditions"].items():
         lines += ["", f"[conditions.{json.dumps(condition)}]"]

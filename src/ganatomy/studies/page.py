@@ -20,10 +20,12 @@ from ganatomy.figures.charts import dot_plot
 from ganatomy.pages.page import Page, render
 from ganatomy.pages.sections import CHARTS, chart_sets, differences, score_losses
 from ganatomy.runs.folder import Row
+from ganatomy.studies import certainty
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.figures import axis, bands
+from ganatomy.studies.job import Job
 from ganatomy.studies.result import COLUMNS, StudyResult
-from ganatomy.studies.study import ALPHA, Job, Study
+from ganatomy.studies.study import ALPHA, Study
 from ganatomy.studies.tables import (
     Finished,
     by_condition,
@@ -89,6 +91,8 @@ def page(
         few={c: n for c in study.conditions if (n := found.seeds.get(c, 0)) < study.seeds},
         panels=_panels(found, runs),
         values=spread(runs),
+        variance=(certainty.VARIANCE, certainty.variances(found), certainty.VARIANCE_NOTE),
+        chances=(certainty.CHANCES, certainty.chances(found), certainty.CHANCES_NOTE),
         scored=scored,
         sets=chart_sets(lines, "step", bool(scored)),
         grids=_grids(runs),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ganatomy.evaluation.text import html_table, number, text_table
 from ganatomy.pages.page import Page
 from ganatomy.studies.claim import Claim
+from ganatomy.studies.variance import VarianceSplit
 from ganatomy.validation import from_dict
 
 Verdict = Literal["supported", "refuted", "undecided"]
@@ -44,15 +45,38 @@ class Finding:
     """smallest number of seeds with which the claim can be decided"""
     measure: str = ""
     """name of the quantity, for people; text after a semicolon says how it is averaged"""
+    variance: Mapping[str, VarianceSplit] = dataclasses.field(default_factory=dict)
+    """what training again and sampling again change, by condition; empty without two seeds of
+    both"""
+    power: float | None = None
+    """probability that such a study finds the difference seen, if it is the true one; of undecided
+    claims about two conditions only"""
+    seeds_for_effect: int | None = None
+    """seeds of each condition that find it with a probability of 0.8; None also if more than 100"""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Finding":
         """Read the output of to_dict."""
-        return cls(**{**values, "claim": from_dict(Claim, values["claim"])})
+        known = values.get("variance", {}).items()
+        variance = {name: VarianceSplit.from_dict(split) for name, split in known}
+        claim = from_dict(Claim, values["claim"])
+        kept = {name: value for name, value in values.items() if name != "improvement"}
+        return cls(**{**kept, "claim": claim, "variance": variance})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON holds it."""
-        return _plain(self)
+        variance = {name: split.to_dict() for name, split in self.variance.items()}
+        plain = _plain(dataclasses.replace(self, variance={}))
+        return plain | {"improvement": self.improvement, "variance": variance}
+
+    @property
+    def improvement(self) -> float:
+        """Probability of improvement (Agarwal et al. 2021, arXiv 2108.13264).
+
+        It is that of a run of the last condition to be beyond one of the first, in the claimed
+        direction.
+        """
+        return 1 - self.superiority if self.claim.direction == "falls" else self.superiority
 
     def groups(self) -> dict[str, Sequence[float]]:
         """Return the numbers of each condition by seed, in the order of the claim's rows."""
@@ -137,7 +161,9 @@ class StudyResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as verdicts.json holds it, without path and failures."""
-        return _plain(dataclasses.replace(self, path=None), "path", "failures")
+        claims = [finding.to_dict() for finding in self.claims]
+        plain = _plain(dataclasses.replace(self, path=None, claims=()), "path", "failures")
+        return plain | {"claims": claims}
 
     def table(self) -> list[list[str]]:
         """Return a line for each claim, under COLUMNS."""

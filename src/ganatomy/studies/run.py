@@ -19,9 +19,10 @@ from ganatomy.storage.files import write_atomic
 from ganatomy.studies import page, reports, verdict
 from ganatomy.studies.executors.local import EXECUTORS, Executor, Failure
 from ganatomy.studies.executors.local import Outcomes as ExecutorOutcomes
+from ganatomy.studies.job import Job
 from ganatomy.studies.pacing import shares
 from ganatomy.studies.result import StudyResult
-from ganatomy.studies.study import Job, Study, begin, decidable, measurable
+from ganatomy.studies.study import Study, begin, decidable, measurable
 from ganatomy.studies.trainings import Training, groups, run_training, train_group, trainings
 
 Outcomes = Iterable[tuple[Job, float | Failure]]

@@ -13,26 +13,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ganatomy.data import data_root, is_name
-from ganatomy.evaluation.metrics import METRICS, Comparison, available, metric_of
+from ganatomy.evaluation.metrics import METRICS, Comparison, available
 from ganatomy.evaluation.protocol import Protocol, preset, require_same
 from ganatomy.evaluation.reference import EvalOptions, Reference, reference
-from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.statistics import least_p
 from ganatomy.gan.machine import pick_device
 from ganatomy.recipes.named import read
 from ganatomy.recipes.recipe import Recipe, RunOptions, data_source
 from ganatomy.runs.data import place_all
-from ganatomy.runs.folder import Run, step_of
-from ganatomy.storage.checksums import DamagedError
 from ganatomy.storage.files import write_atomic
-from ganatomy.studies.claim import Claim, Point
+from ganatomy.studies.claim import Claim
+from ganatomy.studies.job import Job, run_name, steps_of
 from ganatomy.validation import lookup
 
 ALPHA = 0.05
 """Probability that any claim of a study is supported although there is no effect."""
+
+GROWING = ("seeds", "samplings")
+"""Fields of a plan that may become larger after its first run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,14 @@ class Study:
     """name of the protocol that all runs are evaluated under"""
     log_every: int = 10
     """steps between logged rows"""
+    samplings: int = 1
+    """sampling seeds that the metrics of claims are measured with in each run; a claim's number is
+    the mean over them"""
 
     def __post_init__(self) -> None:
         preset(self.protocol)
+        if self.samplings < 1:
+            raise ValueError(f"study {self.name} needs samplings of 1 or more")
         for claim in self.claims:
             for condition in itertools.chain(*claim.rows):
                 lookup(self.conditions, condition, f"condition of claim {claim.id}")
@@ -103,64 +109,24 @@ class Study:
             for condition in self.conditions
         }
 
-    def jobs(self, store: Path, scale: float, options: RunOptions) -> list["Job"]:
+    def jobs(self, store: Path, scale: float, options: RunOptions) -> list[Job]:
         """Return a job for each seed and condition, with a run in a store; seeds go first."""
         metrics = {claim.group for claim in self.claims} | {"fd"}
         names = tuple(name for name in METRICS if name in metrics)
+        again = tuple(name for name in names if name in {claim.group for claim in self.claims})
         pairs = [*itertools.product(range(self.seeds), self.conditions)]
         recipes = [_located(self.recipe(c, seed, scale), options) for seed, c in pairs]
         found = []
         for (seed, condition), placed in zip(pairs, place_all(recipes, options), strict=True):
             recipe, own, _ = placed
-            own = dataclasses.replace(own, log_every=min(self.log_every, _steps(recipe)))
+            own = dataclasses.replace(own, log_every=min(self.log_every, steps_of(recipe)))
             folder = store / run_name(recipe, own)
-            job = Job(condition, seed, recipe, folder, own, self.protocol, names)
+            measured = (self.protocol, names, again, self.samplings)
+            job = Job(condition, seed, recipe, folder, own, *measured)
             if job.passed():
-                job = job._replace(folder=folder.with_name(f"{folder.name}-to-{_steps(recipe)}"))
+                job = job._replace(folder=folder.with_name(f"{folder.name}-to-{steps_of(recipe)}"))
             found.append(job)
         return found
-
-
-class Job(NamedTuple):
-    """A condition and a seed of a study: a run up to a step, and its evaluation there."""
-
-    condition: str
-    seed: int
-    recipe: Recipe
-    """with the condition's length; the run may be longer"""
-    folder: Path
-    options: RunOptions
-    protocol: str
-    metrics: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The condition and the seed."""
-        return f"{self.condition}-seed{self.seed}"
-
-    @property
-    def point(self) -> Point:
-        """The run at the job's step."""
-        return Point(Run(self.folder), _steps(self.recipe), self.protocol, self.options.log_every)
-
-    def evaluation(self) -> Evaluation | None:
-        """Return the evaluation of the run at the job's step, if it has all metrics."""
-        found = self.point.evaluation()
-        return found if found and {*self.metrics} <= {*map(metric_of, found)} else None
-
-    def passed(self) -> bool:
-        """Whether the run went past the step and kept neither a checkpoint nor an evaluation."""
-        steps = [*map(step_of, Run(self.folder).checkpoints())]
-        step = _steps(self.recipe)
-        try:
-            return max(steps, default=0) > step not in steps and self.evaluation() is None
-        except DamagedError:  # which the run itself will say
-            return False
-
-
-def _steps(recipe: Recipe) -> int:
-    assert recipe.training.steps is not None
-    return recipe.training.steps
 
 
 def _located(recipe: Recipe, options: RunOptions) -> Recipe:
@@ -170,20 +136,6 @@ def _located(recipe: Recipe, options: RunOptions) -> Recipe:
     if is_name(name) or Path(name).exists() or not place.exists():
         return recipe
     return recipe.replace(dataset=str(place))
-
-
-def run_name(recipe: Recipe, options: RunOptions) -> str:
-    """Return the name of a run in a store, from all that decides its rows and weights but length.
-
-    A schedule spreads over the length, which is then a part of the name.
-    """
-    constant = recipe.training.schedule == "constant"
-    key = recipe.key_without_length if constant else recipe.key
-    parts = [recipe.data.dataset, recipe.network.model, f"seed{recipe.training.seed}", key]
-    parts += [f"log{options.log_every}"] if options.log_every != 10 else []
-    parts += [options.precision] if options.precision != "fp32" else []
-    parts += ["fast"] if options.fast else []
-    return re.sub(r"[^\w.-]+", "-", "-".join(parts))
 
 
 def reference_for(recipe: Recipe, protocol: str, options: RunOptions) -> Reference:
@@ -252,6 +204,8 @@ def measurable(study: Study, options: RunOptions) -> None:
 def begin(study: Study, out: Path, scale: float) -> None:
     """Write the plan of a study, or check that the folder has the same plan with no more seeds.
 
+    Seeds and samplings may become more.
+
     Raises:
         ValueError: if the folder has another plan, with the fields that differ.
     """
@@ -262,12 +216,13 @@ def begin(study: Study, out: Path, scale: float) -> None:
             held = json.loads(file.read_text())
         except ValueError as error:
             raise ValueError(f"{file} is damaged: {error}; use another folder") from error
-        changed = [k for k in plan if held.get(k) != plan[k] and k != "seeds"]
+        changed = [k for k in plan if held.get(k) != plan[k] and k not in GROWING]
         if changed:
             raise ValueError(
                 f"{out} has a study with another {', '.join(changed)}: a plan does not change "
                 "after its first run; use another folder"
             )
-        if held["seeds"] > plan["seeds"]:
-            raise ValueError(f"{out} has {held['seeds']} seeds already; use as many or more")
+        for field in GROWING:
+            if held.get(field, 1) > plan[field]:
+                raise ValueError(f"{out} has {held[field]} {field} already; use as many or more")
     write_atomic(file, (json.dumps(plan, indent=1) + "\n").encode())

@@ -24,11 +24,12 @@ from ganatomy.studies.agenda import (
 )
 from ganatomy.studies.archive import pack, unpack
 from ganatomy.studies.executors.local import Failure, serial
+from ganatomy.studies.job import Job
 from ganatomy.studies.pacing import Pacing
 from ganatomy.studies.reports import STUDIES
 from ganatomy.studies.result import StudyResult
 from ganatomy.studies.run import Progress, each, fuses
-from ganatomy.studies.study import Job, Study
+from ganatomy.studies.study import Study
 from ganatomy.studies.trainings import Training, groups, run_training, train_group, trainings
 
 UNITS = {"s": 1, "m": 60, "h": 3600}

@@ -3,7 +3,8 @@
 import csv
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,20 @@ from ganatomy.evaluation.result import Evaluation
 from ganatomy.evaluation.text import number
 from ganatomy.pages.sections import CHARTS
 from ganatomy.runs.folder import Row, Run
+from ganatomy.studies.certainty import (
+    CHANCES,
+    CHANCES_NOTE,
+    VARIANCE,
+    VARIANCE_NOTE,
+    chances,
+    in_markdown,
+    variance_rows,
+    variances,
+)
 from ganatomy.studies.figures import bands
+from ganatomy.studies.job import Job
 from ganatomy.studies.result import COLUMNS, Finding, StudyResult
-from ganatomy.studies.study import ALPHA, Job
+from ganatomy.studies.study import ALPHA
 
 
 class Finished(NamedTuple):
@@ -94,9 +106,15 @@ def tables(runs: Sequence[Finished], found: StudyResult) -> dict[str, str]:
     """Return the CSV files of a study: name -> text.
 
     values.csv has a row for each run with every measured value, its interval and its real score,
-    verdicts.csv a row for each claim, and curves.csv the lines and bands of the page's curves.
+    verdicts.csv a row for each claim, and curves.csv the lines and bands of the page's curves. With
+    several sampling seeds, samplings.csv has the values of claims for each of them, and
+    variance.csv their standard deviations by condition.
     """
-    return {
+    again = {
+        "samplings.csv": _csv([row for run in runs for row in _sampled(run)]),
+        "variance.csv": _csv(variance_rows(found)),
+    }
+    return {name: text for name, text in again.items() if text} | {
         "values.csv": _csv([_measured(run, _names(runs)) for run in runs]),
         "verdicts.csv": _csv([_finding(finding) for finding in found.claims]),
         "curves.csv": _csv([row for runs in by_condition(runs).values() for row in _curves(runs)]),
@@ -120,11 +138,21 @@ def _measured(run: Finished, names: Sequence[str]) -> Row:
     return known
 
 
+def _sampled(run: Finished) -> Iterator[Row]:
+    """Yield the values that every sampling seed of a run has, if there are several."""
+    found = run.job.point.evaluations()
+    names = [name for name in values() if all(name in e for e in found.values())]
+    for seed, evaluation in found.items() if len(found) > 1 else ():
+        known = {"condition": run.job.condition, "seed": run.job.seed, "sampling_seed": seed}
+        for name in names:
+            yield known | {"metric": name, "value": evaluation[name]}
+
+
 def _finding(finding: Finding) -> Row:
     claim, conditions = finding.claim, finding.groups()
     means = [sum(numbers) / len(numbers) for numbers in conditions.values()]
     listed = {"conditions": conditions, "reported": claim.reported, "means": means}
-    known, kept = finding.to_dict(), {"claim", "numbers", "measure"}
+    known, kept = finding.to_dict(), {"claim", "numbers", "measure", "variance"}
     return {
         **{
             name: getattr(claim, name)
@@ -161,8 +189,7 @@ def markdown(found: StudyResult, command: str) -> str:
     steps = _inert(length(found.steps))
     scale = "" if found.scale == 1 else f", {found.scale:g} of the study's length"
     lines = [[_inert(text) for text in line] for line in found.table()]
-    table = [COLUMNS, ["---"] * len(COLUMNS), *lines]
-    rows = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    rows = in_markdown(COLUMNS, lines)
     runs = ", ".join(f"{_inert(condition)} {n}" for condition, n in found.seeds.items())
     return f"""# {_inert(found.study)}
 
@@ -175,7 +202,7 @@ bootstrap over three or more seeds). *p* is the p-value of the observed directio
 test over seeds, with Holm's correction for {len(found.claims)} claims. A claim is supported, or
 refuted, if it is at most {ALPHA}. Reported numbers were measured in other ways, so only their
 direction can be compared.
-
+{_certainty(found)}
 Seeds: {runs}. Steps of each run: {steps}{scale}. Measured under
 {found.protocol} `{found.fingerprint}`, where real images have an FD of {real}.
 
@@ -183,8 +210,17 @@ Seeds: {runs}. Steps of each run: {steps}{scale}. Measured under
 
 {where["cpu"]}, {where["cores"]} cores; Python {where["python"]}, PyTorch {where["torch"]},
 ganatomy {where["ganatomy"]}. Figures, samples and the protocol are on [the page](page.html), and
-all numbers in `verdicts.json`, `verdicts.csv`, `values.csv` and `curves.csv`.
+all numbers in `verdicts.json` and the CSV files.
 """
+
+
+def _certainty(found: StudyResult) -> str:
+    """Write the tables of variance and power in Markdown."""
+    split = [[_inert(text) for text in line] for line in variances(found)]
+    table = f"\n{in_markdown(VARIANCE, split)}\n\n{textwrap.fill(VARIANCE_NOTE, 100)}\n"
+    likely = [[_inert(text) for text in line] for line in chances(found)]
+    notes = textwrap.fill(CHANCES_NOTE, 100)
+    return f"{table if split else ''}\n{in_markdown(CHANCES, likely)}\n\n{notes}\n"
 
 
 def length(steps: Mapping[str, int]) -> str:

@@ -21,7 +21,8 @@ from ganatomy.runs.data import load_data
 from ganatomy.runs.folder import Run, step_of
 from ganatomy.storage.checksums import DamagedError
 from ganatomy.studies.executors.outcome import Failure
-from ganatomy.studies.study import Job, reference_for
+from ganatomy.studies.job import Job
+from ganatomy.studies.study import reference_for
 from ganatomy.training.loop import AT_ONCE, run_members, run_steps
 from ganatomy.training.session import StepInfo
 
@@ -111,13 +112,24 @@ def _measured(training: Training, job: Job) -> float | Failure:
         if training.failed and step not in map(step_of, run.checkpoints()):
             return Failure(training.failed)
         others = [o for o in training.jobs if (o.point.step, o.protocol) == (step, job.protocol)]
-        metrics = list(dict.fromkeys(name for other in others for name in other.metrics))
         ref = reference_for(job.recipe, job.protocol, training.options)
-        for found in evaluate_run(run, [run.checkpoint(step)], ref, metrics):
-            run.append("metrics", found.to_dict())
+        for seed, metrics in _missing(others).items():
+            drawn = ref._replace(protocol=ref.protocol.replace(seed=seed))
+            for found in evaluate_run(run, [run.checkpoint(step)], drawn, metrics):
+                run.append("metrics", found.to_dict())
     evaluation = job.evaluation()
     assert evaluation is not None
     return evaluation["fd"]
+
+
+def _missing(jobs: Sequence[Job]) -> dict[int, list[str]]:
+    """Return the metrics that one or more jobs at a step miss, by sampling seed."""
+    left = dict[int, list[str]]()
+    for job in jobs:
+        for seed, names in job.missing().items():
+            known = left.setdefault(seed, [])
+            known += [name for name in names if name not in known]
+    return left
 
 
 def groups(found: Sequence[Training]) -> list[list[Training]]:

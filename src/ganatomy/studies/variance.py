@@ -4,9 +4,10 @@ One value of a run mixes both. With several sampling seeds for each training see
 apart, which says whether more runs or more samples would make a study more certain.
 """
 
+import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -58,6 +59,23 @@ class VarianceSplit:
         """Coefficient of variation of one value of one run; infinite around a mean of 0."""
         return self.single / abs(self.mean) if self.mean else math.inf
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float | None]) -> "VarianceSplit":
+        """Read the output of to_dict."""
+        known = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+        return cls(**{name: math.inf if v is None else v for name, v in known.items()})  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the fields and variation as JSON holds them; None is infinite."""
+        known = dataclasses.asdict(self) | {"variation": self.variation}
+        return {name: v if math.isfinite(v) else None for name, v in known.items()}
+
+
+def pooled(groups: Sequence[Sequence[float]]) -> float:
+    """Return the standard deviation within groups of numbers; 0 if none has two of them."""
+    known = [np.var(numbers, ddof=1) for numbers in groups if len(numbers) > 1]
+    return math.sqrt(np.mean(known)) if known else 0.0
+
 
 def split(values: Sequence[Sequence[float]] | NDArray[np.float64]) -> VarianceSplit:
     """Tell two sources of variance apart, by an analysis of variance with random effects.
@@ -97,13 +115,14 @@ def split(values: Sequence[Sequence[float]] | NDArray[np.float64]) -> VarianceSp
     )
 
 
-def seeds_for(difference: float, deviation: float, claims: int = 1) -> int | None:
+def seeds_for(difference: float, deviation: float, claims: int = 1, rows: int = 1) -> int | None:
     """Return the seeds of each of two conditions that find a difference with probability POWER.
 
     Args:
         difference: of the two means, in the units of the value.
         deviation: standard deviation of one run's value, such as VarianceSplit.single.
         claims: of the study; each is tested at ALPHA / claims, the first step of Holm's correction.
+        rows: settings that the comparison is pooled over.
 
     Returns:
         The number; None if it is more than MOST_SEEDS.
@@ -116,17 +135,18 @@ def seeds_for(difference: float, deviation: float, claims: int = 1) -> int | Non
             f"expected a difference and a positive deviation, got {difference:g} and {deviation:g}"
         )
     effect = abs(difference) / deviation
-    if power(effect, MOST_SEEDS, claims) < POWER:
+    if power(effect, MOST_SEEDS, claims, rows) < POWER:
         return None
     low, high = 1, MOST_SEEDS  # too few, and enough
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(effect, middle, claims) >= POWER else (middle, high)
+        enough = power(effect, middle, claims, rows) >= POWER
+        low, high = (low, middle) if enough else (middle, high)
     return high
 
 
 @functools.lru_cache(maxsize=256)
-def power(effect: float, seeds: int, claims: int = 1) -> float:
+def power(effect: float, seeds: int, claims: int = 1, rows: int = 1) -> float:
     """Return the probability in [0, 1] that a claim about two conditions is supported.
 
     It is simulated, for normal values and the test that studies use, which is that of Mann and
@@ -136,15 +156,33 @@ def power(effect: float, seeds: int, claims: int = 1) -> float:
         effect: difference of the means in standard deviations of one run.
         seeds: of each condition.
         claims: of the study.
+        rows: settings that the comparison is pooled over.
     """
-    rng = np.random.default_rng(0)
-    first, last = rng.standard_normal((2, STUDIES, seeds))
     if seeds > 30:  # the distribution of the statistic is normal, and its table large
         efficiency = 3 / math.pi  # of the test, against that of means
         normal = NormalDist()
-        reach = effect * math.sqrt(seeds * efficiency / 2) + normal.inv_cdf(ALPHA / claims)
+        reach = effect * math.sqrt(seeds * rows * efficiency / 2) + normal.inv_cdf(ALPHA / claims)
         return normal.cdf(reach)
-    found = scipy.stats.mannwhitneyu(
-        last + effect, first, alternative="greater", axis=1, method="exact"
-    )
-    return float(np.mean(found.pvalue <= ALPHA / claims))
+    rng = np.random.default_rng(0)
+    null, above = np.ones(1), np.zeros(STUDIES, np.int64)
+    for _ in range(rows):
+        first, last = rng.standard_normal((2, STUDIES, seeds))
+        above += (first[:, :, None] < last[:, None, :] + effect).sum((1, 2))
+        null = np.convolve(null, _orders(seeds))
+    p = null[::-1].cumsum()[::-1] / null.sum()
+    return float(np.mean(p[above] <= ALPHA / claims))
+
+
+@functools.lru_cache(maxsize=64)
+def _orders(seeds: int) -> NDArray[np.float64]:
+    """Return how many orders of two groups have each number of pairs that rise, (seeds² + 1,)."""
+    shorter = [np.ones(1)] * (seeds + 1)  # the first group is empty; the last has 0, 1, … values
+    for m in range(1, seeds + 1):
+        counts = [np.ones(1)]
+        for k in range(1, seeds + 1):
+            found = np.zeros(m * k + 1)
+            found[m:] += counts[-1]  # the largest value is in the last group
+            found[: len(shorter[k])] += shorter[k]  # or in the first
+            counts.append(found)
+        shorter = counts
+    return shorter[-1]

@@ -4,15 +4,21 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ganatomy.evaluation import statistics
 from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.gan.machine import environment
 from ganatomy.pages.sections import CHARTS
-from ganatomy.studies.claim import WINDOW, Claim, value_of
+from ganatomy.studies.claim import WINDOW, Claim, values_of
+from ganatomy.studies.job import Job
 from ganatomy.studies.result import Finding, Numbers, StudyResult, Verdict
-from ganatomy.studies.study import ALPHA, Job, Study, needed
+from ganatomy.studies.study import ALPHA, Study, needed
+from ganatomy.studies.variance import VarianceSplit, pooled, power, seeds_for, split
+
+Sampled = Sequence[Sequence[Sequence[Sequence[float]]]]
+"""The numbers of a claim by row of conditions, condition, training seed and sampling seed."""
 
 
 def decide(claims: Sequence[Claim], found: Sequence[Numbers]) -> list[Finding]:
@@ -69,7 +75,8 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
             raise ValueError(f"condition {condition} of {study.name} has no finished run yet")
     found = [(job.name, e) for job in done if (e := job.point.evaluation())]
     require_same((name, e.protocol) for name, e in found)
-    findings = decide(study.claims, [numbers(claim, done) for claim in study.claims])
+    sampled = [samples(claim, done) for claim in study.claims]
+    findings = decide(study.claims, [_means(rows) for rows in sampled])
     first = found[0][1]
     return StudyResult(
         study=study.name,
@@ -82,16 +89,57 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
         real=first.real("fd"),
         environment=environment(),
         claims=tuple(
-            dataclasses.replace(finding, measure=measure(finding.claim, first))
-            for finding in findings
+            dataclasses.replace(
+                finding,
+                measure=measure(finding.claim, first),
+                variance=_variance(finding.claim, rows),
+                **_planned(finding, len(findings)),
+            )
+            for finding, rows in zip(findings, sampled, strict=True)
         ),
     )
 
 
+def _variance(claim: Claim, rows: Sampled) -> dict[str, VarianceSplit]:
+    """Return the sources of variance of each condition that has two or more seeds of both kinds."""
+    found = {}
+    for conditions, row in zip(claim.rows, rows, strict=True):
+        for condition, runs in zip(conditions, row, strict=True):
+            least = min(map(len, runs))
+            if least > 1 and len(runs) > 1:
+                found[condition] = split([values[:least] for values in runs])
+    return found
+
+
+def _planned(finding: Finding, claims: int) -> dict[str, Any]:
+    """Return the power and the seeds for the difference seen, of an undecided claim about pairs."""
+    rows = [(row[0], row[-1]) for row in finding.numbers]
+    seeds, deviation = len(rows[0][0]), pooled(list(itertools.chain(*rows)))
+    pairs = len(finding.claim.conditions) == 2
+    if finding.verdict != "undecided" or not pairs or not deviation or not finding.effect:
+        return {}
+    return {
+        "power": power(abs(finding.effect) / deviation, seeds, claims, len(rows)),
+        "seeds_for_effect": seeds_for(finding.effect, deviation, claims, len(rows)),
+    }
+
+
 def numbers(claim: Claim, done: Sequence[Job]) -> Numbers:
-    """Return the numbers of a claim by row, condition and finished run, in the order of seeds."""
+    """Return the numbers of a claim by row, condition and finished run, in the order of seeds.
+
+    The number of a run is the mean over its sampling seeds.
+    """
+    return _means(samples(claim, done))
+
+
+def _means(rows: Sampled) -> Numbers:
+    return [[[sum(run) / len(run) for run in runs] for runs in row] for row in rows]
+
+
+def samples(claim: Claim, done: Sequence[Job]) -> Sampled:
+    """Return the numbers of a claim by row, condition, finished run and sampling seed."""
     runs = {
-        (job.condition, job.seed): value_of(claim, job.point)
+        (job.condition, job.seed): values_of(claim, job.point)
         for job in done
         if job.condition in itertools.chain(*claim.rows)
     }

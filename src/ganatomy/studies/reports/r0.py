@@ -21,6 +21,7 @@ BASIC_VS_CONV = Study(
     },
     steps=100 * _EPOCH,
     seeds=5,
+    samplings=3,
     claims=(
         Claim(
             id="R0.c1a",

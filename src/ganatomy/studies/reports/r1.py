@@ -40,6 +40,7 @@ ORIGINAL_VS_ENHANCED = Study(
     },
     steps=900,
     seeds=5,
+    samplings=3,
     claims=(
         Claim(
             id="R1.c1a",
@@ -83,6 +84,7 @@ STEP_RATIO = Study(
     conditions={"k1": {"g_steps": 1}, "k3": {}, "k1-longer": {"g_steps": 1, "steps": 1800}},
     steps=900,
     seeds=4,
+    samplings=3,
     claims=(
         Claim(
             id="R1.c2a",
@@ -124,6 +126,7 @@ LABEL_RANGES = Study(
     conditions={"hard": {"real_label": [1, 1], "fake_label": [0, 0]}, "ranges": {}},
     steps=4688,
     seeds=4,
+    samplings=3,
     claims=(
         Claim(
             id="R1.3a",
@@ -149,6 +152,7 @@ COLLAPSE_HIDES = Study(
     conditions={"healthy": {}, "collapsed": {"g_steps": 8}},
     steps=4688,
     seeds=5,
+    samplings=3,
     claims=(
         Claim(
             id="R1.c4a",

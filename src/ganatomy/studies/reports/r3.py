@@ -54,6 +54,7 @@ CAPACITY = Study(
     },
     steps=5000,
     seeds=5,
+    samplings=3,
     claims=(
         _larger("a", 0, "latent"),
         _larger("b", 1, "generator"),
@@ -93,6 +94,7 @@ MODES = Study(
     conditions={"best": {}},
     steps=5000,
     seeds=7,
+    samplings=3,
     claims=(
         Claim(
             id="R3.c3a",

@@ -28,6 +28,7 @@ ATTENTION_WASSERSTEIN = Study(
     },
     steps=93_750,
     seeds=5,
+    samplings=3,
     claims=(
         _repairs("a", "attention", "fd", "self-attention lowers FID"),
         _repairs("b", "wasserstein", "fd", "Wasserstein training lowers FID"),
