@@ -24,4 +24,4 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     names = runpy.run_path(str(TUTORIAL))
     assert names["run"].step == 1000 and len(names["broken"].diagnose()) >= 1
     assert Path("runs/tutorial/compare.html").stat().st_size > 100_000
-    assert names["own"].recipe.objective.loss.startswith("python-")
+    assert names["own"].recipe.objective.loss == "<run_path>:loss"
