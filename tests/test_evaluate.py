@@ -159,7 +159,7 @@ def test_only_what_is_asked_for_is_in_the_result(ref: Reference) -> None:
 @pytest.mark.parametrize("copies", [1, 3])
 def test_every_value_is_a_function_of_the_set_of_images(ref: Reference, copies: int) -> None:
     """Values, intervals and class counts of all metrics, which draw subsets and resamples."""
-    pixels = evaluate.choose(DIGITS.values, 600, 0).repeat_interleave(copies, 0)
+    pixels = evaluate.choose(DIGITS.values, 200, 0).repeat_interleave(copies, 0)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(1))
     one, other = (evaluate.evaluate(p, ref) for p in (pixels, pixels[order]))
     assert {*one} == {*values()} and other == one
@@ -359,10 +359,10 @@ def test_grids_are_cut_back_into_their_images(run: Run, ref: Reference) -> None:
 
 
 def test_measuring_while_training(tmp_path: Path, ref: Reference) -> None:
-    options = RunOptions(eval_every=10, eval_protocol="classifier-2k", device="cpu")
+    options = RunOptions(eval_every=14, eval_protocol="classifier-2k", device="cpu")
     run = fit(CONV, tmp_path / "run", options)
     rows = checkpoints.measured(run)
-    assert [row.step for row in rows] == [10, 14]
+    assert [row.step for row in rows] == [14]
     (again,) = checkpoints.evaluate_run(run, run.checkpoints()[-1:], ref, FEW)
     assert again.fingerprint == rows[-1].fingerprint
     assert again.items() <= rows[-1].items() and {*rows[0]} == {*values()}

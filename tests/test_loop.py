@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,7 +135,11 @@ def wait_for(path: Path, pattern: str, process: "subprocess.Popen[bytes]") -> No
 
 
 @pytest.mark.parametrize(
-    "recipe", [MLP.replace(steps=300), CONV.replace(steps=100)], ids=["mlp", "dcgan"]
+    "recipe",
+    [
+        pytest.param(MLP.replace(steps=300), id="mlp"),
+        pytest.param(CONV.replace(steps=100), id="dcgan", marks=pytest.mark.slow),
+    ],
 )
 def test_kill_and_resume_give_the_same_bytes(recipe: Recipe, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
@@ -251,7 +256,13 @@ def test_measuring_by_hand_leaves_checkpoints_as_they_are(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["log", "metrics"])
-def test_rows_that_training_wrote_are_missed(tmp_path: Path, name: str) -> None:
+def test_rows_that_training_wrote_are_missed(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(_: Any, step: int, __: Any) -> Any:
+        return SimpleNamespace(to_dict=lambda: {"step": step, "values": {}})
+
+    monkeypatch.setattr(sessions, "measure", measure)
     options = dataclasses.replace(OPTIONS, eval_every=4, eval_protocol="classifier-2k")
     run = fit(MLP.replace(steps=10), tmp_path / "run", options)
     assert [row["step"] for row in run.rows("metrics")] == [4, 8, 10]
