@@ -370,8 +370,8 @@ def test_a_latched_step_is_named_where_it_is_read(
 ) -> None:
     new = State.new
 
-    def latching(recipe: Recipe, shape: tuple[int, ...], device: Any = "cpu") -> State:
-        state = new(recipe, shape, device)
+    def latching(*how: Any) -> State:
+        state = new(*how)
         state.nonfinite = torch.full((4,), -1.0, dtype=torch.float64)
         return state
 
