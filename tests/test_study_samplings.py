@@ -138,7 +138,7 @@ def test_files_tell_training_and_sampling_apart(tmp_path: Path) -> None:
     assert float(rows[0]["training"]) == one.variance["a"].training
     assert len([*csv.DictReader(io.StringIO(files["samplings.csv"]))]) == 18
     for text in (texts(files["page.html"]), files["README.md"]):
-        assert all(part in text for part in ("SD of sampling", "0.25", "3 x 3", "improvement"))
+        assert all(part in text for part in ("SD of sampling", "0.25", "3 × 3", "improvement"))
 
 
 def test_an_undecided_claim_has_its_power(tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ class Study(Command):
             _show_plan(result)
             return
         terminal.table(("verdict", "claim"), map(_narrow, result.table()))
+        terminal.table(("checklist", ""), result.checklist.items())
         files = ("page.html", "README.md", "verdicts.json")
         terminal.say("\n" + ", ".join(str((result.path or Path()) / file) for file in files))
 

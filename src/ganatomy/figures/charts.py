@@ -187,7 +187,9 @@ def curves(
         axes.plot(line.x, line.mean, color=color, label=name, linestyle=(0, dash or None))
         if line.low != line.high:
             axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
-    axes.plot([x for x, _ in dots], [y for _, y in dots], "o", color=INK, markersize=6)
+    axes.plot(
+        [x for x, _ in dots], [y for _, y in dots], "o", color=INK, markersize=6, clip_on=False
+    )
     ends = [x for line in lines.values() for x in line.x] or [0.0]
     axes.set(xlabel=x_title, xlim=(min(ends), max(ends) if max(ends) > min(ends) else ends[0] + 1))
     low, high = y_range or span(lines.values())

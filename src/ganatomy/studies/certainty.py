@@ -25,7 +25,7 @@ CHANCES = ("claim", "probability of improvement", "power", "seeds for this diffe
 
 VARIANCE_NOTE = (
     "Each run was measured with several sampling seeds, and a claim's number is the mean over "
-    "them. Seeds: training seeds x sampling seeds. SD of training: standard deviation that "
+    "them. Seeds: training seeds × sampling seeds. SD of training: standard deviation that "
     "training again with another seed adds. SD of sampling: standard deviation of sampling again "
     "from the same weights. Ratio: of the first to the second, with its 95 % interval for normal "
     "values. Variation: coefficient of variation, the standard deviation of one value of one run "
@@ -48,7 +48,7 @@ def variances(found: StudyResult) -> list[list[str]]:
         [
             measure,
             condition,
-            f"{split.seeds} x {split.samplings}",
+            f"{split.seeds} × {split.samplings}",
             *map(number, (split.mean, split.interquartile_mean, split.training, split.sampling)),
             f"{_ratio(split.ratio)} {interval(split.low, split.high)}".replace("inf", "∞"),
             _ratio(split.variation),

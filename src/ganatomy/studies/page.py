@@ -19,11 +19,12 @@ from ganatomy.evaluation.text import number
 from ganatomy.figures.charts import dot_plot
 from ganatomy.pages.page import Page, render
 from ganatomy.pages.sections import CHARTS, chart_sets, differences, score_losses
-from ganatomy.runs.folder import Row
 from ganatomy.studies import certainty
+from ganatomy.studies.checklist import machines
 from ganatomy.studies.claim import Claim
 from ganatomy.studies.figures import axis, bands
 from ganatomy.studies.job import Job
+from ganatomy.studies.lengths import lengths
 from ganatomy.studies.result import COLUMNS, StudyResult
 from ganatomy.studies.study import ALPHA, Study
 from ganatomy.studies.tables import (
@@ -101,7 +102,11 @@ def page(
         measured=measured,
         heading=measured.replace(step=None).heading() if measured else "",
         about=PROTOCOLS[first.protocol].about if first.protocol in PROTOCOLS else "",
-        machines=_machines(runs),
+        lengths=lengths(found, runs),
+        machines=[
+            (len(sessions), how)
+            for how, sessions in machines([s for r in runs for s in r.sessions])
+        ],
         plan=hashlib.sha256(plan).hexdigest(),
         command=command,
         alone=_alone(first, found.path),
@@ -198,12 +203,3 @@ def _shrunk(image: bytes, most: int) -> tuple[bytes, float]:
             )
             content = buffer.getvalue()
     return content, share
-
-
-def _machines(runs: Sequence[Finished]) -> list[tuple[int, Row]]:
-    """Return the environments of the runs with their numbers of runs, the most common first."""
-    keys = ("cpu", "cores", "device", "threads", "precision", "python", "torch", "ganatomy")
-    found: collections.Counter[tuple[Any, ...]] = collections.Counter()
-    for run in runs:
-        found.update({tuple(s.get(key) for key in (*keys, "platform")) for s in run.sessions})
-    return [(n, dict(zip((*keys, "platform"), how, strict=True))) for how, n in found.most_common()]

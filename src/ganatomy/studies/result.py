@@ -137,6 +137,8 @@ class StudyResult:
     """versions and machine of the process that gave the verdicts"""
     claims: tuple[Finding, ...]
     """a finding for each claim, in the order of the study"""
+    checklist: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    """the reproducibility checklist: item to answer; its times are not a part of the result"""
     path: Path | None = None
     """the study's folder"""
     failures: Mapping[str, str] = dataclasses.field(default_factory=dict)

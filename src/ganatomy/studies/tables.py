@@ -203,7 +203,7 @@ test over seeds, with Holm's correction for {len(found.claims)} claims. A claim 
 refuted, if it is at most {ALPHA}. Reported numbers were measured in other ways, so only their
 direction can be compared.
 {_certainty(found)}
-Seeds: {runs}. Steps of each run: {steps}{scale}. Measured under
+{_checklist(found)}Seeds: {runs}. Steps of each run: {steps}{scale}. Measured under
 {found.protocol} `{found.fingerprint}`, where real images have an FD of {real}.
 
     {command}
@@ -212,6 +212,12 @@ Seeds: {runs}. Steps of each run: {steps}{scale}. Measured under
 ganatomy {where["ganatomy"]}. Figures, samples and the protocol are on [the page](page.html), and
 all numbers in `verdicts.json` and the CSV files.
 """
+
+
+def _checklist(found: StudyResult) -> str:
+    """Write the reproducibility checklist in Markdown."""
+    lines = [f"- **{item}.** {_inert(answer)}" for item, answer in found.checklist.items()]
+    return "Reproducibility checklist:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
 
 
 def _certainty(found: StudyResult) -> str:

@@ -11,6 +11,7 @@ from ganatomy.evaluation.protocol import require_same
 from ganatomy.evaluation.result import Evaluation
 from ganatomy.gan.machine import environment
 from ganatomy.pages.sections import CHARTS
+from ganatomy.studies.checklist import checklist
 from ganatomy.studies.claim import WINDOW, Claim, values_of
 from ganatomy.studies.job import Job
 from ganatomy.studies.result import Finding, Numbers, StudyResult, Verdict
@@ -97,6 +98,7 @@ def verdicts(study: Study, done: Sequence[Job], scale: float) -> StudyResult:
             )
             for finding, rows in zip(findings, sampled, strict=True)
         ),
+        checklist=checklist(study, done, scale),
     )
 
 
