@@ -71,7 +71,12 @@ def test_json_is_the_result(
     results: list[Any] = []
     command = type(main.parse(words))
     returned = command.call
-    monkeypatch.setattr(command, "call", lambda own: results.append(returned(own)) or results[0])
+
+    def kept(own: Any) -> Any:
+        results.append(returned(own))
+        return results[0]
+
+    monkeypatch.setattr(command, "call", kept)
     code, said, _ = call(*words)
     assert json.loads(said) == json.loads(json.dumps(results[0].to_dict()))
     assert code == main.parse(words).code(results[0])
