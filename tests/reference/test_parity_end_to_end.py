@@ -28,7 +28,7 @@ from ganatomy.figures.images import png
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:n = ", "ignore:64 features", "ignore:This DataLoader"),
+    pytest.mark.filterwarnings("ignore:n = ", "ignore:a distance of 64", "ignore:This DataLoader"),
 ]
 
 N = 120
