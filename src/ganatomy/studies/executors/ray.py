@@ -212,6 +212,8 @@ def _connected(cores: int) -> Iterator[Any]:
             logging_level=logging.ERROR,
         )
     except Exception as error:  # of many kinds
+        with contextlib.suppress(Exception):
+            ray.shutdown()  # a connection that is half made would fail the next one
         raise ValueError(f"no Ray cluster at {address}: {_line(error)}") from error
     try:
         yield ray
