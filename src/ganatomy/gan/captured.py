@@ -198,7 +198,7 @@ class Captured:
         if not isinstance(self.state.opt_g.param_groups[0]["lr"], Tensor):
             set_rates(self.state, self.recipe, step / self.total)
         devices = [self.device] if self.device.type == "cuda" else []
-        if _random(self.recipe) and not self.fused:
+        if draws_on_device(self.recipe) and not self.fused:
             with torch.random.fork_rng(devices):
                 seed_all(step_seed(self.recipe, step), self.device)
                 logs = program()
@@ -279,8 +279,12 @@ def _fits(data: Samples, device: torch.device) -> bool:
     return data.values.nbytes <= torch.cuda.mem_get_info(device)[0] / 2
 
 
-def _random(recipe: Recipe) -> bool:
-    """Return whether networks may draw random numbers themselves, on the device."""
+def draws_on_device(recipe: Recipe) -> bool:
+    """Return whether networks may draw random numbers themselves, on the device.
+
+    Graphs that do read seed and offset of PyTorch's only generator from one place of its memory,
+    so that they must not be replayed on several streams at once.
+    """
     dropout = recipe.generator.dropout > 0 or recipe.discriminator.dropout > 0
     return dropout or recipe.network.model not in MODELS
 

@@ -202,13 +202,17 @@ def _together(sessions: Sequence[Session], stopped: list[int]) -> Iterator[StepI
 def _side_by_side(
     sessions: Sequence[Session], stopped: list[int], device: torch.device
 ) -> Iterator[StepInfo]:
-    """Take the steps that runs have left, each as alone, AT_ONCE of them on streams of a GPU."""
+    """Take the steps that runs have left, each as alone, AT_ONCE of them on streams of a GPU.
+
+    Runs whose networks draw random numbers share one stream, see captured.draws_on_device.
+    """
     waiting, going = collections.deque(sessions), dict[int, _Stepping]()
     ended: KeyboardInterrupt | None = None
     while waiting or going:
         while waiting and len(going) < AT_ONCE and not stopped:
             session = waiting.popleft()
-            stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+            alone = device.type != "cuda" or captured.draws_on_device(session.recipe)
+            stream = None if alone else torch.cuda.Stream(device)
             if stream is not None:  # the state is made on the current one
                 stream.wait_stream(torch.cuda.current_stream(device))
             going[id(session)] = _Stepping(session, _alone(session, stopped), stream)
