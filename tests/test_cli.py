@@ -1,6 +1,7 @@
 """Commands do what they say; every mistake gets one line on stderr and its exit code."""
 
 import dataclasses
+import inspect
 import json
 import math
 import subprocess
@@ -131,6 +132,14 @@ def test_every_command_has_help(call: Call, command: str) -> None:
     code, said, complaint = call(command, "--help")
     assert code == 0 and "usage" in said and not complaint
     assert command in call("--help")[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_read(command: str) -> None:
+    kind = COMMANDS[command]
+    source = "".join(inspect.getsource(part) for part in kind.__mro__[:-1])
+    unread = {f.name for f in dataclasses.fields(kind) if f"self.{f.name}" not in source}
+    assert unread <= {"devices", "action"}  # read before the command is called; has one value
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -625,6 +625,17 @@ def test_a_stop_saves_runs_side_by_side(tmp_path: Path, board: None) -> None:
     same_as_alone(UNEQUAL, tmp_path)
 
 
+def test_a_stop_as_runs_end_does_not_pass_for_the_end_of_those_that_wait(
+    tmp_path: Path, board: None
+) -> None:
+    recipes = [PLAIN.replace(steps=4, seed=seed) for seed in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        for step in side_by_side(recipes, tmp_path):
+            if step == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+    assert [Run(tmp_path / f"{i}").checkpoints() != [] for i in range(3)] == [True, True, False]
+
+
 def test_a_run_that_fails_ends_alone_beside_others(tmp_path: Path, board: None) -> None:
     bad = PLAIN.replace(
         steps=8, opt_g="sgd", opt_d="sgd", lr_g=1e-3, lr_d=10.0, real_label=(0, 0), gp=1e6

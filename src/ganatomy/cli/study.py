@@ -144,7 +144,12 @@ class Study(Command):
 
     @property
     def _options(self) -> RunOptions:
-        return RunOptions(device=self.device, precision=self.precision, data_root=self.data_root)
+        return RunOptions(
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            data_root=self.data_root,
+        )
 
     def _together(self) -> bool | None:
         if self.fused and self.no_fused:

@@ -168,7 +168,7 @@ def _comparison(fake: Extracted, ref: Reference) -> Comparison:
 
 
 def _computing(ref: Reference) -> torch.device:
-    """Return the device that metrics compute on: that of the features if it has float64."""
+    """Return the device that metrics compute on: CUDA if features are there, else the CPU."""
     return ref.space.device if ref.space.device.type == "cuda" else CPU
 
 

@@ -159,7 +159,8 @@ def step_seconds(recipe: Recipe, size: Size, options: RunOptions) -> float:
     device = pick_device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    state, data = State.new(recipe, size.shape, device), _random(recipe, size.shape)
+    state = State.new(recipe, size.shape, device, options.precision)
+    data = _random(recipe, size.shape)
     with numerics(device, options.precision, options.fast):
         stepping = best_steps(device)(state, recipe.replace(steps=10**9), data, options.precision)
         next(stepping)  # captures, or warms up

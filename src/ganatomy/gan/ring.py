@@ -1,5 +1,6 @@
 """Draws of many steps in one place of memory, made on the CPU and read on a device."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,7 +99,6 @@ class RingMaker:
         first = next(iter(self.recipes.values()))
         self.batch, self.z_dim = first.training.batch, first.network.z_dim
         self.workers = min(WORKERS, torch.get_num_threads())
-        self.pool = ThreadPoolExecutor(self.workers)
 
     def new(self, pin: bool) -> Ring:
         """Return an empty ring on the host, in pinned memory for copies to a GPU."""
@@ -131,7 +131,8 @@ class RingMaker:
             for place, recipe in self.recipes.items()
             for i in range(0, len(steps), size)
         ]
-        for made in [self.pool.submit(self._fill, *part) for part in parts]:
+        pool = _pool(self.workers)
+        for made in [pool.submit(self._fill, *part) for part in parts]:
             made.result()
         self.data.release()
 
@@ -160,6 +161,12 @@ class RingMaker:
         rates = torch.tensor([[lr * factor(step / end) for lr in lrs] for step in steps])
         last = floats.movedim(0, -2)[place][:, -2:]
         last[torch.tensor([step % rows for step in steps])] = rates
+
+
+@functools.cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Return the threads that make draws, for all runs of this process."""
+    return ThreadPoolExecutor(workers)
 
 
 def _fill_numbers(asked: Request, recipe: Recipe, out: Tensor, rng: torch.Generator | None) -> None:

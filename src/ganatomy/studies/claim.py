@@ -116,7 +116,7 @@ class Point(NamedTuple):
         return next(iter(self.evaluations().values()), None)
 
     def evaluations(self) -> dict[int, Evaluation]:
-        """Return what was measured at the step by sampling seed, that of the protocol first."""
+        """Return the evaluations at the step by sampling seed; the protocol's own seed is first."""
         found = [e for e in measured(self.run) if e.step == self.step]
         own = [e for e in found if e.protocol.name == self.protocol][-1:]
         return {
@@ -147,7 +147,7 @@ def values_of(claim: Claim, point: Point) -> list[float]:
 
 
 def _measured(point: Point) -> list[Evaluation]:
-    """Return the evaluations, that of the protocol's own seed first."""
+    """Return the evaluations; the one with the protocol's own seed is first."""
     found = [*point.evaluations().values()]
     if not found:
         raise LookupError(

@@ -20,8 +20,8 @@ def lengths(found: StudyResult, runs: Sequence[Finished]) -> dict[str, Any]:
     """Draw each measured quantity of claims by epoch, if conditions are lengths of one run.
 
     Returns:
-        The `key` (name, color and dashes of each line) and the `charts` (`title`, `svg` and whether
-        the axis is `log`arithmic); nothing if there are no such conditions.
+        The `key` (name, color and dashes of each line) and the `charts` (`title`, `svg`, and `log`:
+        whether the axis is logarithmic). It is empty if there are no such conditions.
     """
     lines = dict([*several(runs).items()][: len(COLORS)])
     claims = {f.measure.partition(";")[0]: f.claim for f in found.claims if f.claim.group}

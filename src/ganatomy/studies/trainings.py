@@ -153,7 +153,7 @@ def groups(found: Sequence[Training]) -> list[list[Training]]:
 
 
 _LOADED: dict[Any, Samples] = {}
-"""The data that were used last, by their content and place."""
+"""The data that were used last, by their recipe section and place."""
 
 
 def _loaded(training: Training) -> Samples:

@@ -27,6 +27,9 @@ from ganatomy.runs.folder import Run
 from ganatomy.training.monitor import create_monitor
 from ganatomy.training.session import Logger, Session, StepInfo
 
+AT_ONCE = 16
+"""Runs on streams of a GPU at a time; the others wait for their end."""
+
 
 def fit(recipe: Recipe, folder: str | Path, options: RunOptions | None = None) -> Run:
     """Train a recipe to its end, continuing the training that the folder holds."""
@@ -235,6 +238,8 @@ def _side_by_side(
                     yield info
         if stopped and not going:
             break
+    if ended is None and waiting:  # the last ones have ended as the signal came
+        ended = KeyboardInterrupt(stopped[0], waiting[0].run.path)
     if ended is not None:
         raise ended
 
@@ -245,10 +250,6 @@ class _Stepping(NamedTuple):
     session: Session
     steps: Iterator[StepInfo]
     stream: torch.cuda.Stream | None
-
-
-AT_ONCE = 16
-"""Runs on streams of a GPU at a time; the others wait for their end."""
 
 
 def _assist(
